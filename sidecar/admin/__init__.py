@@ -1,0 +1,1 @@
+"""The management listener: tokens, roles, the admin API, the console."""

@@ -1,0 +1,79 @@
+"""What a guard can answer. Values only: the loop in `admission.py` acts on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from sidecar.head import Fields
+from sidecar.vocabulary import Code, Event
+
+Detail: TypeAlias = Mapping[str, str | int | float | bool | None]
+"""Facts for the log: names, counts and sizes; never text, keys, tokens or query values."""
+
+NOTHING: Detail = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something worth recording about a request that goes on."""
+
+    event: Event
+    detail: Detail = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Go on to the next guard."""
+
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer here, successfully, without the backend (a preflight, a session, a status)."""
+
+    status: int
+    fields: Fields = field(default_factory=list)
+    body: bytes = b""
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer here with a refusal. `fields` come on top of what every refusal carries.
+
+    `close` ends the connection after the answer: the framing of what follows cannot be trusted.
+    """
+
+    code: Code
+    detail: Detail = field(default_factory=dict)
+    fields: Fields = field(default_factory=list)
+    close: bool = False
+
+
+Decision: TypeAlias = Pass | Answer | Refuse
+
+PASS = Pass()
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The body goes on as it came."""
+
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """The body goes on changed; `changes` is what the page may be told (`X-Sidecar-Sanitized`)."""
+
+    body: bytes
+    findings: tuple[Finding, ...] = ()
+    changes: str = ""
+
+
+Inspection: TypeAlias = Keep | Rewrite | Refuse
+
+KEEP = Keep()

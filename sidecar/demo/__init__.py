@@ -1,0 +1,1 @@
+"""A small chat backend with a page, to see the sidecar work."""

@@ -1,0 +1,72 @@
+"""What can break, and the problems that a document can have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+class SidecarError(Exception):
+    """A failure whose message is one line, written for an operator, and holds no secret."""
+
+
+class ConfigError(SidecarError):
+    """The environment, the command line or a file named there is wrong: exit code 2."""
+
+
+class StoreUnavailable(SidecarError):
+    """A shared store did not answer in time, or answered that it cannot serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a policy.
+
+    `path` is the key's path as an operator would say it (`cors.allowed_origins[1]`); `what` says
+    what is wrong, `instead` what to write. Line and column (from 1) are put in by the document,
+    which alone knows them; 0 means that the place is not in the file.
+    """
+
+    path: str
+    what: str
+    instead: str = ""
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        says = f"{self.what}; {self.instead}" if self.instead else self.what
+        return f"{self.path}: {says}" if self.path else says
+
+
+@dataclass(slots=True)
+class Problems:
+    """Collect problems under a path, so that builders report all of them and go on.
+
+    >>> problems = Problems(); problems.at("cors").at("allowed_origins[0]").add("is empty")
+    """
+
+    path: str = ""
+    found: list[Problem] = field(default_factory=list)
+
+    def at(self, step: str) -> Problems:
+        """Return a view on the same list, one step deeper; `[0]` joins without a dot."""
+        joined = f"{self.path}{step}" if step.startswith("[") or not self.path else f"{self.path}.{step}"
+        return Problems(joined, self.found)
+
+    def add(self, what: str, instead: str = "") -> None:
+        self.found.append(Problem(self.path, what, instead))
+
+    def __bool__(self) -> bool:
+        return bool(self.found)
+
+
+class PolicyError(SidecarError):
+    """A policy does not compile; carries every problem."""
+
+    def __init__(self, source: str, problems: list[Problem]) -> None:
+        self.source = source
+        self.problems = sorted(problems, key=lambda p: (p.line, p.column))
+        super().__init__("\n".join(self.lines()))
+
+    def lines(self) -> list[str]:
+        """Return `FILE:line:column: key.path: what is wrong; what to write instead`, one a problem."""
+        return [f"{self.source}:{p.line}:{p.column}: {p}" for p in self.problems]

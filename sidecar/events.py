@@ -1,0 +1,92 @@
+"""A fact, as the log, the metrics and the console receive it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sidecar.exchange import Exchange
+from sidecar.vocabulary import Event, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityEvent:
+    """One recorded fact. Fields that do not apply are empty; `at` is seconds since the epoch.
+
+    `detail` holds names, counts, sizes and addresses; never message text, a key, a token, a cookie
+    or a query value. `path` is the raw path without its query.
+    """
+
+    event: Event
+    outcome: Outcome
+    at: float
+    request_id: str = ""
+    client_ip: str = ""
+    organization: str = ""
+    session: str = ""
+    route: str = ""
+    method: str = ""
+    path: str = ""
+    status: int = 0
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One finished request: the access line and the request metrics are made of it.
+
+    duration  seconds from the complete head to the last byte
+    overhead  seconds spent here: duration less the waiting for backend and client
+    backend   seconds from sending to the head of the backend's answer; negative: it was not asked
+    inspected the route's messages were looked at, and the backend got one
+    """
+
+    at: float
+    request_id: str
+    client_ip: str
+    organization: str
+    session: str
+    route: str
+    method: str
+    path: str
+    status: int
+    duration: float
+    overhead: float
+    backend: float
+    received: int
+    sent: int
+    inspected: bool = False
+
+
+class EventSink(Protocol):
+    """Where facts go. It never blocks and never raises: recording must not break a request."""
+
+    def record(self, event: SecurityEvent) -> None: ...
+
+    def served(self, served: Served) -> None: ...
+
+
+def about(
+    exchange: Exchange,
+    event: Event,
+    outcome: Outcome,
+    at: float,
+    status: int = 0,
+    detail: Mapping[str, Any] | None = None,
+) -> SecurityEvent:
+    """Build the event that says `event` about an exchange."""
+    return SecurityEvent(
+        event,
+        outcome,
+        at,
+        exchange.id,
+        exchange.client.address or exchange.peer,
+        exchange.organization,
+        exchange.session_key[:8],
+        exchange.route,
+        exchange.head.method,
+        exchange.head.path,
+        status,
+        detail or {},
+    )

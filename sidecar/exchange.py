@@ -1,0 +1,54 @@
+"""One request and all that is known about it: the value that guards look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sidecar.head import RequestHead
+from sidecar.limit import LimitReport
+from sidecar.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who is asking.
+
+    address  the client's address as text, IPv4-in-IPv6 unmapped (`203.0.113.9`)
+    subject  what counts as one client: the address, or its IPv6 prefix (`2001:db8:1:2::/64`)
+    network  the address's /24 or /64, for binding sessions
+    trusted  the peer is a trusted proxy: its forwarding headers are believed
+    refused  the address may not come in (deny list, or not on the allow list)
+    exempt   it can never be banned (a trusted proxy itself)
+    """
+
+    address: str
+    subject: str
+    network: str
+    trusted: bool = False
+    refused: bool = False
+    exempt: bool = False
+
+
+NOBODY = Client("", "", "")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request on its way. Each mutable field names its one writer."""
+
+    id: str
+    started: float  # clock.monotonic() when the head was complete
+    now: float  # clock.now() at the same moment
+    head: RequestHead
+    peer: str  # the address at the other end of the socket
+    secure: bool  # the public scheme is https; guards.address may set it
+    route: str = ""  # proxy.handler, from the policy's table
+    client: Client = NOBODY  # guards.address
+    organization: str = "default"  # guards.organization
+    origin: bytes | None = None  # guards.cors: the allowed Origin of this request, as sent
+    session_id: str = ""  # guards.session_id: what the client presented, if well-formed
+    session_key: str = ""  # guards.session_id: its SHA-256 in hex
+    session: Session | None = None  # guards.session
+    limits: LimitReport | None = None  # guards.rate_limit
+    releases: list[object] = field(default_factory=list)  # guards.concurrency: given back when the exchange ends
+    notes: dict[str, str] = field(default_factory=dict)  # response headers that a guard owes (`X-Sidecar-Sanitized`)

@@ -1,0 +1,79 @@
+"""The shapes that features take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sidecar.decision import Decision, Inspection
+from sidecar.exchange import Exchange
+
+
+class Guard(Protocol):
+    """Ask about the head; answers at once."""
+
+    name: str
+
+    def check(self, exchange: Exchange) -> Decision: ...
+
+
+class WaitingGuard(Protocol):
+    """Ask about the head; may wait for a store, each wait with a bound."""
+
+    name: str
+
+    async def check(self, exchange: Exchange) -> Decision: ...
+
+
+class BodyGuard(Protocol):
+    """Ask about a complete, bounded body. Pure: no I/O."""
+
+    name: str
+
+    def inspect(self, exchange: Exchange, body: bytes) -> Inspection: ...
+
+
+class WaitingBodyGuard(Protocol):
+    """Ask about a complete, bounded body; may wait (moderation), each wait with a bound."""
+
+    name: str
+
+    async def inspect(self, exchange: Exchange, body: bytes) -> Inspection: ...
+
+
+class ResponseFilter(Protocol):
+    """Rewrite an answer's body as it passes. One instance per answer; bounded look-behind."""
+
+    def feed(self, chunk: bytes) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+
+class Stamp(Protocol):
+    r"""Header lines that every response carries, refusals included.
+
+    `owns` are the lower-case names that the backend's answer loses because this stamp speaks for
+    them; `lines` returns complete lines (`Name: value\r\n`), or nothing.
+    """
+
+    owns: frozenset[bytes]
+
+    def lines(self, exchange: Exchange) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A head guard in the policy's order. `enforce=False` observes: it records and lets pass."""
+
+    guard: Guard | WaitingGuard
+    enforce: bool = True
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BodyStep:
+    """A body guard in the policy's order."""
+
+    guard: BodyGuard | WaitingBodyGuard
+    enforce: bool = True
+    waits: bool = False

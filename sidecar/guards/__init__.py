@@ -1,0 +1,1 @@
+"""Head guards: one feature a file, exchange in, decision out."""

@@ -1,0 +1,32 @@
+"""The head of a message, as values: what guards look at and the proxy sends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Fields = list[tuple[bytes, bytes]]
+"""Field lines in order, names spelled as they came, values without outer white space."""
+
+
+@dataclass(slots=True)
+class RequestHead:
+    """A request's head that has passed the strict grammar of RFC 9112.
+
+    method   as sent (`POST`; methods are case-sensitive)
+    target   origin-form target, byte for byte as sent (`/a%41//b/../c?q=%7E+%20`)
+    path     the target before `?`, raw, as Latin-1 text
+    version  1 for HTTP/1.1, 0 for HTTP/1.0
+    fields   every field line in order
+    index    lower-case name → value; repeated names are joined with `, ` (RFC 9110 §5.3)
+    """
+
+    method: str
+    target: bytes
+    path: str
+    version: int
+    fields: Fields
+    index: dict[bytes, bytes] = field(default_factory=dict)
+
+    def get(self, name: bytes) -> bytes | None:
+        """Return the value under a lower-case name, or None."""
+        return self.index.get(name)

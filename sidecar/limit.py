@@ -1,0 +1,64 @@
+"""A rate limit, a question about it, and its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class Per(StrEnum):
+    """What a window counts."""
+
+    IP = "ip"
+    ORGANIZATION = "organization"
+    SESSION = "session"
+    USER = "user"
+    ROUTE = "route"
+    GLOBAL = "global"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `limit` admitted requests in any `window` seconds."""
+
+    name: str
+    per: Per
+    limit: int
+    window: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """May one more request of this subject pass? `subject` is an address, an organization, a hash."""
+
+    limit: Limit
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """The one answer to an Ask.
+
+    allowed      this limit had room (the request passes only when all of its limits had)
+    remaining    how many more would pass now
+    retry_after  seconds until one more may pass; 0 while `remaining` > 0
+    reset_after  seconds until, with no further request, the window is empty again
+    """
+
+    allowed: bool
+    remaining: int
+    retry_after: float
+    reset_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReport:
+    """All limits of a request with their answers, in the policy's order; `at` is epoch seconds."""
+
+    asks: tuple[Ask, ...]
+    takes: tuple[Take, ...]
+    at: float
+
+
+Takes: TypeAlias = tuple[Take, ...]

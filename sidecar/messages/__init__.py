@@ -1,0 +1,1 @@
+"""Text in bodies: where it is, how it is cleaned, how it is put back."""

@@ -1,0 +1,1 @@
+"""One YAML document becomes one frozen Policy, or every problem at once."""

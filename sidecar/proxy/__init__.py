@@ -1,0 +1,1 @@
+"""Bytes from the client to the backend and back."""

@@ -1,0 +1,1 @@
+"""Known secrets and key patterns, taken out of answers at any chunking."""

@@ -1,0 +1,1 @@
+"""State that outlives a policy: windows, bans, sessions; in memory or shared."""

@@ -1,0 +1,1 @@
+"""What was seen: log lines, metrics, recent events."""

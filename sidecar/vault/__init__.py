@@ -1,0 +1,1 @@
+"""Third-party keys, sealed: format, database, handles, audit."""
