@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 
 class Per(StrEnum):
@@ -36,9 +36,8 @@ class Ask:
     subject: str
 
 
-@dataclass(frozen=True, slots=True)
-class Take:
-    """The one answer to an Ask.
+class Take(NamedTuple):
+    """The one answer to an Ask; a tuple, because three are made for each request.
 
     allowed      this limit had room (the request passes only when all of its limits had)
     remaining    how many more would pass now
@@ -54,11 +53,17 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class LimitReport:
-    """All limits of a request with their answers, in the policy's order; `at` is epoch seconds."""
+    """All limits of a request with their answers, in the policy's order; `at` is epoch seconds.
+
+    counted  the request was counted (or refused); False: the limits were only looked at
+    lines    the response's header lines that say so
+    """
 
     asks: tuple[Ask, ...]
     takes: tuple[Take, ...]
     at: float
+    counted: bool = True
+    lines: bytes = b""
 
 
 Takes: TypeAlias = tuple[Take, ...]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from dataclasses import dataclass
+from typing import Final
+
+SEAL_LABEL: Final = b"chat-sidecar session seal v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +18,8 @@ class Session:
     organization  the organization it was made for
     created, seen seconds since the epoch
     network       the client's network when it was made (`203.0.113.0/24`), for binding
+    client        what counts as one client (an address, or its prefix), for bounds and erasure
+    expires       seconds since the epoch when it ends however busy it is; 0: only idleness ends it
     """
 
     key: str
@@ -20,8 +27,20 @@ class Session:
     created: float
     seen: float
     network: str
+    client: str = ""
+    expires: float = 0.0
 
     @property
     def short(self) -> str:
         """The first eight characters of the hash: what stands in a log line."""
         return self.key[:8]
+
+
+def key_of(session_id: str) -> str:
+    """Return the name under which a session is stored: nobody who reads it can present the id."""
+    return hashlib.sha256(session_id.encode()).hexdigest()
+
+
+def seal_of(session_id: str) -> bytes:
+    """Return the key (32 bytes) that seals the session's data: only who holds the id has it."""
+    return hmac.digest(session_id.encode(), SEAL_LABEL, "sha256")

@@ -18,7 +18,8 @@ class RateStore(Protocol):
 
         `now` is in seconds and never runs backwards (shared stores use their own clock instead).
         The answers stand in the order of the asks. A store in this process answers at once (a tuple);
-        one across the network returns an awaitable. Refused requests are not counted.
+        one across the network returns an awaitable. Refused requests are not counted. No two asks of a
+        request are the same limit and subject.
         """
         ...
 
@@ -52,20 +53,79 @@ class BanStore(Protocol):
         """Count a refusal; return the ban when this strike made one. Spreads in the background."""
         ...
 
-    async def ban(self, subject: str, until: float, reason: str) -> None: ...
+    def rule(self, strikes: int, within: float, duration: float) -> None:
+        """Take over a reloaded policy's rule: bans that stand keep their end, strikes count on."""
+        ...
 
-    async def lift(self, subject: str) -> bool: ...
+    async def ban(self, subject: str, until: float, reason: str) -> None:
+        """Ban by hand, on every replica."""
+        ...
 
-    async def list(self, now: float) -> Sequence[Ban]: ...
+    async def lift(self, subject: str) -> bool:
+        """End a ban and forget the strikes, on every replica; return whether there was a ban here."""
+        ...
+
+    async def list(self, now: float) -> Sequence[Ban]:
+        """Return the bans that stand, soonest end first."""
+        ...
+
+    def count(self) -> int:
+        """Return how many bans stand (to within a second). Local, no I/O."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure deleted."""
+
+    sessions: int = 0
+    conversations: int = 0
 
 
 class SessionStore(Protocol):
-    """Sessions by the hash of their id, and the conversations that belong to them."""
+    """Sessions by the hash of their id, and the conversations that belong to them.
 
-    async def create(self, session: Session, ttl: float) -> None: ...
+    `seal` is `session.seal_of(id)`: a shared store encrypts with it, and forgets it. Times are epoch
+    seconds, `ttl` is the time that a session may be idle. Every method of a shared store raises
+    StoreUnavailable within one short timeout; what that means is the caller's decision.
+    """
 
-    async def get(self, key: str) -> Session | None: ...
+    async def create(self, session: Session, seal: bytes, ttl: float) -> int:
+        """Store a session; return how many older ones of its client ended to make room for it."""
+        ...
 
-    async def touch(self, key: str, seen: float, ttl: float) -> None: ...
+    async def get(self, key: str, seal: bytes, now: float) -> Session | None:
+        """Return a session that has not expired; None also when the seal does not open it."""
+        ...
 
-    async def delete(self, key: str) -> bool: ...
+    async def touch(self, key: str, seen: float, ttl: float) -> None:
+        """Note that a session was seen: it may be idle for `ttl` from then, never longer than it expires."""
+        ...
+
+    async def delete(self, key: str) -> bool:
+        """End a session. Its conversations stay its own until their time is over: nobody else gets them."""
+        ...
+
+    async def own(self, conversation: str, key: str, ttl: float, now: float) -> str:
+        """Give a conversation (a hash of its id) to a session unless it has an owner; return the owner's key."""
+        ...
+
+    async def owner(self, conversation: str, now: float) -> str | None:
+        """Return the key of the session that a conversation belongs to."""
+        ...
+
+    async def move(self, old: str, new: str, now: float) -> int:
+        """Give the conversations of one session to another (a rotated id); return how many."""
+        ...
+
+    async def erase(self, kind: str, subject: str) -> Erased:
+        """Delete what is stored about a `session` (its key), an `ip` or an `organization`, conversations included."""
+        ...
+
+    async def cleanup(self, now: float) -> int:
+        """Drop what has expired, in bounded time; return how many sessions went."""
+        ...
+
+    async def count(self, now: float) -> int:
+        """Return how many sessions there are (those that expired since the last cleanup may be among them)."""
+        ...

@@ -1,0 +1,116 @@
+"""Who sits out, in this process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from sidecar.stores.base import Ban
+from sidecar.stores.window import BUCKETS, SPAN, Row, add, empty, expire, width_of
+
+
+class MemoryBanStore:
+    """Ban a subject for `duration` when its refusals weigh `strikes` or more within `within` seconds.
+
+    At most `max_subjects` are banned and as many are watched. When the watched are too many, the one
+    whose last strike is oldest is forgotten. When the banned are too many, those that sit out keep
+    sitting, and nobody is added until one is through: his requests meet the rate limits still.
+    """
+
+    def __init__(
+        self, strikes: int = 20, within: float = 60.0, duration: float = 900.0, max_subjects: int = 100_000
+    ) -> None:
+        self._most = max_subjects
+        self._bans: dict[str, Ban] = {}
+        self._rows: OrderedDict[str, Row] = OrderedDict()
+        self._full_until = 0.0
+        self.rule(strikes, within, duration)
+
+    def rule(self, strikes: int, within: float, duration: float) -> None:
+        """Take over a reloaded policy's rule; strikes count on unless their window's length changes."""
+        width = width_of(within)
+        if width != getattr(self, "_width", width):
+            self._rows.clear()
+        self._strikes, self._width, self._duration = strikes, width, duration
+
+    def banned(self, subject: str, now: float) -> float:
+        """Return until when the subject is banned, 0.0 if it is not."""
+        ban = self._bans.get(subject)
+        if ban is None:
+            return 0.0
+        if ban.until > now:
+            return ban.until
+        del self._bans[subject]
+        return 0.0
+
+    def strike(self, subject: str, weight: int, now: float) -> Ban | None:
+        """Count a refusal; return the ban when this strike made one."""
+        if self.banned(subject, now):
+            return None
+        current = int(now // self._width)
+        row = self._rows.get(subject)
+        if row is None:
+            row = self._rows[subject] = empty(current)
+            self._shrink(current)
+        elif row[1] < current - BUCKETS:
+            expire(row, current)
+        if add(row, current, weight):
+            self._rows.move_to_end(subject)
+        if row[0] < self._strikes:
+            return None
+        made = Ban(subject, now + self._duration, "strikes", row[0])
+        return made if self.learn(made, now) else None
+
+    def learn(self, ban: Ban, now: float) -> bool:
+        """Put a ban down; return whether there was room for it."""
+        self._rows.pop(ban.subject, None)
+        if ban.subject not in self._bans and len(self._bans) >= self._most:
+            if now < self._full_until:
+                return False
+            if not self.cleanup(now):
+                # Looking through a full table is worth the time once, not at every strike of a flood.
+                self._full_until = min([other.until for other in self._bans.values()])
+                return False
+        self._bans[ban.subject] = ban
+        return True
+
+    def forget(self, subject: str) -> bool:
+        """End a ban and forget the strikes; return whether there was a ban."""
+        self._full_until = 0.0
+        self._rows.pop(subject, None)
+        return self._bans.pop(subject, None) is not None
+
+    async def ban(self, subject: str, until: float, reason: str) -> None:
+        """Ban by hand. A full table makes room by the ban that ends first."""
+        if subject not in self._bans and len(self._bans) >= self._most:
+            del self._bans[min(self._bans.values(), key=lambda ban: ban.until).subject]
+        self._rows.pop(subject, None)
+        self._bans[subject] = Ban(subject, until, reason)
+
+    async def lift(self, subject: str) -> bool:
+        """End a ban and forget the strikes; return whether there was a ban."""
+        return self.forget(subject)
+
+    async def list(self, now: float) -> Sequence[Ban]:
+        """Return the bans that stand, soonest end first."""
+        return sorted((ban for ban in self._bans.values() if ban.until > now), key=lambda ban: ban.until)
+
+    def count(self) -> int:
+        """Return how many bans stand (those just over may be among them until the next cleanup)."""
+        return len(self._bans)
+
+    def cleanup(self, now: float) -> int:
+        """Drop bans that are over and strikes that no longer count; return how many bans went."""
+        over = [subject for subject, ban in self._bans.items() if ban.until <= now]
+        for subject in over:
+            del self._bans[subject]
+        self._shrink(int(now // self._width), 1000)
+        return len(over)
+
+    def _shrink(self, current: int, most: int = 2) -> None:
+        """Forget up to `most` subjects whose strikes no longer count, and the oldest one beyond the bound."""
+        for _ in range(min(most, len(self._rows) - 1)):
+            subject = next(iter(self._rows))
+            if self._rows[subject][-2] > current - SPAN and len(self._rows) <= self._most:
+                break
+            del self._rows[subject]
