@@ -13,6 +13,7 @@ NAME: Final = "parrot-1"
 QUOTED: Final = 200
 
 GREETING: Final = re.compile(r"\s*(hi|hello|hey|hallo|salut|hola|ciao|moin|servus)\b", re.IGNORECASE)
+OPENS_MARKUP: Final = re.compile(r"<[a-zA-Z/!?]")
 WORD: Final = re.compile(r"\S+\s*")
 
 GREETINGS: Final = (
@@ -26,9 +27,13 @@ QUESTIONS: Final = (
     "I would tell you, but then the sidecar would have to count two messages.",
 )
 SHOUTS: Final = ("There is no need to shout, my feathers are quite close to the microphone.",)
+ESCAPED: Final = (
+    "arrived here as harmless text. Somebody in front of me was careful.",
+    "has had its teeth filed before it came to me. I shall read it out and nothing will happen.",
+)
 MARKUP: Final = (
-    "arrived here as harmless text. If that is not what you typed, somebody in front of me was careful.",
-    "looks like markup. I only eat text, so I shall read it out and run nothing.",
+    "arrived here exactly as it is, teeth and all. Is nobody standing in front of me?",
+    "looks like markup, and nobody stopped it on its way. I only hope that your page shows it as text.",
 )
 REMARKS: Final = (
     "could not have been put better, least of all by me.",
@@ -45,8 +50,10 @@ def answer(message: str) -> str:
         return "You said nothing, and you said it very well."
     if GREETING.match(said):
         return _one_of(GREETINGS, said)
-    if "<" in said or "&lt;" in said:
+    if OPENS_MARKUP.search(said):
         return f"{_quoted(said)} {_one_of(MARKUP, said)}"
+    if "&lt;" in said:
+        return f"{_quoted(said)} {_one_of(ESCAPED, said)}"
     if said.endswith("?"):
         return f"{_quoted(said)} {_one_of(QUESTIONS, said)}"
     if len(said) > 3 and said.isupper():

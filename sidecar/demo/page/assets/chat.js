@@ -176,6 +176,7 @@ function notice(words) {
     reference.textContent = `Reference for whoever runs the chat: ${words.reference}`;
     $("notice").append(reference);
   }
+  $("log").lastElementChild.scrollIntoView({ block: "end" });
 }
 
 function countDown(seconds) {
