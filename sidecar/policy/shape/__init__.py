@@ -1,0 +1,1 @@
+"""The policy's sections, one model each: what may be written, what is meant by silence."""

@@ -1,0 +1,108 @@
+"""Third-party keys: which providers there are, where keys may go, who may administer them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from sidecar.policy.shape import words
+from sidecar.policy.shape.front import ClientTls, Timeouts
+from sidecar.policy.shape.quantities import FLAG, span, whole
+from sidecar.policy.shape.section import Many, Section
+from sidecar.policy.shape.traffic import RateLimit
+
+BUILT_IN_PROVIDERS: Final = (
+    "openai", "anthropic", "azure-openai", "google", "mistral", "groq", "openrouter", "stripe", "zendesk", "intercom",
+)  # fmt: skip
+
+
+class Credential(Section):
+    """The organization's key goes into the proxied request, in place of whatever the client sent there."""
+
+    provider: Annotated[str, words.NAME] = Field(description="whose key", examples=["openai"])
+    form: Literal["header", "handle"] = Field(
+        default="header",
+        alias="as",
+        description="header: the key itself, as the provider wants it; handle: a short-lived phantom key that only the "
+        "egress listener turns into the key",
+    )
+    name: Annotated[str, words.NAME] | None = Field(
+        default=None, description="which one, when an organization has several of a provider; null: the default one"
+    )
+
+
+class ProviderTest(Section):
+    """A harmless request that tells whether a key works."""
+
+    method: Literal["GET", "POST", "HEAD"] = Field(default="GET", description="its method")
+    path: Annotated[str, words.PATH] = Field(description="its path at the first of `hosts`", examples=["/v1/models"])
+    status: Annotated[int, whole(200, 399)] = Field(default=200, description="the answer's status when the key is good")
+
+
+class Provider(Section):
+    """A provider that the catalogue does not know. One of `header` and `basic`."""
+
+    header: Annotated[str, words.TOKEN] | None = Field(
+        default=None, description="the request header that carries the key", examples=["Authorization"]
+    )
+    value: Annotated[str, words.LINE] = Field(
+        default="{key}", description="what stands in that header; {key} is the key", examples=["Bearer {key}"]
+    )
+    basic: Annotated[str, words.LINE] | None = Field(
+        default=None, description="HTTP Basic instead: user:password, where {key} is the key", examples=["{key}:"]
+    )
+    pattern: Annotated[str, words.REGEX] | None = Field(
+        default=None, description="what a whole key looks like (RE2); null: any", examples=["ak_[a-z0-9]{32}"]
+    )
+    hosts: Many[Annotated[str, words.HOST]] = Field(
+        description="hosts that a key may be sent to; sealed into each credential", examples=[["api.example.com"]]
+    )
+    test: ProviderTest | None = Field(default=None, description="how a key is tested; null: only its shape")
+
+
+class EgressProvider(Section):
+    """Where the egress listener sends calls for `/{provider}/…`."""
+
+    url: Annotated[str, words.url(path=True)] = Field(
+        description="the provider's address, with the base path if it has one", examples=["https://api.openai.com"]
+    )
+    allow: Many[Annotated[str, words.PATTERN]] = Field(
+        description="paths that may be called; `/v1/*` is everything below", examples=[["/v1/chat/completions"]]
+    )
+    name: Annotated[str, words.NAME] | None = Field(
+        default=None, description="which credential, when an organization has several; null: the default one"
+    )
+    tls: ClientTls | None = Field(default=None, description="whom to trust; null: the system's authorities")
+    timeouts: Timeouts = Field(default_factory=Timeouts, description="how long to wait for the provider")
+
+
+class Egress(Section):
+    """Provider calls of the backend: it holds handles, the sidecar puts the keys in."""
+
+    providers: dict[Annotated[str, words.NAME], EgressProvider] = Field(
+        default_factory=dict, description="provider → where its calls go"
+    )
+    rate_limits: Many[RateLimit] = Field(
+        default=(), description="limits of provider calls (per organization, session or global)"
+    )
+    handle_ttl: Annotated[float, span("10s", "24h")] = Field(
+        default=900.0, description="how long a handle made for one request (`as: handle`) is good"
+    )
+    dangerously_listen_beyond_loopback: Annotated[bool, FLAG] = Field(
+        default=False, description="true: the egress listener may listen on an address that other machines reach"
+    )
+
+
+class Tokens(Section):
+    """Which tokens are believed, besides HS256 ones made with JWT_SECRET."""
+
+    jwks: Annotated[str, words.LINE] | None = Field(
+        default=None, description="https URL or file of a JSON Web Key Set (RS256, ES256, EdDSA); null: none",
+        examples=["https://login.example.com/.well-known/jwks.json"],
+    )  # fmt: skip
+    issuer: Annotated[str, words.LINE] | None = Field(default=None, description="claim `iss` must be this; null: any")
+    audience: Annotated[str, words.LINE] = Field(default="sidecar", description="claim `aud` must hold this")
+    refresh: Annotated[float, span("10s", "24h")] = Field(
+        default=600.0, description="how long a fetched key set is used"
+    )
