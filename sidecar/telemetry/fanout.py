@@ -1,0 +1,34 @@
+"""One sink that is many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sidecar.events import EventSink, SecurityEvent, Served
+
+
+def _ignore() -> None:
+    return None
+
+
+class Fanout:
+    """Hand each fact to every sink. One that fails is counted, and neither the others nor the request notice."""
+
+    def __init__(self, sinks: Sequence[EventSink], failed: Callable[[], None] = _ignore) -> None:
+        self._records = tuple(sink.record for sink in sinks)
+        self._served = tuple(sink.served for sink in sinks)
+        self._failed = failed
+
+    def record(self, event: SecurityEvent) -> None:
+        for record in self._records:
+            try:
+                record(event)
+            except Exception:  # noqa: BLE001  recording must not break a request, whatever a sink does
+                self._failed()
+
+    def served(self, served: Served) -> None:
+        for record in self._served:
+            try:
+                record(served)
+            except Exception:  # noqa: BLE001  as above
+                self._failed()

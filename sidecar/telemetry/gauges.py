@@ -1,0 +1,100 @@
+"""What is true at the moment of a scrape, asked from the parts that know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyState:
+    """Which policy is live: its digest, whether the last reload took, and when it was tried (epoch seconds)."""
+
+    digest: str
+    successful: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialState:
+    """One stored credential: when it expires (epoch seconds, None never) and whether a key opens it."""
+
+    organization: str
+    provider: str
+    name: str
+    expires: float | None
+    undecryptable: bool = False
+
+
+_NO_STREAMS: Final[Mapping[str, int]] = MappingProxyType({})
+_NO_STORES: Final[Mapping[str, bool]] = MappingProxyType({})
+
+
+def _no_streams() -> Mapping[str, int]:
+    return _NO_STREAMS
+
+
+def _no_credentials() -> Sequence[CredentialState]:
+    return ()
+
+
+def _unknown() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """Questions, asked on the event loop at each scrape; each answers at once, from memory.
+
+    None for a number means that nobody knows it now (the store is away): the gauge is left out.
+    `stores` says which shared stores answer: `{"redis": True}`.
+    """
+
+    active_requests: Callable[[], int | None] = _unknown
+    active_streams: Callable[[], Mapping[str, int]] = _no_streams
+    sessions: Callable[[], int | None] = _unknown
+    bans: Callable[[], int | None] = _unknown
+    stores: Callable[[], Mapping[str, bool]] = dict
+    policy: Callable[[], PolicyState | None] = _unknown
+    credentials: Callable[[], Sequence[CredentialState]] = _no_credentials
+    log_dropped: Callable[[], int] = int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The answers, as values that a thread can render."""
+
+    active_requests: int | None = None
+    active_streams: Mapping[str, int] = field(default_factory=dict)
+    sessions: int | None = None
+    bans: int | None = None
+    stores: Mapping[str, bool] = field(default_factory=dict)
+    policy: PolicyState | None = None
+    credentials: Sequence[CredentialState] = ()
+    log_dropped: int = 0
+
+
+T = TypeVar("T")
+
+
+def read(gauges: Gauges) -> Reading:
+    """Ask everything once. A part that fails to answer leaves its own gauge out, not the scrape."""
+    return Reading(
+        _answer(gauges.active_requests, None),
+        dict(_answer(gauges.active_streams, _NO_STREAMS)),
+        _answer(gauges.sessions, None),
+        _answer(gauges.bans, None),
+        dict(_answer(gauges.stores, _NO_STORES)),
+        _answer(gauges.policy, None),
+        tuple(_answer(gauges.credentials, ())),
+        _answer(gauges.log_dropped, 0),
+    )
+
+
+def _answer(question: Callable[[], T], otherwise: T) -> T:
+    try:
+        return question()
+    except Exception:  # noqa: BLE001  the other metrics matter most when a part is broken
+        return otherwise

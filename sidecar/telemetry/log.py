@@ -1,0 +1,71 @@
+"""The log: one line per fact, to standard output, standard error or a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from sidecar.clock import Clock
+from sidecar.events import SecurityEvent, Served
+from sidecar.telemetry.line import Stamps, dump, event_fields, served_line
+from sidecar.telemetry.served import is_processed_message
+from sidecar.telemetry.target import Target
+from sidecar.telemetry.writer import LineWriter
+from sidecar.vocabulary import Event, Outcome
+
+STREAMS: Final = ("stdout", "stderr")
+
+
+class Log:
+    """An EventSink that writes JSON lines; a fact costs its serialising, never a wait."""
+
+    def __init__(self, targets: Sequence[Target], clock: Clock, *, most_lines: int = 16_384) -> None:
+        self._clock = clock
+        self._stamp = Stamps()
+        self._writers = tuple(LineWriter(target, self._lost, most_lines=most_lines) for target in targets)
+
+    @classmethod
+    def to(cls, stream: str | None, file: Path | None, clock: Clock) -> Log:
+        """Open what the policy names under `events`: `log: stdout | stderr | null` and `file`."""
+        targets = []
+        if stream is not None:
+            targets.append(Target((sys.stdout if stream == "stdout" else sys.stderr).fileno()))
+        if file is not None:
+            targets.append(Target.file(file))
+        return cls(targets, clock)
+
+    def record(self, event: SecurityEvent) -> None:
+        line = dump(event_fields(event, self._stamp(event.at)))
+        for writer in self._writers:
+            writer.put(line)
+
+    def served(self, served: Served) -> None:
+        processed = is_processed_message(served)
+        line = served_line(served, self._stamp(served.at), processed)
+        for writer in self._writers:
+            writer.put(line, not processed)
+
+    def dropped(self) -> int:
+        """How many lines were lost since the start."""
+        return sum(writer.dropped for writer in self._writers)
+
+    def reopen(self) -> None:
+        """Open the file anew (SIGHUP after a rotation; a renamed file is also noticed by itself)."""
+        for writer in self._writers:
+            writer.reopen()
+
+    def flush(self, timeout: float = 1.0) -> bool:
+        """Wait until all that was recorded is written; False when that took too long."""
+        return sum(writer.flush(timeout) for writer in self._writers) == len(self._writers)
+
+    def close(self, timeout: float = 2.0) -> bool:
+        """Write what waits and stop; False when a target took too long and lines are lost."""
+        return sum(writer.close(timeout) for writer in self._writers) == len(self._writers)
+
+    def _lost(self, count: int) -> bytes:
+        """Return the line that says how many lines are missing. Called by the writing threads."""
+        now = self._clock.now()
+        event = SecurityEvent(Event.OVERLOADED, Outcome.FAILED, now, detail={"log_lines_dropped": count})
+        return dump(event_fields(event, Stamps()(now)))

@@ -1,0 +1,254 @@
+"""Prometheus metrics: counted as plain numbers, made into text when scraped, in a thread."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final, cast
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.registry import Collector
+
+from sidecar.events import SecurityEvent, Served
+from sidecar.limit import LimitReport
+from sidecar.telemetry.counts import OTHER, UNMATCHED, Children, Histogram, LimitCounts, RouteCounts
+from sidecar.telemetry.gauges import Gauges, Reading, read
+from sidecar.telemetry.served import is_processed_message
+from sidecar.vocabulary import Event, Outcome
+
+DIRECTIONS: Final = frozenset({"input", "output"})
+STREAM_KINDS: Final = frozenset({"sse", "websocket", "chunked", "egress"})
+_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/@+-]{0,99}")
+
+
+class Metrics:
+    """Counts what happens (an EventSink), and shows it.
+
+    Names come from the policy (routes, limits) or from closed sets. What clients or providers can
+    name (an organization's claim, a model) is bounded: beyond `most_…`, it is counted as `other`.
+    """
+
+    def __init__(
+        self,
+        version: str,
+        *,
+        most_routes: int = 256,
+        most_limits: int = 256,
+        most_token_series: int = 1000,
+        most_credentials: int = 1000,
+    ) -> None:
+        self._version = version
+        self._gauges = Gauges()
+        self._routes: Children[RouteCounts] = Children(RouteCounts, most_routes)
+        self._limits: Children[LimitCounts] = Children(LimitCounts, most_limits)
+        self._events: dict[tuple[Event, str, Outcome], int] = {}
+        self._tokens: dict[tuple[str, str, str, str], int] = {}
+        self._most_token_series = most_token_series
+        self._most_credentials = most_credentials
+        self._sink_failures = 0
+
+    def watch(self, gauges: Gauges) -> None:
+        """Say who is asked for the gauges; once, when the parts exist."""
+        self._gauges = gauges
+
+    # Recording: on the event loop, a few additions each.
+
+    def served(self, served: Served) -> None:
+        route = self._routes[served.route or UNMATCHED]
+        route.count(served.method, served.status)
+        route.duration.add(served.duration)
+        route.overhead.add(served.overhead)
+        if served.backend >= 0.0:
+            route.backend.add(served.backend)
+            if served.inspected and is_processed_message(served):
+                route.processed += 1
+
+    def record(self, event: SecurityEvent) -> None:
+        self._count(event.event, event.route, event.outcome)
+
+    def _count(self, event: Event, route: str, result: Outcome) -> None:
+        route = route or UNMATCHED
+        if route not in self._routes:
+            self._routes[route]
+            route = route if route in self._routes else OTHER
+        key = (event, route, result)
+        self._events[key] = self._events.get(key, 0) + 1
+
+    def decided(self, report: LimitReport) -> None:
+        """Count what the limits of one request said: all had room, or those that had none refused."""
+        takes = report.takes
+        allowed = all(take.allowed for take in takes)
+        for ask, take in zip(report.asks, takes, strict=True):
+            counts = self._limits[ask.limit.name]
+            if allowed:
+                counts.allowed += 1
+            elif not take.allowed:
+                counts.refused += 1
+
+    def tokens(self, organization: str, provider: str, model: str, direction: str, count: int) -> None:
+        """Count tokens that a provider reported; direction is `input` or `output`."""
+        if count <= 0 or direction not in DIRECTIONS:
+            return
+        key = (_label(organization), _label(provider), _label(model), direction)
+        if key not in self._tokens and len(self._tokens) >= self._most_token_series:
+            key = (OTHER, OTHER, OTHER, direction)
+        self._tokens[key] = self._tokens.get(key, 0) + count
+
+    def sink_failed(self) -> None:
+        """Count a sink of the fan-out that raised."""
+        self._sink_failures += 1
+
+    # Showing: `read` on the event loop, `render` in a thread.
+
+    def read(self) -> Reading:
+        """Ask the gauges, on the loop where their owners live."""
+        return read(self._gauges)
+
+    def render(self, accept: str, reading: Reading) -> tuple[bytes, str]:
+        """Return the exposition and its content type. Takes milliseconds: call it in a thread."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Scrape(self._families(reading)))
+        ProcessCollector(registry=registry)
+        if _wants_openmetrics(accept):
+            return cast(bytes, generate_openmetrics(registry)), OPENMETRICS  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def _families(self, reading: Reading) -> Iterator[Metric]:
+        yield from self._counters(reading)
+        yield from self._histograms()
+        yield from _state(reading)
+        yield from _policy(reading)
+        yield from _credentials(reading, self._most_credentials)
+        yield InfoMetricFamily("sidecar_build", "The version of this process.", {"version": self._version})
+
+    def _counters(self, reading: Reading) -> Iterator[Metric]:
+        events = CounterMetricFamily(
+            "sidecar_security_events", "Recorded events.", labels=["event", "route", "outcome"]
+        )
+        for (event, route, result), count in list(self._events.items()):
+            events.add_metric([event.name, route, result.value], count)
+        for route, counts in list(self._routes.items()):
+            if counts.processed:
+                events.add_metric([Event.CHAT_MESSAGE_PROCESSED.name, route, Outcome.ALLOWED.value], counts.processed)
+        yield events
+        requests = CounterMetricFamily(
+            "sidecar_requests", "Finished requests; status 0: none was sent.", labels=["route", "method", "status"]
+        )
+        for route, counts in list(self._routes.items()):
+            for (method, status), count in list(counts.requests.items()):
+                requests.add_metric([route, method, str(status)], count)
+        yield requests
+        decisions = CounterMetricFamily(
+            "sidecar_rate_limit_decisions", "What each rate limit said.", labels=["limit", "decision"]
+        )
+        for name, limit in list(self._limits.items()):
+            decisions.add_metric([name, "allowed"], limit.allowed)
+            decisions.add_metric([name, "refused"], limit.refused)
+        yield decisions
+        tokens = CounterMetricFamily(
+            "sidecar_llm_tokens",
+            "Tokens that providers reported.",
+            labels=["organization", "provider", "model", "direction"],
+        )
+        for labels, count in list(self._tokens.items()):
+            tokens.add_metric(labels, count)
+        yield tokens
+        yield CounterMetricFamily(
+            "sidecar_log_lines_dropped", "Log lines lost because nobody took them.", value=reading.log_dropped
+        )
+        yield CounterMetricFamily(
+            "sidecar_event_sink_failures", "Events that one of the sinks failed to take.", value=self._sink_failures
+        )
+
+    def _histograms(self) -> Iterator[Metric]:
+        duration = _histogram("sidecar_request_duration_seconds", "From the complete head to the last byte.")
+        overhead = _histogram("sidecar_overhead_seconds", "Time in the sidecar, without backend and client.")
+        backend = _histogram("sidecar_backend_duration_seconds", "From sending to the head of the backend's answer.")
+        for route, counts in list(self._routes.items()):
+            if not counts.requests:
+                continue  # known from events only
+            _add(duration, route, counts.duration)
+            _add(overhead, route, counts.overhead)
+            _add(backend, route, counts.backend)
+        yield from (duration, overhead, backend)
+
+
+class _Scrape(Collector):
+    """The families of one scrape."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _wants_openmetrics(accept: str) -> bool:
+    """Tell whether the scraper takes OpenMetrics. Prometheus lists what it prefers first, with weights."""
+    return any(
+        part.split(";")[0].strip().lower() == "application/openmetrics-text" and "q=0," not in f"{part.strip()},"
+        for part in accept.split(",")
+    )
+
+
+def _label(value: str) -> str:
+    """Return a value that others chose as a label, or `other` when it is no plain short name."""
+    return value if _LABEL.fullmatch(value) else OTHER
+
+
+def _histogram(name: str, text: str) -> HistogramMetricFamily:
+    return HistogramMetricFamily(name, text, labels=["route"])
+
+
+def _add(family: HistogramMetricFamily, route: str, histogram: Histogram) -> None:
+    family.add_metric([route], buckets=histogram.cumulative(), sum_value=histogram.total)
+
+
+def _gauge(name: str, text: str, value: float | None) -> Iterator[Metric]:
+    if value is not None:
+        yield GaugeMetricFamily(name, text, value=value)
+
+
+def _state(reading: Reading) -> Iterator[Metric]:
+    yield from _gauge("sidecar_active_requests", "Requests that are being served.", reading.active_requests)
+    yield from _gauge("sidecar_sessions_active", "Sessions that have not expired.", reading.sessions)
+    yield from _gauge("sidecar_bans_active", "Addresses that sit out.", reading.bans)
+    streams = GaugeMetricFamily("sidecar_active_streams", "Answers that stream now.", labels=["kind"])
+    for kind, count in reading.active_streams.items():
+        if kind in STREAM_KINDS:
+            streams.add_metric([kind], count)
+    yield streams
+    stores = GaugeMetricFamily("sidecar_store_up", "1: the shared store answers.", labels=["store"])
+    for store, is_up in reading.stores.items():
+        stores.add_metric([_label(store)], float(is_up))
+    yield stores
+
+
+def _policy(reading: Reading) -> Iterator[Metric]:
+    policy = reading.policy
+    if policy is None:
+        return
+    yield InfoMetricFamily("sidecar_policy", "The digest of the live policy.", {"digest": policy.digest})
+    yield from _gauge(
+        "sidecar_policy_last_reload_successful", "0: a newer policy was rejected.", float(policy.successful)
+    )
+    yield from _gauge("sidecar_policy_last_reload_timestamp_seconds", "When a policy was last read.", policy.at)
+
+
+def _credentials(reading: Reading, most: int) -> Iterator[Metric]:
+    expiry = GaugeMetricFamily(
+        "sidecar_credential_expiry_timestamp_seconds",
+        "When a credential stops working; only those that expire, the soonest first.",
+        labels=["organization", "provider", "name"],
+    )
+    expiring = [(c.expires, c) for c in reading.credentials if c.expires is not None]
+    for when, credential in sorted(expiring, key=lambda pair: pair[0])[:most]:
+        expiry.add_metric([credential.organization, credential.provider, credential.name], when)
+    yield expiry
+    sealed = sum(credential.undecryptable for credential in reading.credentials)
+    yield from _gauge("sidecar_credentials_undecryptable", "Credentials that no master key opens.", sealed)

@@ -1,0 +1,49 @@
+"""What a finished request means, said once for the log, the metrics and the console."""
+
+from __future__ import annotations
+
+from sidecar.events import SecurityEvent, Served
+from sidecar.vocabulary import Event, Outcome
+
+
+def is_processed_message(served: Served) -> bool:
+    """Tell whether this was an inspected message that the backend answered (CHAT_MESSAGE_PROCESSED)."""
+    return served.inspected and served.backend >= 0.0 and 100 <= served.status < 500
+
+
+def outcome(served: Served) -> Outcome:
+    """Say what came of it, as far as an access line can know."""
+    if served.status >= 500 or served.status < 100:
+        return Outcome.FAILED
+    if served.status >= 400 and served.backend < 0.0:
+        return Outcome.REFUSED
+    return Outcome.ALLOWED
+
+
+def detail(served: Served) -> dict[str, int | float | None]:
+    """Return times in milliseconds and sizes in bytes, as they stand in the access line."""
+    return {
+        "duration_ms": round(served.duration * 1000, 3),
+        "overhead_ms": round(served.overhead * 1000, 3),
+        "backend_ms": round(served.backend * 1000, 3) if served.backend >= 0.0 else None,
+        "received": served.received,
+        "sent": served.sent,
+    }
+
+
+def as_event(served: Served) -> SecurityEvent:
+    """Return the CHAT_MESSAGE_PROCESSED event of a processed message."""
+    return SecurityEvent(
+        Event.CHAT_MESSAGE_PROCESSED,
+        outcome(served),
+        served.at,
+        served.request_id,
+        served.client_ip,
+        served.organization,
+        served.session,
+        served.route,
+        served.method,
+        served.path,
+        served.status,
+        detail(served),
+    )
