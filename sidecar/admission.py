@@ -35,6 +35,7 @@ async def admit(exchange: Exchange, steps: Sequence[Step], events: EventSink) ->
 async def inspect(exchange: Exchange, body: bytes, steps: Sequence[BodyStep], events: EventSink) -> Inspection:
     """Return KEEP, a Rewrite with the body as all guards left it, or the Refuse that ends the request."""
     changed = False
+    drop: tuple[bytes, ...] = ()
     for step in steps:
         result = cast(Any, step.guard).inspect(exchange, body)
         if step.waits:
@@ -50,10 +51,10 @@ async def inspect(exchange: Exchange, body: bytes, steps: Sequence[BodyStep], ev
         for finding in result.findings:
             events.record(about(exchange, finding.event, outcome, exchange.now, 0, finding.detail))
         if isinstance(result, Rewrite) and step.enforce:
-            body, changed = result.body, True
+            body, changed, drop = result.body, True, drop + result.drop
             if result.changes:
                 exchange.notes["X-Sidecar-Sanitized"] = result.changes
-    return Rewrite(body) if changed else KEEP
+    return Rewrite(body, drop=drop) if changed else KEEP
 
 
 def observe(exchange: Exchange, guard: str, refusal: Refuse, events: EventSink) -> None:

@@ -67,11 +67,16 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """The body goes on changed; `changes` is what the page may be told (`X-Sidecar-Sanitized`)."""
+    """The body goes on changed; `changes` is what the page may be told (`X-Sidecar-Sanitized`).
+
+    `drop` are lower-case names of fields that the head loses because they described the old body
+    (`content-encoding`, when a compressed body goes on opened).
+    """
 
     body: bytes
     findings: tuple[Finding, ...] = ()
     changes: str = ""
+    drop: tuple[bytes, ...] = ()
 
 
 Inspection: TypeAlias = Keep | Rewrite | Refuse

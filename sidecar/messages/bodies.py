@@ -1,0 +1,118 @@
+"""One request body as texts: read whatever kind it is, and put changed texts back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sidecar.exchange import Exchange
+from sidecar.messages import forms, media
+from sidecar.messages.paths import Location
+from sidecar.messages.protocols import AUTO, Protocol, recognise
+from sidecar.messages.scan import Fault, parse
+from sidecar.messages.splice import splice
+from sidecar.messages.texts import Finder, Texts, counted
+from sidecar.vocabulary import Code
+
+BODILESS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+MAX_OPENED: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a body is no message: the code for the client, a word for the log.
+
+    `uninspectable`: the body could not be looked into (`on_uninspectable` decides); otherwise it was,
+    and holds no message of this protocol.
+    """
+
+    code: Code
+    reason: str
+    uninspectable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A body that was read. `body` is without its content coding; `value` is None for a form."""
+
+    body: bytes
+    opened: bool
+    texts: Texts
+    protocol: Protocol
+    value: Any = None
+    fields: tuple[forms.Field, ...] = ()
+    media: media.Media = media.JSON
+
+    def length(self) -> int:
+        """Return the length in characters that the limit applies to."""
+        return counted(self.protocol, self.value, self.texts)
+
+    def with_texts(self, changes: Mapping[Location, str]) -> bytes | None:
+        """Return the body with these texts changed; None if they do not fit into it."""
+        if not self.fields:
+            return splice(self.body, changes)
+        texts = {str(place[0]): text for place, text in changes.items()}
+        quoted = self.media.kind is media.Kind.URLENCODED
+        body = forms.put_back(self.body, list(self.fields), texts, quoted=quoted)
+        # Removing hidden characters must not have made a line of text into a boundary.
+        boundary = b"--" + self.media.boundary
+        return body if quoted or body.count(boundary) == self.body.count(boundary) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How the bodies of one route are read."""
+
+    protocol: Protocol
+    finder: Finder
+    form_fields: frozenset[str] = frozenset()
+    max_opened: int = MAX_OPENED
+
+    def read(self, exchange: Exchange, body: bytes) -> Message | Trouble | None:
+        """Return the message, why there is none, or None for a request that carries no body."""
+        head = exchange.head
+        if not body and head.method in BODILESS:
+            return None
+        index = head.index
+        kind = media.media_of(index.get(b"content-type"))
+        if isinstance(kind, str):
+            return Trouble(Code.UNSUPPORTED_MEDIA_TYPE, kind)
+        encoding = index.get(b"content-encoding")
+        if encoding is None:
+            opened = body
+        else:
+            plain = media.open_body(encoding, body, self.max_opened)
+            if isinstance(plain, str):
+                code = Code.BODY_TOO_LARGE if plain == "too_big" else Code.UNSUPPORTED_MEDIA_TYPE
+                return Trouble(code, plain)
+            opened = plain
+        if kind.kind is media.Kind.JSON:
+            return self._json(head.path, opened, opened is not body)
+        return self._form(kind, opened, opened is not body)
+
+    def _json(self, path: str, body: bytes, opened: bool) -> Message | Trouble:
+        value = parse(body)
+        if type(value) is Fault:
+            return Trouble(Code.MESSAGE_INVALID, value.value)
+        texts = self.finder.find(value)
+        if texts is None:
+            return Trouble(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
+        protocol = self.protocol
+        if protocol is AUTO:
+            protocol = recognise(path, value) or AUTO
+        return Message(body, opened, texts, protocol, value)
+
+    def _form(self, kind: media.Media, body: bytes, opened: bool) -> Message | Trouble:
+        if not self.form_fields:
+            return Trouble(Code.UNSUPPORTED_MEDIA_TYPE, "content_type")
+        if kind.kind is media.Kind.URLENCODED:
+            fields = forms.urlencoded(body, self.form_fields)
+        else:
+            fields = forms.multipart(body, kind.boundary, self.form_fields)
+        if isinstance(fields, str):
+            return Trouble(Code.MESSAGE_INVALID, fields)
+        if not fields:
+            return Trouble(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
+        texts: Texts = [((field.name,), field.text) for field in fields]
+        return Message(body, opened, texts, self.protocol, None, tuple(fields), kind)

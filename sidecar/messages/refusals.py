@@ -1,0 +1,142 @@
+"""Draw a refusal as the client of each protocol reads its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from sidecar.messages.protocols import BY_NAME, PLAIN, Protocol, Shape
+from sidecar.vocabulary import Code
+
+JSON: Final = b"application/json; charset=utf-8"
+PROBLEM: Final = b"application/problem+json"  # RFC 9457 §3
+EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
+
+Refusal: TypeAlias = tuple[bytes, bytes]
+"""The content type and the body."""
+
+# The `type` of an error that each provider's own clients know, by status.
+OPENAI_TYPES: Final = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+ANTHROPIC_TYPES: Final = OPENAI_TYPES | {413: "request_too_large", 503: "overloaded_error", 504: "timeout_error"}
+
+
+def refusal(
+    protocol: Protocol | str, code: Code, request_id: str, *, accept: bytes = b"", streaming: bool = False
+) -> Refusal:
+    """Return (content type, body) of a refusal that is sent instead of an answer, with `code.status`.
+
+    `accept` is the request's Accept; `streaming` says that the client waits for an event stream.
+    Most clients read JSON from an answer that is not 2xx even then; only ChatKit's wants the stream.
+    """
+    if b"application/problem+json" in accept.lower():
+        return PROBLEM, orjson.dumps(problem(code, request_id))
+    shape = known(protocol).shape
+    if streaming and shape is Shape.CHATKIT:
+        return EVENT_STREAM, stream_refusal(protocol, code, request_id)
+    return JSON, orjson.dumps(BODIES.get(shape, plain)(code, request_id))
+
+
+def stream_refusal(protocol: Protocol | str, code: Code, request_id: str) -> bytes:
+    """Return the event that says so in a stream whose head is sent already."""
+    return STREAMS[known(protocol).shape](code, request_id)
+
+
+def known(protocol: Protocol | str) -> Protocol:
+    return BY_NAME.get(protocol, PLAIN) if isinstance(protocol, str) else protocol
+
+
+def plain(code: Code, request_id: str) -> dict[str, Any]:
+    return {"error": code.sentence, "code": code.name, "request_id": request_id}
+
+
+def problem(code: Code, request_id: str) -> dict[str, Any]:
+    # With about:blank the title is the status' own phrase: RFC 9457 §4.2.1.
+    title = HTTPStatus(code.status).phrase
+    about = {"type": "about:blank", "title": title, "status": code.status, "detail": code.sentence}
+    return about | {"code": code.name, "request_id": request_id}
+
+
+def openai(code: Code, request_id: str) -> dict[str, Any]:
+    kind = OPENAI_TYPES.get(code.status, "server_error" if code.status >= 500 else "invalid_request_error")
+    error = {"message": code.sentence, "type": kind, "param": None, "code": code.name}
+    return {"error": error, "code": code.name, "request_id": request_id}
+
+
+def anthropic(code: Code, request_id: str) -> dict[str, Any]:
+    kind = ANTHROPIC_TYPES.get(code.status, "api_error" if code.status >= 500 else "invalid_request_error")
+    error = {"type": kind, "message": code.sentence}
+    return {"type": "error", "error": error, "code": code.name, "request_id": request_id}
+
+
+def gradio(code: Code, request_id: str) -> dict[str, Any]:
+    return plain(code, request_id) | {"detail": code.sentence}  # FastAPI's clients read `detail`
+
+
+def json_rpc(code: Code, request_id: str) -> dict[str, Any]:
+    # -32000 to -32099 are for servers' own errors; the id is null where it was not read: JSON-RPC 2.0 §5.
+    error = {
+        "code": -32000 - (code.status % 100),
+        "message": code.sentence,
+        "data": {"code": code.name, "request_id": request_id},
+    }
+    return {"jsonrpc": "2.0", "id": None, "error": error}
+
+
+BODIES: Final[dict[Shape, Callable[[Code, str], dict[str, Any]]]] = {
+    Shape.OPENAI: openai,
+    Shape.ANTHROPIC: anthropic,
+    Shape.GRADIO: gradio,
+    Shape.LANGGRAPH: gradio,
+    Shape.JSON_RPC: json_rpc,
+}
+
+
+def data(value: Any, event: str = "") -> bytes:
+    line = b"data: " + orjson.dumps(value) + b"\n\n"
+    return b"event: " + event.encode() + b"\n" + line if event else line
+
+
+def chatkit_stream(code: Code, request_id: str) -> bytes:
+    notice = {"type": "notice", "level": "danger", "title": None, "message": code.sentence}
+    error = {
+        "type": "error",
+        "code": "custom",
+        "message": code.sentence,
+        "allow_retry": code.status in {429, 502, 503, 504},
+    }
+    return data(notice) + data(error | {"request_id": request_id})
+
+
+def vercel_stream(code: Code, _: str) -> bytes:
+    return data({"type": "error", "errorText": code.sentence}) + b"data: [DONE]\n\n"
+
+
+def ag_ui_stream(code: Code, _: str) -> bytes:
+    return data({"type": "RUN_ERROR", "message": code.sentence, "code": code.name})
+
+
+def gradio_stream(code: Code, _: str) -> bytes:
+    return data({"msg": "unexpected_error", "message": code.sentence, "success": False})
+
+
+STREAMS: Final[dict[Shape, Callable[[Code, str], bytes]]] = {
+    Shape.PLAIN: lambda code, request_id: data(plain(code, request_id), "error"),
+    Shape.OPENAI: lambda code, request_id: data(openai(code, request_id)),
+    Shape.ANTHROPIC: lambda code, request_id: data(anthropic(code, request_id), "error"),
+    Shape.CHATKIT: chatkit_stream,
+    Shape.VERCEL: vercel_stream,
+    Shape.AG_UI: ag_ui_stream,
+    Shape.GRADIO: gradio_stream,
+    Shape.LANGGRAPH: lambda code, request_id: data(
+        {"error": code.name, "message": code.sentence, "request_id": request_id}, "error"
+    ),
+    Shape.JSON_RPC: lambda code, request_id: data(json_rpc(code, request_id), "message"),
+}
