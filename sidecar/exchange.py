@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sidecar.head import RequestHead
@@ -45,10 +46,13 @@ class Exchange:
     route: str = ""  # proxy.handler, from the policy's table
     client: Client = NOBODY  # guards.address
     organization: str = "default"  # guards.organization
+    user: str = ""  # guards.organization: the verified token's subject, "" when there is none
     origin: bytes | None = None  # guards.cors: the allowed Origin of this request, as sent
     session_id: str = ""  # guards.session_id: what the client presented, if well-formed
     session_key: str = ""  # guards.session_id: its SHA-256 in hex
     session: Session | None = None  # guards.session
     limits: LimitReport | None = None  # guards.rate_limit
-    releases: list[object] = field(default_factory=list)  # guards.concurrency: given back when the exchange ends
+    releases: list[Callable[[], None]] = field(
+        default_factory=list
+    )  # guards.concurrency: given back when the exchange ends
     notes: dict[str, str] = field(default_factory=dict)  # response headers that a guard owes (`X-Sidecar-Sanitized`)

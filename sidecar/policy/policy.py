@@ -1,0 +1,128 @@
+"""What a policy becomes: frozen values that a request reads, and nothing that it has to work out."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from sidecar.exchange import Exchange
+from sidecar.guard import BodyStep, ResponseFilter, Stamp, Step
+from sidecar.policy.routes import RouteTable
+from sidecar.vocabulary import Code
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """Whose key goes into a request, and how: `header` puts the key in, `handle` a phantom one."""
+
+    provider: str
+    form: str
+
+
+class AnswerFilters(Protocol):
+    """What looks at the answers of a route: redaction, usage, learned sessions.
+
+    `wanted` says whether there is anything to look for now; then the backend is asked for an
+    uncompressed, whole answer. A filter records what it found when it is finished.
+    """
+
+    def wanted(self) -> bool: ...
+
+    def for_answer(self, exchange: Exchange, status: int, content_type: bytes) -> ResponseFilter | None: ...
+
+    def value(self, name: bytes, value: bytes) -> bytes:
+        """Return a header's value as the client may see it."""
+        ...
+
+
+class TextInspector(Protocol):
+    """Looks at one text message of a WebSocket."""
+
+    def inspect_text(self, exchange: Exchange, text: str) -> str | tuple[int, str]:
+        """Return the text to pass on, or (close code, reason)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BackendTarget:
+    """Where requests go. Times in seconds."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    authority: bytes
+    preserve_host: bool
+    connect: float
+    first_byte: float
+    idle: float
+    max_connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the routing table with everything that its requests meet, in order.
+
+    target     the backend
+    prefix     what the target's path loses on its way (an egress provider's name)
+    outward    the other end is a third party: it hears nothing about who asked
+    steps      head guards
+    body_steps guards of the complete body; when empty, bodies stream through a counter
+    stamps     header lines of every response
+    removed    lower-case names that the backend's answer loses
+    dropped    lower-case names that the client's request loses
+    cookies    rewrites one Set-Cookie value of the backend: (value, secure) → value
+    max_body   bytes of a request's body
+    """
+
+    name: str
+    target: BackendTarget
+    steps: tuple[Step, ...]
+    stamps: tuple[Stamp, ...]
+    removed: frozenset[bytes]
+    cookies: Callable[[bytes, bool], bytes]
+    max_body: int
+    body_steps: tuple[BodyStep, ...] = ()
+    dropped: frozenset[bytes] = frozenset()
+    protocol: str = "plain"
+    prefix: bytes = b""
+    outward: bool = False
+    inspected: bool = False
+    injection: Injection | None = None
+    filters: AnswerFilters | None = None
+    frames: TextInspector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBounds:
+    """What one client may make us hold or wait for. Sizes in bytes, times in seconds."""
+
+    max_header_bytes: int
+    max_fields: int
+    max_target: int
+    header_timeout: float
+    body_timeout: float
+    min_body_rate: int
+    idle_timeout: float
+    max_connections: int
+    max_socket_message: int
+    socket_idle: float
+    socket_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One compiled policy. An exchange reads it once and keeps it to its end.
+
+    malformed  the route of requests that have no readable head
+    struck     told of every refusal: bans count them
+    peek       fills in `exchange.limits` for a refusal that came before limits were taken
+    """
+
+    digest: str
+    bounds: RequestBounds
+    routes: RouteTable[Route]
+    malformed: Route
+    struck: Callable[[Exchange, Code], None] | None = None
+    peek: Callable[[Exchange], Awaitable[None]] | None = None

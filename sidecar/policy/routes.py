@@ -1,0 +1,100 @@
+"""Which route a request takes: the first whose path and method match, under every reading of its path.
+
+A backend may decode, collapse, resolve or fold the case of a path before it routes; the target that
+it receives is byte for byte what the client sent. So a path is read twice, as written and as the most
+lenient backend would read it. When both readings name different routes, nobody can know which guards
+the request deserves, and it is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+from urllib.parse import unquote_to_bytes
+
+T = TypeVar("T")
+
+_PLAIN = re.compile(r"(?:/[a-z0-9_~!$&'()*+,=:@-][a-z0-9_.~!$&'()*+,=:@-]*)+")
+_MAX_CACHED: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """`/api/chat`, `/threads/*/runs` (one segment), `/assets/*` (all below, at any depth).
+
+    `methods` empty means all.
+    """
+
+    path: str
+    methods: frozenset[str] = frozenset()
+
+    def expression(self) -> str:
+        """Return the regular expression that matches a folded path."""
+        text = self.path.lower()
+        below = text.endswith("/*")
+        inner = "[^/]*".join(re.escape(part) for part in (text[:-2] if below else text.rstrip("/")).split("*"))
+        return f"{inner}(?:/.*)?" if below else inner
+
+
+class RouteTable(Generic[T]):
+    """Find a request's route; answers are cached, with a bound."""
+
+    def __init__(self, rows: Sequence[tuple[Pattern, T]], unmatched: T) -> None:
+        self._rows = [(re.compile(pattern.expression(), re.DOTALL), pattern.methods, row) for pattern, row in rows]
+        self._unmatched = unmatched
+        self._cache: dict[tuple[str, str], T | None] = {}
+
+    def find(self, method: str, path: str) -> T | None:
+        """Return the route, `unmatched`, or None when two readings of the path name two routes."""
+        key = (method, path)
+        try:
+            return self._cache[key]
+        except KeyError:
+            pass
+        if len(self._cache) >= _MAX_CACHED:
+            self._cache.clear()
+        found = self._cache[key] = self._find(method, path)
+        return found
+
+    def _find(self, method: str, path: str) -> T | None:
+        lenient = self._match(method, fold(path))
+        if _PLAIN.fullmatch(path):
+            return lenient
+        literal = self._match(method, path.lower().rstrip("/"))
+        if literal is lenient or literal is self._unmatched:
+            return lenient
+        return None
+
+    def _match(self, method: str, path: str) -> T:
+        for expression, methods, row in self._rows:
+            if (not methods or method in methods) and expression.fullmatch(path):
+                return row
+        return self._unmatched
+
+    def methods(self, path: str) -> frozenset[str]:
+        """Return the methods of the routes that would have taken this path: what `Allow` says."""
+        folded = fold(path)
+        return frozenset[str]().union(
+            *(methods for expression, methods, _ in self._rows if expression.fullmatch(folded))
+        )
+
+
+def fold(path: str) -> str:
+    """Read a raw path as the most lenient backend would.
+
+    Percent-escapes are decoded once, backslashes are slashes, path parameters (`;v=1`) and trailing
+    slashes are dropped, repeated slashes are one, dot segments are resolved, letters are lower-case.
+    The root is the empty string.
+    """
+    text = unquote_to_bytes(path.encode("latin-1")).decode("utf-8", "surrogateescape").replace("\\", "/").lower()
+    segments: list[str] = []
+    for raw in text.split("/"):
+        segment = raw.partition(";")[0]
+        if segment == "..":
+            if segments:
+                segments.pop()
+        elif segment not in ("", "."):
+            segments.append(segment)
+    return "/" + "/".join(segments) if segments else ""

@@ -1,0 +1,225 @@
+"""A listening address that serves guarded HTTP/1.1: connections in, exchanges one after another."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import re
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from sidecar.decision import Refuse
+from sidecar.errors import SidecarError
+from sidecar.exchange import Exchange
+from sidecar.head import RequestHead
+from sidecar.policy.policy import Policy
+from sidecar.proxy.handler import Life, Parts
+from sidecar.proxy.http1 import Malformed, find_head, malformed, parse_request_head, request_framing
+from sidecar.proxy.wire import PeerLeft, TooSlow, Wire
+from sidecar.vocabulary import Code
+
+_log = logging.getLogger(__name__)
+
+_LINGER: Final = 1.0
+_LINGER_BYTES: Final = 1024 * 1024
+_ORIGIN = re.compile(rb"(?im)^origin:[ \t]*([\x21-\x7e]{1,256})[ \t]*\r?$")
+_BACKLOG: Final = 1024
+
+
+class Listener:
+    """Accept connections of one address and serve each in one task."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        current: Callable[[], Policy],
+        new_id: Callable[[], str],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._parts = parts
+        self._current = current
+        self._new_id = new_id
+        self._tls = tls
+        self._loop = asyncio.get_running_loop()
+        self._server: asyncio.Server | None = None
+        self._tasks: dict[Wire, asyncio.Task[None]] = {}
+        self._busy: set[Wire] = set()
+        self._draining = False
+
+    @property
+    def port(self) -> int:
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def open(self, host: str, port: int) -> None:
+        """Listen; a taken port or an address that is not ours is a SidecarError of one line."""
+        try:
+            self._server = await self._loop.create_server(
+                self._accept,
+                host,
+                port,
+                ssl=self._tls,
+                backlog=_BACKLOG,
+                ssl_handshake_timeout=10 if self._tls else None,
+            )
+        except OSError as error:
+            says = (
+                "is in use by another process"
+                if error.errno == errno.EADDRINUSE
+                else (error.strerror or "cannot be used")
+            )
+            raise SidecarError(f"cannot listen on {host}:{port}: the address {says}") from None
+
+    def _accept(self) -> Wire:
+        wire = Wire(self._loop, self._lost)
+        wire.on_connected = self._connected
+        return wire
+
+    def _connected(self, wire: Wire) -> None:
+        if len(self._tasks) >= self._current().bounds.max_connections or self._draining:
+            # A full house answers nothing: each word would cost what is missing.
+            wire.abort()
+            return
+        self._tasks[wire] = self._loop.create_task(self._serve(wire))
+
+    def _lost(self, wire: Wire) -> None:
+        task = self._tasks.pop(wire, None)
+        if task is not None and not task.done():
+            task.cancel()
+
+    async def _serve(self, wire: Wire) -> None:
+        peername = wire.transport.get_extra_info("peername")
+        peer = str(peername[0]) if peername else ""
+        try:
+            while await self._one(wire, peer):
+                if self._draining:
+                    break
+            await self._linger(wire)
+        except (PeerLeft, TooSlow, asyncio.CancelledError):
+            pass  # the client left, or never said anything: nobody is there to be told
+        except Exception:  # noqa: BLE001  a fault of ours ends one connection, never the process
+            _log.exception("fault on a connection")
+        finally:
+            self._busy.discard(wire)
+            self._tasks.pop(wire, None)
+            wire.close()
+
+    async def _one(self, wire: Wire, peer: str) -> bool:
+        """Read one head and serve it; return whether another may follow."""
+        raw = b""
+        try:
+            raw = await self._next_head(wire)
+            policy = self._current()  # once: a reload never changes an exchange in flight
+            bounds = policy.bounds
+            head = parse_request_head(raw, bounds.max_target, bounds.max_fields)
+            framing = request_framing(head)
+        except Malformed as error:
+            await self._refuse_head(wire, peer, raw or wire.buffer, error)
+            return False
+        except TooSlow:
+            if wire.buffer:
+                await self._refuse_head(wire, peer, wire.buffer, Malformed(Code.REQUEST_TIMEOUT, "head"))
+            return False
+        clock = self._parts.clock
+        exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, peer, self._tls is not None)
+        index = head.index
+        method = head.method
+        if method == "OPTIONS":
+            # A preflight speaks for the request that will follow.
+            method = index.get(b"access-control-request-method", b"OPTIONS").decode("latin-1")
+        route = policy.routes.find(method, head.path)
+        connection = index.get(b"connection", b"").lower()
+        keep = head.version == 1 and b"close" not in connection and not self._draining
+        chosen = route if route is not None else policy.malformed
+        exchange.route = chosen.name
+        life = Life(self._parts, policy, chosen, exchange, wire, framing, keep=keep)
+        self._busy.add(wire)
+        try:
+            if route is None:
+                await life.refuse_at_once(Refuse(Code.REQUEST_MALFORMED, {"reason": "ambiguous path"}, close=True))
+                return False
+            return await life.run()
+        finally:
+            self._busy.discard(wire)
+
+    async def _next_head(self, wire: Wire) -> bytes:
+        """Wait for a complete head and take it off the wire."""
+        bounds = self._current().bounds
+        searched = 0
+        wire.expect_within(bounds.header_timeout if wire.buffer else bounds.idle_timeout)
+        while True:
+            buffer = wire.buffer
+            if buffer:
+                if searched == 0 and buffer.startswith(b"\r\n") and len(buffer) > 2:
+                    # RFC 9112 §2.2: one empty line before a request is forgiven.
+                    buffer = wire.buffer = buffer[2:]
+                end = find_head(buffer, searched)
+                if end >= 0:
+                    if end > bounds.max_header_bytes:
+                        raise Malformed(Code.HEADERS_TOO_LARGE, "head")
+                    wire.buffer = buffer[end + 4 :]
+                    wire.expect_within(0)
+                    return buffer[:end]
+                if len(buffer) > bounds.max_header_bytes:
+                    raise Malformed(Code.HEADERS_TOO_LARGE, "head")
+                if searched == 0:
+                    wire.expect_within(bounds.header_timeout)
+                    if buffer[0] < 33 and buffer not in {b"\r\n", b"\r"}:
+                        raise malformed("no request line")
+                searched = len(buffer)
+            await wire.more()
+
+    async def _refuse_head(self, wire: Wire, peer: str, raw: bytes, error: Malformed) -> None:
+        """Refuse what has no readable head, through the same door as everything else."""
+        policy = self._current()
+        index: dict[bytes, bytes] = {}
+        origins = _ORIGIN.findall(raw[: policy.bounds.max_header_bytes])
+        if len(origins) == 1:
+            index[b"origin"] = origins[0]  # so that the page may read why
+        clock = self._parts.clock
+        head = RequestHead("", b"", "", 1, [], index)
+        exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, peer, self._tls is not None)
+        exchange.route = policy.malformed.name
+        life = Life(self._parts, policy, policy.malformed, exchange, wire, 0, keep=False)
+        await life.refuse_at_once(Refuse(error.code, {"reason": error.reason}, close=True))
+
+    async def _linger(self, wire: Wire) -> None:
+        """Close without a reset that would take the answer away from a client that still sends."""
+        transport = wire.transport
+        if wire.left:
+            return
+        if transport.can_write_eof():
+            transport.write_eof()
+        dropped = len(wire.buffer)
+        wire.buffer = b""
+        wire.expect_within(_LINGER)
+        while dropped < _LINGER_BYTES:
+            await wire.more()
+            dropped += len(wire.buffer)
+            wire.buffer = b""
+
+    async def drain(self, seconds: float) -> None:
+        """Accept no more, let what runs end within `seconds`, then end it."""
+        self._draining = True
+        if self._server is not None:
+            self._server.close()
+        for wire in list(self._tasks):
+            if wire not in self._busy:
+                wire.close()
+        if self._tasks and seconds > 0:
+            await asyncio.wait(list(self._tasks.values()), timeout=seconds)
+        await self.close()
+
+    async def close(self) -> None:
+        """End every connection now."""
+        if self._server is not None:
+            self._server.close()
+        tasks = list(self._tasks.values())
+        for wire in list(self._tasks):
+            wire.abort()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=5)

@@ -1,0 +1,116 @@
+"""Heads on their way out, as pure functions: to the backend, and back to the client."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.exchange import Exchange
+from sidecar.head import Fields, RequestHead
+from sidecar.proxy.http1 import CHUNKED
+
+HOP_BY_HOP: Final = frozenset({
+    b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization",
+    b"proxy-authentication-info", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings",
+})  # fmt: skip
+"""RFC 9110 §7.6.1 and what older agents use the same way."""
+
+REWRITTEN: Final = frozenset({
+    b"host", b"content-length", b"expect", b"via", b"x-request-id", b"forwarded", b"x-forwarded-for",
+    b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip", b"x-org-id",
+})  # fmt: skip
+"""What the backend hears from us alone."""
+
+CLAIMS: Final = frozenset({
+    b"true-client-ip", b"x-client-ip", b"x-cluster-client-ip", b"cf-connecting-ip", b"fastly-client-ip",
+    b"x-original-url", b"x-rewrite-url", b"x-original-host", b"x-host", b"x-http-method-override", b"x-http-method",
+    b"x-method-override", b"x-forwarded-prefix", b"x-forwarded-scheme", b"x-forwarded-ssl", b"x-forwarded-server",
+    b"x-forwarded-user", b"x-forwarded-email", b"x-forwarded-groups", b"x-forwarded-preferred-username",
+    b"x-forwarded-access-token", b"x-original-forwarded-for", b"x-scheme", b"x-url-scheme", b"x-remote-user",
+    b"x-auth-request-user", b"x-auth-request-email", b"x-envoy-external-address", b"x-envoy-original-path",
+    b"x-accel-redirect", b"x-sendfile", b"proxy", b"front-end-https",
+})  # fmt: skip
+"""Names that backends take for a proxy's word: only a trusted peer may say them."""
+
+_PARTIAL: Final = frozenset({b"accept-encoding", b"range", b"if-range"})
+"""A secret that is cut in two, or compressed, would pass unseen."""
+
+_FORWARDING: Final = (
+    b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
+    b"X-Org-ID: %b\r\nX-Request-ID: %b\r\nVia: 1.%d sidecar\r\n\r\n"
+)
+_SELDOM: Final = HOP_BY_HOP | REWRITTEN | CLAIMS
+
+
+def named_by_connection(value: bytes | None) -> frozenset[bytes]:
+    """Return the lower-case names that a Connection field makes hop-by-hop."""
+    if not value or value in (b"keep-alive", b"close"):
+        return frozenset()
+    return frozenset(name.strip(b" \t").lower() for name in value.split(b","))
+
+
+def request_head(
+    exchange: Exchange,
+    *,
+    host: bytes,
+    framing: int,
+    put: Fields,
+    drop: frozenset[bytes],
+    whole: bool,
+    outward: bool = False,
+    prefix: bytes = b"",
+    upgrade: bytes = b"",
+) -> bytes:
+    """Return the head that the backend receives, blank line included.
+
+    host     the Host to say
+    framing  the body's length, or CHUNKED
+    put      field lines to add (the key); whatever the client sent under their names goes
+    drop     further lower-case names to leave out
+    whole    ask for the whole answer, uncompressed, because it will be looked at
+    outward  the other end is a third party: it hears nothing about who asked
+    prefix   what the target loses at its front
+    upgrade  ready lines that ask for an upgrade
+    """
+    head = exchange.head
+    trusted = exchange.client.trusted and not outward
+    named = named_by_connection(head.index.get(b"connection"))
+    gone = drop
+    if put:
+        gone |= {name.lower() for name, _ in put}
+    if whole:
+        gone |= _PARTIAL
+    target = head.target.removeprefix(prefix) or b"/" if prefix else head.target
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method.encode(), target, host)]
+    for name, value in head.fields:
+        key = name.lower()
+        if key in _SELDOM and not (trusted and key in CLAIMS):
+            continue
+        # An underscore is a hyphen to CGI, WSGI and their heirs: X_Forwarded_For would be a second voice.
+        if key in gone or key in named or b"_" in key:
+            continue
+        lines.append(b"%b: %b\r\n" % (name, value))
+    lines.extend(b"%b: %b\r\n" % field for field in put)
+    if whole:
+        lines.append(b"Accept-Encoding: identity\r\n")
+    if upgrade:
+        lines.append(upgrade)
+    elif framing == CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    elif framing or b"content-length" in head.index:
+        lines.append(b"Content-Length: %d\r\n" % framing)
+    lines.append(b"\r\n" if outward else _forwarding(exchange, head))
+    return b"".join(lines)
+
+
+def _forwarding(exchange: Exchange, head: RequestHead) -> bytes:
+    """Say who asked, as we know it: rewritten, never appended to a lie."""
+    address = exchange.client.address.encode()
+    return _FORWARDING % (
+        address,
+        address,
+        b"https" if exchange.secure else b"http",
+        head.index.get(b"host", b""),
+        exchange.organization.encode(),
+        exchange.id.encode(),
+        head.version,
+    )

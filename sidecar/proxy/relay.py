@@ -1,0 +1,180 @@
+"""The backend's answer on its way to the client: piece by piece, through filters, never collected."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Final
+
+from sidecar.guard import ResponseFilter
+from sidecar.proxy import replies
+from sidecar.proxy.http1 import LAST_CHUNK, UNTIL_CLOSE, Body, Malformed, ResponseHead, body_of, chunk
+from sidecar.proxy.upstream import UpstreamError
+from sidecar.proxy.wire import PeerLeft, TooSlow, Wire
+from sidecar.vocabulary import Code
+
+if TYPE_CHECKING:
+    from sidecar.proxy.handler import Life
+
+_INFLATE_STEP: Final = 256 * 1024
+
+
+class Cut(Exception):
+    """The answer ended before its end. `unframed`: only a reset can tell the client so."""
+
+    def __init__(self, reason: str, *, unframed: bool) -> None:
+        super().__init__(reason)
+        self.unframed = unframed
+
+
+async def relay(life: Life, back: Wire, answer: ResponseHead) -> bool:
+    """Relay a final answer; return whether the backend's connection is still in step."""
+    instead = replies.replaces(answer.status)
+    if instead is not None:
+        return await _replace(life, back, answer)
+    filters = life.route.filters
+    chosen: ResponseFilter | None = None
+    if filters is not None and filters.wanted() and answer.framing != 0:
+        chosen = filters.for_answer(life.exchange, answer.status, answer.index.get(b"content-type", b""))
+        if chosen is not None:
+            chosen = _opened(chosen, answer)
+    await _stream(life, back, answer, chosen)
+    return True
+
+
+async def _replace(life: Life, back: Wire, answer: ResponseHead) -> bool:
+    """Send our own words for a backend's 5xx; its text is read only if that is cheap."""
+    refuse = replies.replaces(answer.status)
+    assert refuse is not None
+    retry = answer.index.get(b"retry-after")
+    if retry is not None and retry.isdigit():
+        refuse.fields.append((b"Retry-After", retry))
+    life.backend_failed(refuse)
+    if 0 <= answer.framing <= len(back.buffer):
+        back.buffer = back.buffer[answer.framing :]
+        clean = True
+    else:
+        clean = False
+    await life.refuse(refuse, answer.status)
+    return clean
+
+
+def _opened(chosen: ResponseFilter, answer: ResponseHead) -> ResponseFilter:
+    """Put a decompressor before a filter when the backend compressed although it was asked not to."""
+    coding = answer.index.get(b"content-encoding", b"identity").lower()
+    if coding in (b"identity", b""):
+        return chosen
+    if coding in (b"gzip", b"x-gzip", b"deflate"):
+        answer.fields[:] = [field for field in answer.fields if field[0].lower() not in (b"content-encoding", b"etag")]
+        return Inflated(chosen, coding)
+    # An answer that cannot be looked at is not passed on.
+    raise UpstreamError(Code.BACKEND_BROKEN, "an answer in a content coding that cannot be inspected")
+
+
+class Inflated:
+    """Decompress, then filter. Memory stays flat: the output goes through in bounded steps."""
+
+    def __init__(self, inner: ResponseFilter, coding: bytes) -> None:
+        self._inner = inner
+        self._zlib = zlib.decompressobj(zlib.MAX_WBITS if coding == b"deflate" else zlib.MAX_WBITS | 16)
+
+    def feed(self, chunk: bytes) -> bytes:
+        pieces = []
+        try:
+            while chunk:
+                pieces.append(self._inner.feed(self._zlib.decompress(chunk, _INFLATE_STEP)))
+                chunk = self._zlib.unconsumed_tail
+        except zlib.error:
+            raise Malformed(Code.BACKEND_BROKEN, "compressed answer") from None
+        return b"".join(pieces)
+
+    def finish(self) -> bytes:
+        return self._inner.finish()
+
+
+async def _stream(life: Life, back: Wire, answer: ResponseHead, chosen: ResponseFilter | None) -> None:
+    front, exchange, route = life.wire, life.exchange, life.route
+    framing = answer.framing
+    body = body_of(framing, Code.BACKEND_BROKEN)
+    known = framing >= 0 and chosen is None
+    lines = replies.relayed_lines(answer, exchange, route, length_known=known)
+    first = b""
+    if chosen is not None and 0 < framing <= len(back.buffer):
+        # The whole answer is here: filter it at once and say its new length.
+        piece, back.buffer = body.take(back.buffer)
+        first = chosen.feed(piece) + chosen.finish()
+        lines += b"Content-Length: %d\r\n" % len(first)
+        known, chosen = True, None
+    elif known and 0 < framing <= len(back.buffer):
+        first, back.buffer = body.take(back.buffer)
+    modern = exchange.head.version == 1
+    chunked = not known and modern and exchange.head.method != "HEAD"
+    if chunked:
+        lines += b"Transfer-Encoding: chunked\r\n"
+    elif not known:
+        life.keep = False
+    life.status = answer.status
+    life.answered = True
+    kind = _kind(answer)
+    if kind == "sse" and b"x-accel-buffering" not in answer.index:
+        lines += b"X-Accel-Buffering: no\r\n"
+    head = replies.head(answer.status, lines, exchange, route, keep=life.keep)
+    front.write(head + first if first else head)
+    if body.done:
+        if front.writing_paused:
+            await _drain(life)
+        return
+    activity = life.parts.activity
+    activity.stream_began(kind)
+    unframed = not (chunked or known)
+    try:
+        await _pump(life, back, body, chosen, chunked=chunked, closes=framing == UNTIL_CLOSE)
+    except Malformed as error:
+        raise Cut(error.reason, unframed=unframed) from None
+    except TooSlow:
+        raise Cut("a client that does not read" if front.writing_paused else "silence", unframed=unframed) from None
+    except PeerLeft:
+        if front.left:
+            raise
+        raise Cut("closed in the middle of the answer", unframed=unframed) from None
+    finally:
+        activity.stream_ended(kind)
+
+
+async def _pump(
+    life: Life, back: Wire, body: Body, chosen: ResponseFilter | None, *, chunked: bool, closes: bool
+) -> None:
+    front, idle = life.wire, life.route.target.idle
+    while True:
+        back.expect_within(idle)
+        try:
+            piece = await back.read(body)
+        except PeerLeft:
+            if not closes or back.broken or front.left:
+                raise
+            break
+        if not piece:
+            break
+        if chosen is not None:
+            piece = chosen.feed(piece)
+            if not piece:
+                continue
+        front.write(chunk(piece) if chunked else piece)
+        if front.writing_paused:
+            back.expect_within(0)
+            await _drain(life)
+    rest = chosen.finish() if chosen is not None else b""
+    if chunked:
+        front.write(chunk(rest) + LAST_CHUNK)
+    elif rest:
+        front.write(rest)
+
+
+async def _drain(life: Life) -> None:
+    """Wait for a client that reads slowly, but not for one that does not read."""
+    life.wire.expect_within(life.route.target.idle)
+    await life.wire.drain()
+    life.wire.expect_within(0)
+
+
+def _kind(answer: ResponseHead) -> str:
+    return "sse" if answer.index.get(b"content-type", b"").startswith(b"text/event-stream") else "http"

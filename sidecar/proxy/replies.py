@@ -1,0 +1,91 @@
+"""The one door out: every response's head is made here, refusals and relayed answers alike."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+
+from sidecar.decision import Answer, Refuse
+from sidecar.exchange import Exchange
+from sidecar.head import Fields
+from sidecar.messages.refusals import refusal
+from sidecar.policy.policy import Route
+from sidecar.proxy.http1 import ResponseHead
+from sidecar.proxy.outbound import named_by_connection
+from sidecar.vocabulary import Code
+
+_STATUS_LINES: Final = {
+    status: b"HTTP/1.1 %d %b\r\n"
+    % (status, HTTPStatus(status).phrase.encode() if status in HTTPStatus._value2member_map_ else b"")
+    for status in range(100, 600)
+}
+_FAILURES: Final = {503: Code.OVERLOADED, 504: Code.BACKEND_TIMEOUT}
+
+
+def head(status: int, lines: bytes, exchange: Exchange, route: Route, *, keep: bool) -> bytes:
+    """Return a complete head: what the answer says, and what every response says."""
+    parts = [_STATUS_LINES[status], lines]
+    parts.extend(stamp.lines(exchange) for stamp in route.stamps)
+    parts.append(b"X-Request-ID: %b\r\n" % exchange.id.encode())
+    for name, value in exchange.notes.items():
+        parts.append(b"%b: %b\r\n" % (name.encode(), value.encode()))
+    parts.append(b"\r\n" if keep else b"Connection: close\r\n\r\n")
+    return b"".join(parts)
+
+
+def interim(status: int, lines: bytes) -> bytes:
+    return _STATUS_LINES[status] + lines + b"\r\n"
+
+
+def date_line(now: float) -> bytes:
+    return b"Date: %b\r\n" % formatdate(now, usegmt=True).encode()
+
+
+def local(answer: Answer, exchange: Exchange, route: Route, *, keep: bool) -> bytes:
+    """Return a whole response that is made here."""
+    lines = date_line(exchange.now) + b"".join(b"%b: %b\r\n" % field for field in answer.fields)
+    if answer.status != 204:
+        lines += b"Content-Length: %d\r\n" % len(answer.body)
+    made = head(answer.status, lines, exchange, route, keep=keep)
+    return made if exchange.head.method == "HEAD" else made + answer.body
+
+
+def refused(refuse: Refuse, exchange: Exchange, route: Route, *, keep: bool, status: int = 0) -> bytes:
+    """Return a whole refusal, in the shape that the route's protocol knows or the client asks for."""
+    kind, body = refusal(
+        route.protocol,
+        refuse.code,
+        exchange.id,
+        accept=exchange.head.index.get(b"accept", b""),
+        streaming=False,
+    )
+    fields: Fields = [(b"Content-Type", kind), (b"Cache-Control", b"no-store"), *refuse.fields]
+    return local(Answer(status or refuse.code.status, fields, body), exchange, route, keep=keep)
+
+
+def replaces(status: int) -> Refuse | None:
+    """Return what stands in for a backend's own error page: nothing of its text may leave."""
+    if status < 500:
+        return None
+    return Refuse(_FAILURES.get(status, Code.BACKEND_BROKEN), {"backend_status": status})
+
+
+def relayed_lines(answer: ResponseHead, exchange: Exchange, route: Route, *, length_known: bool) -> bytes:
+    """Return the backend's field lines, less what is not for the client or is ours to say."""
+    removed = route.removed
+    named = named_by_connection(answer.index.get(b"connection"))
+    redact = route.filters.value if route.filters is not None and route.filters.wanted() else None
+    lines = []
+    for name, value in answer.fields:
+        key = name.lower()
+        if key in removed or key in named or key == b"content-length":
+            continue
+        if key == b"set-cookie":
+            value = route.cookies(value, exchange.secure)  # noqa: PLW2901
+        if redact is not None:
+            value = redact(key, value)  # noqa: PLW2901
+        lines.append(b"%b: %b\r\n" % (name, value))
+    if length_known and answer.length >= 0 and answer.status != 204:
+        lines.append(b"Content-Length: %d\r\n" % answer.length)
+    return b"".join(lines)

@@ -1,0 +1,151 @@
+"""Connections to one backend: opened, reused while they are clean, thrown away after anything odd."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from sidecar.errors import SidecarError
+from sidecar.policy.policy import BackendTarget
+from sidecar.proxy.http1 import END_OF_HEAD, Malformed, ResponseHead, parse_response_head
+from sidecar.proxy.wire import PeerLeft, TooSlow, Wire
+from sidecar.vocabulary import Code
+
+_KEEP_IDLE: Final = 55.0
+"""Seconds that a connection waits for its next request; common backends close theirs after 60 or more …"""
+_KEEP_FRESH: Final = 1.5
+"""… but Node after 5 and gunicorn after 2: what must not be sent twice only takes connections this fresh."""
+_MAX_HEAD: Final = 64 * 1024
+_MAX_INTERIM: Final = 16
+_MAX_WAITING: Final = 1024
+
+
+class UpstreamError(SidecarError):
+    """The backend did not give an answer; `code` is what the client is told."""
+
+    def __init__(self, code: Code, reason: str, *, unsent: bool = False) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.unsent = unsent
+
+
+class Upstream:
+    """A bounded pool of connections to one address."""
+
+    def __init__(self, target: BackendTarget, loop: asyncio.AbstractEventLoop) -> None:
+        self.target = target
+        self._loop = loop
+        self._idle: deque[Wire] = deque()
+        self._open = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def acquire(self, *, replayable: bool) -> tuple[Wire, bool]:
+        """Return a connection and whether it has served before. Waits at most the connect timeout."""
+        oldest = self._loop.time() - (_KEEP_IDLE if replayable else _KEEP_FRESH)
+        while self._idle:
+            wire = self._idle.pop()
+            # Bytes that came while nobody asked belong to no answer.
+            if wire.left or wire.buffer or wire.idle_since < oldest:
+                wire.abort()
+                continue
+            return wire, True
+        try:
+            async with asyncio.timeout(self.target.connect):
+                await self._slot()
+                return await self._connect(), False
+        except TimeoutError:
+            code = Code.OVERLOADED if self._open >= self.target.max_connections else Code.BACKEND_TIMEOUT
+            raise UpstreamError(code, "connecting took too long", unsent=True) from None
+
+    async def _slot(self) -> None:
+        while self._open >= self.target.max_connections:
+            if len(self._waiting) >= _MAX_WAITING:
+                raise UpstreamError(Code.OVERLOADED, "too many requests wait for a connection", unsent=True)
+            turn: asyncio.Future[None] = self._loop.create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            finally:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+        self._open += 1
+
+    async def _connect(self) -> Wire:
+        target = self.target
+        made = False
+        try:
+            _, wire = await self._loop.create_connection(
+                lambda: Wire(self._loop, lambda _: self._free()),
+                target.host,
+                target.port,
+                ssl=target.tls,
+                server_hostname=target.host if target.tls else None,
+            )
+            made = True
+        except OSError as error:
+            raise UpstreamError(Code.BACKEND_UNREACHABLE, type(error).__name__, unsent=True) from None
+        finally:
+            if not made:
+                self._free()
+        return wire
+
+    def _free(self) -> None:
+        self._open -= 1
+        self._next()
+
+    def _next(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    def release(self, wire: Wire, *, clean: bool) -> None:
+        """Take a connection back, or throw it away when anything about its last exchange was odd."""
+        wire.expect_within(0)
+        if not clean or wire.left or wire.buffer or self._waiting:
+            # Somebody waits for a slot: a fresh connection is the simplest thing to hand over.
+            wire.abort()
+            return
+        now = wire.idle_since = self._loop.time()
+        self._idle.append(wire)
+        while self._idle and self._idle[0].idle_since < now - _KEEP_IDLE:
+            self._idle.popleft().abort()
+
+    def close(self) -> None:
+        """Close what is idle; connections in use end with their exchanges."""
+        while self._idle:
+            self._idle.pop().abort()
+
+
+async def read_answer(
+    wire: Wire, method: str, within: float, on_interim: Callable[[ResponseHead], None] | None = None
+) -> ResponseHead:
+    """Wait for the head of the final answer (or a 101); interim ones go to `on_interim`."""
+    wire.expect_within(within)
+    interim = 0
+    try:
+        while True:
+            end = wire.buffer.find(END_OF_HEAD)
+            if end < 0:
+                if len(wire.buffer) > _MAX_HEAD:
+                    raise UpstreamError(Code.BACKEND_BROKEN, "the answer's head is too large")
+                await wire.more()
+                continue
+            raw, wire.buffer = wire.buffer[:end], wire.buffer[end + 4 :]
+            answer = parse_response_head(raw, method)
+            if answer.status >= 200 or answer.status == 101:
+                return answer
+            interim += 1
+            if interim > _MAX_INTERIM:
+                raise UpstreamError(Code.BACKEND_BROKEN, "too many interim answers")
+            if on_interim is not None and answer.status != 100:
+                on_interim(answer)
+    except Malformed as error:
+        raise UpstreamError(error.code, error.reason) from None
+    except PeerLeft:
+        raise UpstreamError(Code.BACKEND_BROKEN, "closed without an answer", unsent=not wire.buffer) from None
+    except TooSlow:
+        raise UpstreamError(Code.BACKEND_TIMEOUT, "no answer in time") from None

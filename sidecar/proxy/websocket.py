@@ -1,0 +1,248 @@
+"""A WebSocket, relayed frame by frame both ways once its upgrade was admitted like any request."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from sidecar.decision import Refuse
+from sidecar.events import about
+from sidecar.policy.policy import TextInspector
+from sidecar.proxy import replies
+from sidecar.proxy.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    POLICY_VIOLATION,
+    TEXT,
+    Frame,
+    FrameError,
+    FrameReader,
+    close_frame,
+    encode,
+)
+from sidecar.proxy.http1 import ResponseHead
+from sidecar.proxy.relay import relay
+from sidecar.proxy.upstream import UpstreamError, read_answer
+from sidecar.proxy.wire import PeerLeft, TooSlow, Wire
+from sidecar.vocabulary import Code, Event, Outcome
+
+if TYPE_CHECKING:
+    from sidecar.proxy.handler import Life
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
+_LAST_WORDS: Final = 2.0
+"""Seconds that a peer has to answer a close frame (§7.1.1)."""
+_OWN: Final = frozenset({b"sec-websocket-extensions"})
+
+
+async def relay_socket(life: Life) -> None:
+    """Upgrade both sides and relay until one of them closes."""
+    fault = _fault(life)
+    if fault:
+        await life.refuse(Refuse(Code.REQUEST_MALFORMED, {"reason": fault}, close=True))
+        return
+    put = await life.key()
+    if put is None:
+        await life.refuse(Refuse(Code.CREDENTIAL_UNAVAILABLE, {}, close=True))
+        return
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    head = life.request_bytes(put, _OWN, upgrade)
+    upstream = life.parts.upstream(life.route.target)
+    back, _ = await upstream.acquire(replayable=False)
+    try:
+        life.left_for_backend()
+        back.write(head)
+        answer = await read_answer(back, "GET", life.route.target.first_byte)
+        life.head_arrived()
+        life.keep = False
+        if answer.status != 101:
+            await relay(life, back, answer)
+            return
+        if not _accepted(life, answer):
+            raise UpstreamError(Code.BACKEND_BROKEN, "a wrong answer to the upgrade")
+        lines = replies.relayed_lines(answer, life.exchange, life.route, length_known=False)
+        life.status = 101
+        life.answered = True
+        life.wire.write(replies.head(101, upgrade + lines, life.exchange, life.route, keep=True))
+        await _Socket(life, back).run()
+    except PeerLeft:
+        if life.wire.left or life.answered:
+            raise
+        raise UpstreamError(Code.BACKEND_BROKEN, "closed during the upgrade") from None
+    finally:
+        back.abort()
+
+
+def _fault(life: Life) -> str:
+    """Return what is wrong with an upgrade request, or nothing (RFC 6455 §4.2.1)."""
+    head = life.exchange.head
+    index = head.index
+    named = {name.strip(b" \t").lower() for name in index.get(b"connection", b"").split(b",")}
+    try:
+        key = base64.b64decode(index.get(b"sec-websocket-key", b""), validate=True)
+    except binascii.Error:
+        key = b""
+    if head.method != "GET" or head.version != 1 or b"upgrade" not in named:
+        return "upgrade request"
+    if index.get(b"sec-websocket-version") != b"13" or len(key) != 16:
+        return "websocket handshake"
+    return "upgrade with a body" if life.framing != 0 or life.wire.buffer else ""
+
+
+def _accepted(life: Life, answer: ResponseHead) -> bool:
+    key = life.exchange.head.index[b"sec-websocket-key"]
+    digest = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+    chosen = answer.index.get(b"sec-websocket-protocol")
+    offered = {part.strip() for part in life.exchange.head.index.get(b"sec-websocket-protocol", b"").split(b",")}
+    return (
+        answer.index.get(b"sec-websocket-accept") == digest
+        and answer.index.get(b"upgrade", b"").lower() == b"websocket"
+        and b"sec-websocket-extensions" not in answer.index
+        and (chosen is None or chosen in offered)
+    )
+
+
+class _Socket:
+    """Two pumps and the first close frame of either side."""
+
+    def __init__(self, life: Life, back: Wire) -> None:
+        bounds = life.policy.bounds
+        self._life = life
+        self._front = life.wire
+        self._back = back
+        self._idle = bounds.socket_idle
+        self._max = bounds.max_socket_message
+        self._rate = bounds.socket_rate
+        self._inspector: TextInspector | None = life.route.frames
+        self._closing: Frame | None = None
+
+    async def run(self) -> None:
+        activity = self._life.parts.activity
+        activity.stream_began("websocket")
+        pumps = [
+            asyncio.create_task(self._pump(self._front, self._back, from_client=True)),
+            asyncio.create_task(self._pump(self._back, self._front, from_client=False)),
+        ]
+        try:
+            done, _ = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            # Both may end in the same turn; the client's side speaks first.
+            first = pumps[0] if pumps[0] in done else pumps[1]
+            await self._end(first, pumps)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            activity.stream_ended("websocket")
+
+    async def _end(self, first: asyncio.Task[None], pumps: list[asyncio.Task[None]]) -> None:
+        """Tell both sides why it ends, and give the one that has to answer a moment for it."""
+        error = first.exception()
+        from_client = first is pumps[0]
+        if isinstance(error, FrameError):
+            self._say_close(close_frame(error.code, str(error)), to_client=True)
+            self._say_close(close_frame(GOING_AWAY if from_client else error.code), to_client=False)
+            if not from_client:
+                self._life.backend_event(Code.BACKEND_BROKEN, str(error))
+        elif isinstance(error, TooSlow):
+            self._say_close(close_frame(GOING_AWAY, "idle"), to_client=True)
+            self._say_close(close_frame(GOING_AWAY, "idle"), to_client=False)
+        elif isinstance(error, PeerLeft):
+            if from_client:
+                self._say_close(close_frame(GOING_AWAY), to_client=False)
+            else:
+                self._say_close(close_frame(INTERNAL_ERROR if self._back.broken else GOING_AWAY), to_client=True)
+        elif error is not None:
+            raise error
+        else:
+            # A close frame was relayed: its answer comes the other way.
+            other = pumps[1] if from_client else pumps[0]
+            await asyncio.wait([other], timeout=_LAST_WORDS)
+
+    def _say_close(self, frame: Frame, *, to_client: bool) -> None:
+        wire = self._front if to_client else self._back
+        if not wire.left:
+            wire.write(encode(frame, mask=not to_client))
+
+    async def _pump(self, source: Wire, sink: Wire, *, from_client: bool) -> None:
+        reader = FrameReader(masked=from_client, max_message=self._max)
+        text: list[bytes] = []
+        inspecting = False
+        budget = _Budget(self._rate, source.loop.time) if from_client and self._rate else None
+        while True:
+            frame, source.buffer = reader.take(source.buffer)
+            if frame is None:
+                source.expect_within(self._idle)
+                sink_seen = sink.received
+                try:
+                    await source.more()
+                except TooSlow:
+                    # The other way was busy meanwhile: the connection is not idle.
+                    if sink.received == sink_seen:
+                        raise
+                continue
+            if from_client and self._inspector is not None and frame.opcode < CLOSE:
+                if frame.opcode == TEXT:
+                    inspecting = True
+                if frame.opcode == BINARY:
+                    inspecting = False
+                if inspecting:
+                    text.append(frame.data)
+                    if not frame.fin:
+                        continue
+                    frame = Frame(TEXT, self._inspected(b"".join(text)))
+                    text.clear()
+                    inspecting = False
+            if budget is not None and frame.opcode in (TEXT, BINARY, CONTINUATION) and frame.fin and not budget.spend():
+                raise FrameError(POLICY_VIOLATION, "too many messages")
+            sink.write(encode(frame, mask=from_client))
+            await sink.drain()
+            if frame.opcode == CLOSE:
+                return
+
+    def _inspected(self, data: bytes) -> bytes:
+        assert self._inspector is not None
+        result = self._inspector.inspect_text(self._life.exchange, data.decode())
+        if isinstance(result, str):
+            text = result.encode()
+            if text != data:
+                exchange = self._life.exchange
+                event = about(
+                    exchange, Event.MESSAGE_SANITIZED, Outcome.CHANGED, exchange.now, 101, {"kind": "websocket"}
+                )
+                self._life.parts.events.record(event)
+            return text
+        code, reason = result
+        exchange = self._life.exchange
+        event = about(
+            exchange, Event.MESSAGE_INVALID, Outcome.REFUSED, exchange.now, 101, {"close": code, "reason": reason}
+        )
+        self._life.parts.events.record(event)
+        raise FrameError(code, reason)
+
+
+class _Budget:
+    """Messages per minute that one socket may send: a bucket that refills steadily."""
+
+    __slots__ = ("_at", "_clock", "_left", "_rate")
+
+    def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
+        self._rate = per_minute
+        self._left = float(per_minute)
+        self._clock = clock
+        self._at = clock()
+
+    def spend(self) -> bool:
+        now = self._clock()
+        self._left = min(self._rate, self._left + (now - self._at) * self._rate / 60)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
