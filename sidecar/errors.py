@@ -69,4 +69,9 @@ class PolicyError(SidecarError):
 
     def lines(self) -> list[str]:
         """Return `FILE:line:column: key.path: what is wrong; what to write instead`, one a problem."""
-        return [f"{self.source}:{p.line}:{p.column}: {p}" for p in self.problems]
+        return [self._line(p) for p in self.problems]
+
+    def _line(self, problem: Problem) -> str:
+        # What a variable says has no line: its place is its name, `environment:ALLOWED_ORIGINS`.
+        place = "" if problem.path.startswith("environment:") else f"{self.source}:{problem.line}:{problem.column}: "
+        return f"{place}{problem}"

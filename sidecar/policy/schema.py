@@ -51,7 +51,7 @@ class PolicySchema(Section):
     ownership: Ownership = Field(default_factory=Ownership, description="whose conversation it is")
     content_filter: ContentFilter = Field(default_factory=ContentFilter, description="texts that are refused")
     routes: Many[Route] = Field(default=(), description="what is special about some requests; first match wins")
-    providers: dict[Annotated[str, words.NAME], Provider] = Field(
+    providers: dict[Annotated[str, words.PROVIDER], Provider] = Field(
         default_factory=dict, description="providers that the catalogue does not know"
     )
     egress: Egress = Field(default_factory=Egress, description="provider calls of the backend")

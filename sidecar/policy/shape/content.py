@@ -48,7 +48,7 @@ class ContentPattern(Section):
 class Moderation(Section):
     """Ask a moderation model about each text, with the organization's own credential."""
 
-    provider: Annotated[str, words.NAME] = Field(default="openai", description="whose credential and API")
+    provider: Annotated[str, words.PROVIDER] = Field(default="openai", description="whose credential and API")
     model: Annotated[str, words.LINE] = Field(default="omni-moderation-latest", description="the model that is asked")
     timeout: Annotated[float, span("50ms", "30s")] = Field(default=2.0, description="how long to wait for its answer")
     on_failure: Literal["pass", "refuse"] = Field(default="pass", description="when it cannot be asked")

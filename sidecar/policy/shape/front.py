@@ -141,16 +141,14 @@ class Ban(Section):
 class Clients(Section):
     """Who a client is, and who may come in."""
 
-    trusted_proxies: Many[Annotated[words.Network, words.NETWORK]] = Field(
+    trusted_proxies: Many[Annotated[str, words.NETWORK]] = Field(
         default=(), description="only these may say X-Forwarded-For, -Proto and Forwarded", examples=[["10.0.0.0/8"]]
     )
     ipv6_prefix: Annotated[int, whole(32, 128)] = Field(
         default=64, description="one client is one IPv6 network of this length"
     )
-    allow: Many[Annotated[words.Network, words.NETWORK]] = Field(
-        default=(), description="when set, nobody else gets in"
-    )
-    deny: Many[Annotated[words.Network, words.NETWORK]] = Field(default=(), description="these never get in")
+    allow: Many[Annotated[str, words.NETWORK]] = Field(default=(), description="when set, nobody else gets in")
+    deny: Many[Annotated[str, words.NETWORK]] = Field(default=(), description="these never get in")
     ban: Ban | None = Field(
         default_factory=Ban, description="refusals that make an address sit out; null: nobody is banned"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -12,15 +12,11 @@ from sidecar.policy.shape.quantities import FLAG, span, whole
 from sidecar.policy.shape.section import Many, Section
 from sidecar.policy.shape.traffic import RateLimit
 
-BUILT_IN_PROVIDERS: Final = (
-    "openai", "anthropic", "azure-openai", "google", "mistral", "groq", "openrouter", "stripe", "zendesk", "intercom",
-)  # fmt: skip
-
 
 class Credential(Section):
     """The organization's key goes into the proxied request, in place of whatever the client sent there."""
 
-    provider: Annotated[str, words.NAME] = Field(description="whose key", examples=["openai"])
+    provider: Annotated[str, words.PROVIDER] = Field(description="whose key", examples=["openai"])
     form: Literal["header", "handle"] = Field(
         default="header",
         alias="as",
@@ -33,32 +29,50 @@ class Credential(Section):
 
 
 class ProviderTest(Section):
-    """A harmless request that tells whether a key works."""
+    """A harmless GET that only a valid key is answered on."""
 
-    method: Literal["GET", "POST", "HEAD"] = Field(default="GET", description="its method")
-    path: Annotated[str, words.PATH] = Field(description="its path at the first of `hosts`", examples=["/v1/models"])
-    status: Annotated[int, whole(200, 399)] = Field(default=200, description="the answer's status when the key is good")
+    path: Annotated[str, words.LINE] = Field(
+        description="its path at `url`, with a query if need be", examples=["/v1/me"]
+    )
+    accepted: Many[Annotated[int, whole(200, 499)]] = Field(default=(200,), description="statuses that mean: valid")
+    headers: dict[Annotated[str, words.TOKEN], Annotated[str, words.LINE]] = Field(
+        default_factory=dict, description="headers besides the key's"
+    )
+
+
+class ProviderEnvironment(Section):
+    """What `sidecar credentials import-env` reads."""
+
+    key: Annotated[str, words.NAME] = Field(description="variable that holds the key", examples=["ACME_API_KEY"])
+    user: Annotated[str, words.NAME] | None = Field(default=None, description="variable that holds the user, for Basic")
+    host: Annotated[str, words.NAME] | None = Field(default=None, description="variable that holds the customer's host")
 
 
 class Provider(Section):
-    """A provider that the catalogue does not know. One of `header` and `basic`."""
+    """A provider that the catalogue does not know, in the catalogue's words."""
 
-    header: Annotated[str, words.TOKEN] | None = Field(
-        default=None, description="the request header that carries the key", examples=["Authorization"]
+    header: Annotated[str, words.TOKEN] = Field(default="Authorization", description="the request header of the key")
+    scheme: Literal["Bearer", "Basic", "none"] = Field(
+        default="Bearer", description="what stands before the key; Basic: keys are user:password, sent in base64"
     )
-    value: Annotated[str, words.LINE] = Field(
-        default="{key}", description="what stands in that header; {key} is the key", examples=["Bearer {key}"]
+    shape: Annotated[str, words.REGEX] = Field(
+        default="[!-~]{8,4096}", description="what a whole key looks like (RE2)", examples=["ak_[a-z0-9]{32}"]
     )
-    basic: Annotated[str, words.LINE] | None = Field(
-        default=None, description="HTTP Basic instead: user:password, where {key} is the key", examples=["{key}:"]
-    )
-    pattern: Annotated[str, words.REGEX] | None = Field(
-        default=None, description="what a whole key looks like (RE2); null: any", examples=["ak_[a-z0-9]{32}"]
+    unlike: Annotated[str, words.REGEX] | None = Field(
+        default=None, description="what it must not look like: somebody else's key (RE2)"
     )
     hosts: Many[Annotated[str, words.HOST]] = Field(
         description="hosts that a key may be sent to; sealed into each credential", examples=[["api.example.com"]]
     )
-    test: ProviderTest | None = Field(default=None, description="how a key is tested; null: only its shape")
+    url: Annotated[str, words.url(path=True)] | None = Field(
+        default=None, description="where the test goes; null: keys are checked by shape alone"
+    )
+    environment: ProviderEnvironment | None = Field(default=None, description="what `import-env` reads; null: nothing")
+    test: ProviderTest | None = Field(default=None, description="how a key is tested; null: by its shape alone")
+
+    def entry(self) -> dict[str, Any]:
+        """Return the entry as the vault's catalogue reads it."""
+        return self.model_dump(exclude_none=True)
 
 
 class EgressProvider(Section):
@@ -80,7 +94,7 @@ class EgressProvider(Section):
 class Egress(Section):
     """Provider calls of the backend: it holds handles, the sidecar puts the keys in."""
 
-    providers: dict[Annotated[str, words.NAME], EgressProvider] = Field(
+    providers: dict[Annotated[str, words.PROVIDER], EgressProvider] = Field(
         default_factory=dict, description="provider → where its calls go"
     )
     rate_limits: Many[RateLimit] = Field(

@@ -6,16 +6,14 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+from sidecar.messages.paths import PathError, compile_path
 from sidecar.policy.shape.section import Read, refuse
-
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _LABEL: Final = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 _HOST: Final = rf"{_LABEL}(?:\.{_LABEL})*\.?"
-_SEGMENT: Final = r"\.\*|\.[^\W\d]\w*|\['[^'\\\x00-\x1f]+'\]|\[\"[^\"\\\x00-\x1f]+\"\]|\[\*\]|\[\d{1,6}\]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +64,26 @@ TOKEN: Final = text(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "a header's name", "a name a
 METHOD: Final = text(r"[A-Z][A-Z-]*", "a method", "it in capitals, like GET or POST", 32)
 LINE: Final = text(r"[\x20-\x7e]+", "a header's value", "one line of printable ASCII", 8192)
 FILE: Final = text(r"[^\x00-\x1f]+", "a path of a file", "one, like /etc/sidecar/tls.crt", 4096)
-JSON_PATH: Final = text(
-    rf"\$(?:{_SEGMENT})+", "a path that is understood here", "names, indexes and [*], like $.messages[*].content", 512
-)
 HOST: Final = text(
     rf"(?:\*\.)?{_HOST}|\[[0-9A-Fa-f:.]+\]", "a host", "one without scheme, port or path, like chat.example.com"
 )
 ORGANIZATION: Final = NAME
+PROVIDER: Final = text(
+    r"[a-z][a-z0-9-]*", "a provider's name", "lower-case letters, digits and hyphens, at most 63 of them", 63
+)
+
+
+def _json_path(value: Any) -> str:
+    if not isinstance(value, str):
+        refuse("is not a path into JSON", "write one like $.messages[*].content")
+    try:
+        compile_path(value)
+    except PathError as error:
+        refuse(f"is not a path into JSON ({error})", "write one like $.messages[*].content")
+    return value
+
+
+JSON_PATH: Final = _read_as(_json_path, pattern=r"^\$[.\[].+")
 
 
 def _path(value: Any) -> str:
@@ -103,7 +114,7 @@ PATH: Final = _read_as(_fixed_path, pattern="^/[^?#*\\s]*$")
 PATTERN: Final = _read_as(_pattern, pattern="^/[^?#\\s]*$")
 
 
-def _network(value: Any) -> Network:
+def _network(value: Any) -> str:
     if not isinstance(value, str) or len(value) > 50:
         refuse("is not a network", "write an address or a network, like 10.0.0.0/8 or 2001:db8::/32")
     try:
@@ -112,7 +123,7 @@ def _network(value: Any) -> Network:
         refuse("is not a network", "write an address or a network, like 10.0.0.0/8 or 2001:db8::/32")
     if network.network_address != ipaddress.ip_interface(value).ip:
         refuse("has bits set beyond its prefix", f"write {network}, or the address alone")
-    return network
+    return str(network)
 
 
 NETWORK: Final = _read_as(_network)

@@ -1,0 +1,87 @@
+"""What is left of a policy without its faults, so that its other problems can be found in the same run.
+
+The result serves the search for problems alone; a policy with problems is never used.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import replace
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from sidecar.errors import Problem
+from sidecar.policy.faults import Loc, path_of
+from sidecar.policy.schema import PolicySchema
+
+_ROUNDS: Final = 8
+_STEP: Final = re.compile(r"\[(\d+)\]")
+_STANDS_IN: Final[dict[str, Any]] = {"version": 1, "backend": {"url": "http://127.0.0.1:3001"}}
+
+
+class Mended:
+    """The policy without its faulty parts, and where the items that are left stood in the file."""
+
+    def __init__(self, tree: dict[str, Any], errors: list[ErrorDetails]) -> None:
+        self.schema: PolicySchema | None = None
+        self._kept: dict[str, list[int]] = {}
+        tree = copy.deepcopy(tree)
+        for _ in range(_ROUNDS):
+            for loc in sorted({_faulty(error) for error in errors}, key=_deepest_last_first):
+                self._remove(tree, loc)
+            for key, value in _STANDS_IN.items():
+                tree.setdefault(key, value)
+            try:
+                self.schema = PolicySchema.model_validate(tree)
+                return
+            except ValidationError as error:
+                errors = error.errors(include_url=False)
+
+    def as_written(self, problem: Problem) -> Problem:
+        """Return the problem with the indexes that the file has."""
+        path, done = problem.path, ""
+        for piece in re.split(r"(\[\d+\])", path):
+            index = _STEP.fullmatch(piece)
+            here = self._kept.get(done) if index else None
+            done += f"[{here[int(index[1])]}]" if index and here and int(index[1]) < len(here) else piece
+        return replace(problem, path=done)
+
+    def _remove(self, tree: dict[str, Any], loc: Loc) -> None:
+        """Take out what is at this place; what is not there any more is fine."""
+        parent: Any = tree
+        written: Loc = ()
+        for step in loc[:-1]:
+            if isinstance(parent, list) and isinstance(step, int) and step < len(parent):
+                written = (*written, self._index(written, step, len(parent)))
+            elif isinstance(parent, dict) and step in parent:
+                written = (*written, step)
+            else:
+                return
+            parent = parent[step]
+        last = loc[-1]
+        if isinstance(parent, list) and isinstance(last, int) and last < len(parent):
+            self._index(written, last, len(parent))
+            self._kept[path_of(written)].pop(last)
+            parent.pop(last)
+        elif isinstance(parent, dict):
+            parent.pop(last, None)
+
+    def _index(self, written: Loc, index: int, length: int) -> int:
+        """Return the index that this item has in the file."""
+        return self._kept.setdefault(path_of(written), list(range(length)))[index]
+
+
+def _faulty(error: ErrorDetails) -> Loc:
+    """Return the smallest part without which the rest may stand: a value, or what lacks a key."""
+    loc = error["loc"]
+    if error["type"] == "missing":
+        return loc[:-1] or loc
+    return loc[:-1] if loc[-1] == "[key]" else loc
+
+
+def _deepest_last_first(loc: Loc) -> tuple[Any, ...]:
+    """Order places so that taking one out moves none that follows."""
+    return tuple((0, -step, "") if isinstance(step, int) else (1, 0, step) for step in loc)
