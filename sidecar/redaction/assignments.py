@@ -1,0 +1,85 @@
+"""`api_key = …`: values that look random behind a name that says what they are.
+
+The broadest pattern, and the only one that may take an application's own tokens (`"access_token":
+"…"` of a login): a policy names it (`generic`) where answers carry none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import re2
+
+from sidecar.redaction.patterns import looks_random
+from sidecar.redaction.scan import Hit
+
+GENERIC: Final = "generic"
+_VALUE: Final = rb"[A-Za-z0-9_.=+/~%-]"
+_LONGEST: Final = 400
+_TURNS: Final = 2  # letters meet digits so often in a key, and not in a name, a version or a date
+
+_WORDS: Final = (
+    b"secret api_key api-key apikey access_key access-key accesskey auth_key auth_token private_key password "
+    b"passwd credential token client_id client-id license_key signing_key encryption_key webhook_key"
+).split()
+_SERVICES: Final = (
+    b"adafruit adobe airtable algolia artifactory asana atlassian auth0 beamer bintray bitbucket bittrex bluesky "
+    b"braintree circleci cloudflare cloudinary codecov cohere coinbase confluence confluent contentful contribsys "
+    b"datadog deepseek digitalocean discord docker dropbox droneci dynatrace easypost elastic etsy facebook fastly "
+    b"figma finicity finnhub firebase flickr flutterwave freshbooks freshdesk gitter gocardless grafana harness "
+    b"heroku honeycomb hubspot infracost instagram intercom jenkins jfrog jira jumpcloud kraken kucoin "
+    b"launchdarkly linear linkedin lob looker lookr mailchimp mailgun mapbox mattermost message_bird messagebird "
+    b"message-bird mistral mixpanel netlify new-relic new_relic newrelic nytimes okta opsgenie pagerduty paypal "
+    b"pipedrive plaid posthog private_ai privateai pusher rapidapi razorpay salesforce segment sendbird sendgrid "
+    b"sentry shodan snyk sonar splunk spotify square squarespace statuspage sumo sumologic supabase telegram "
+    b"telegr travis trello twilio twitch twitter typeform vercel wakatime yandex zapier zendesk zoom"
+).split()
+
+
+class AssignmentScanner:
+    """Find random-looking values that a name introduces; the name stays, the value goes."""
+
+    __slots__ = ("_begun", "_cut", "_longest_name", "_quick", "_whole", "reach")
+
+    def __init__(self) -> None:
+        self._cut = frozenset(word[:size] for word in (*_WORDS, *_SERVICES) for size in range(1, len(word)))
+        self._longest_name = max(map(len, self._cut))
+        names = (
+            b"(?:" + b"|".join(re2.escape(word) for word in sorted((*_WORDS, *_SERVICES), key=len, reverse=True)) + b")"
+        )
+        options = re2.Options()
+        options.encoding = re2.Options.Encoding.LATIN1
+        options.case_sensitive = False
+        self._quick = re2.compile(names, options)
+        # Between a name and its value: the rest of the name, a closing quote, an operator, an opening quote.
+        rest, quote, operator, opening = (
+            rb"[\w .-]{0,40}",
+            rb"[\\\"'\s]{0,5}",
+            rb"[=>:|?,]{1,5}",
+            rb"[\\\x60\"'\s=]{0,5}",
+        )
+        self._whole = re2.compile(names + rest + quote + operator + opening + b"(" + _VALUE + b"{10,300})", options)
+        value = b"(?:" + operator + opening + _VALUE + b"{0,300})?"
+        self._begun = re2.compile(names + rest + quote + value, options)
+        self.reach = _LONGEST
+
+    def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:  # noqa: ARG002  # names may stand in words
+        size = len(text)
+        hits: list[Hit] = []
+        found = self._quick.search(text)
+        while found is not None:
+            at = found.start()
+            if not final and size - at < _LONGEST and self._begun.fullmatch(text, at) is not None:
+                return hits, min(at, size - self._cut_length(text))
+            whole = self._whole.match(text, at)
+            if whole is not None and looks_random(whole.group(1), _TURNS):
+                hits.append(Hit(whole.start(1), whole.end(1), GENERIC))
+                at = whole.end(1) - 1
+            found = self._quick.search(text, at + 1)
+        return hits, size if final else size - self._cut_length(text)
+
+    def _cut_length(self, text: bytes) -> int:
+        """Return how much of a name the end of the text may hold."""
+        end = text[-self._longest_name :].lower()
+        return next((len(end) - at for at in range(len(end)) if end[at:] in self._cut), 0)

@@ -1,0 +1,69 @@
+r"""Single characters in disguise: `\u0073`, `\x73`, `\/`, `%73`, and what nesting makes of them.
+
+JSON inside a JSON string doubles its backslashes, a URL inside a URL turns `%` into `%25`. Three
+levels of either are undone; the bounds also bound what a filter holds back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import re2
+
+LONGEST: Final = 2 * (7 + 5)
+"""A surrogate pair, each half behind seven backslashes: the longest spelling of one character."""
+
+_NAMED: Final = {0x62: 8, 0x66: 12, 0x6E: 10, 0x72: 13, 0x74: 9}  # b f n r t: RFC 8259 §7
+_ITSELF: Final = b"\"/'"
+
+_HEX: Final = rb"[0-9A-Fa-f]"
+_LOW: Final = rb"[Dd][C-Fc-f]" + _HEX + rb"{2}"
+_ESCAPE = re2.compile(
+    rb"\\{1,7}(?:u(" + _HEX + rb"{4})(?:\\{1,7}u(" + _LOW + rb"))?|x(" + _HEX + rb"{2})|([\"/'bfnrt]))"
+    rb"|%(?:25){0,3}(" + _HEX + rb"{2})"
+)
+_PARTIAL = re2.compile(
+    rb"\\{1,7}(?:u" + _HEX + rb"{0,4}|x" + _HEX + rb"?)?"
+    rb"|\\{1,7}u[Dd][89ABab]" + _HEX + rb"{2}\\{0,7}(?:u(?:[Dd](?:[C-Fc-f]" + _HEX + rb"?)?)?)?"
+    rb"|%(?:25){0,3}2?" + _HEX + rb"?"
+)
+
+
+def read(text: bytes, at: int) -> tuple[bytes, int] | None:
+    """Return the character that is spelled at `at` (UTF-8) and where its spelling ends."""
+    found = _ESCAPE.match(text, at, at + LONGEST)
+    if found is None:
+        return None
+    unicode, low, short, named, percent = found.groups()
+    if unicode:
+        point = int(unicode, 16)
+        if low and 0xD800 <= point < 0xDC00:
+            point = 0x10000 + ((point - 0xD800) << 10) + (int(low, 16) - 0xDC00)
+            return chr(point).encode(), found.end()
+        return chr(point).encode("utf-8", "surrogatepass"), found.end(1)
+    if named:
+        byte = named[0]
+        return bytes((byte if byte in _ITSELF else _NAMED[byte],)), found.end()
+    return bytes((int(short or percent, 16),)), found.end()
+
+
+def unfinished(text: bytes, at: int) -> bool:
+    """Say whether the text ends inside a spelling that begins at `at`."""
+    return len(text) - at < LONGEST and _PARTIAL.fullmatch(text, at) is not None
+
+
+def disguises(characters: Iterable[int]) -> bytes:
+    """Return a pattern for every spelling of the given bytes but the plain one."""
+    wanted = sorted(set(characters))
+    digits = b"|".join(b"%02x" % byte for byte in wanted)
+    names = {byte: bytes((letter,)) for letter, byte in _NAMED.items()}
+    letters = [names.get(byte, bytes((byte,)) if byte in _ITSELF else b"") for byte in wanted]
+    named = b"".join(b"|" + letter for letter in letters if letter)
+    # Beyond ASCII a JSON escape names a character, not a byte: any such escape may begin a secret.
+    beyond = rb"|u[0-9A-Fa-f]{4}" if wanted and wanted[-1] >= 0x80 else b""
+    itself = rb"|\\" if 0x5C in wanted else b""
+    return (
+        rb"\\{1,7}(?:(?i:(?:u00|x)(?:" + digits + rb"))" + named + beyond + itself + rb")"
+        rb"|%(?:25){0,3}(?i:" + digits + rb")"
+    )

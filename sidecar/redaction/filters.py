@@ -1,0 +1,128 @@
+"""What the policy and the vault say about answers, joined: one filter for each answer that needs one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+from sidecar.errors import Problems
+from sidecar.redaction.assignments import GENERIC, AssignmentScanner
+from sidecar.redaction.deltas import TEXT_DELTAS, Deltas, Path
+from sidecar.redaction.frames import FrameFilter
+from sidecar.redaction.headers import redact_value
+from sidecar.redaction.matcher import SecretMatcher
+from sidecar.redaction.patterns import SHAPES, ShapeScanner
+from sidecar.redaction.scan import Both, Scanner, StreamFilter
+from sidecar.redaction.sse import EventStreamFilter
+
+PATTERN_NAMES: Final = frozenset({*SHAPES, GENERIC})
+
+_TEXT_TYPES: Final = frozenset(
+    {
+        b"",  # a reader will guess, and may guess text
+        b"application/json",
+        b"application/javascript",
+        b"application/ecmascript",
+        b"application/xml",
+        b"application/xhtml+xml",
+        b"application/x-www-form-urlencoded",
+        b"application/yaml",
+        b"application/x-yaml",
+        b"application/toml",
+        b"application/x-ndjson",
+        b"application/ndjson",
+        b"application/jsonl",
+        b"application/json-seq",
+        b"application/graphql",
+        b"application/sql",
+        b"application/x-sh",
+        b"image/svg+xml",
+    }
+)
+_EVENT_STREAM: Final = b"text/event-stream"
+
+
+class AnswerFilter(Protocol):
+    """A ResponseFilter that says what it took out: kind (`known`, or a pattern's name) → how often."""
+
+    counts: dict[str, int]
+
+    def feed(self, chunk: bytes) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+
+class Redaction:
+    """The redaction of a policy. The set of known secrets may change; filters in flight keep theirs."""
+
+    __slots__ = ("_deltas", "_known", "_shapes", "_text")
+
+    def __init__(self, known: SecretMatcher | None, shapes: Scanner | None, deltas: Deltas) -> None:
+        self._shapes = shapes
+        self._deltas = deltas
+        self._known: SecretMatcher | None = None
+        self._text: Scanner | None = None
+        self.know(known)
+
+    def know(self, known: SecretMatcher | None) -> None:
+        """Use another set of known secrets from the next answer on."""
+        self._known = known if known is not None and known.size else None
+        if self._known is not None and self._shapes is not None:
+            self._text = Both(self._known, self._shapes)
+        else:
+            self._text = self._known if self._known is not None else self._shapes
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is looked for: if not, answers may come compressed and pass untouched."""
+        return self._text is not None
+
+    def filter_for(self, content_type: bytes) -> AnswerFilter | None:
+        """Return the filter of one answer, or None when nothing is looked for in such a body."""
+        kind = media_type(content_type)
+        if not is_text(kind):
+            return None if self._known is None else StreamFilter(self._known)
+        if self._text is None:
+            return None
+        if kind == _EVENT_STREAM:
+            return EventStreamFilter(self._text, self._deltas)
+        return StreamFilter(self._text)
+
+    def frames(self) -> FrameFilter | None:
+        """Return the filter of one direction of a WebSocket's text messages."""
+        return None if self._text is None else FrameFilter(self._text, self._deltas)
+
+    def redact_value(self, value: bytes, counts: dict[str, int] | None = None) -> bytes:
+        """Return a complete value (a header, an error body) without what must not pass."""
+        return redact_value(value, self._text, counts)
+
+
+def build_redaction(
+    known: SecretMatcher | None,
+    patterns: Sequence[str],
+    problems: Problems,
+    deltas: Iterable[Path] = TEXT_DELTAS,
+) -> Redaction:
+    """Build what `redaction` of a policy asks for; unknown names are problems, each with its place."""
+    for at, name in enumerate(patterns):
+        if name not in PATTERN_NAMES:
+            problems.at(f"[{at}]").add(f'"{name}" is not a known pattern', f"one of {', '.join(sorted(PATTERN_NAMES))}")
+    return Redaction(known, _scanner(frozenset(patterns)), Deltas(deltas))
+
+
+def _scanner(names: frozenset[str]) -> Scanner | None:
+    shapes = ShapeScanner(names & SHAPES) if names & SHAPES else None
+    generic = AssignmentScanner() if GENERIC in names else None
+    if shapes is not None and generic is not None:
+        return Both(shapes, generic)
+    return shapes if shapes is not None else generic
+
+
+def media_type(content_type: bytes) -> bytes:
+    """Return `type/subtype` of a Content-Type, in lower case."""
+    return content_type.partition(b";")[0].strip().lower()
+
+
+def is_text(kind: bytes) -> bool:
+    """Say whether people or programs read it as text: patterns over pictures find only accidents."""
+    return kind.startswith(b"text/") or kind in _TEXT_TYPES or kind.endswith((b"+json", b"+xml"))

@@ -1,0 +1,153 @@
+"""Texts that arrive in pieces, one piece an event: what no single event shows is found in the joined text.
+
+Events leave whole and in order. One waits only while one of its pieces ends in what may be the
+beginning of a hit, and then those behind it wait too; an event without a hit leaves byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sidecar.redaction.deltas import Delta
+from sidecar.redaction.scan import OUTSIDE, Hit, Scanner, context, rewrite, tally
+
+MAX_WAITING_BYTES: Final = 256 * 1024
+MAX_WAITING_EVENTS: Final = 4096
+MAX_CHANNELS: Final = 256
+LIVE_AT_THE_BOUND: Final = "undecided"
+
+
+@dataclass(slots=True, eq=False)
+class Event:
+    """One event on its way: its bytes, and what becomes of its texts."""
+
+    raw: bytes
+    build: Callable[[dict[tuple[str | int, ...], str]], bytes]
+    changed: dict[tuple[str | int, ...], str] = field(default_factory=dict)
+    waits: int = 0  # pieces that are not decided
+
+    def leave(self) -> bytes:
+        return self.build(self.changed) if self.changed else self.raw
+
+
+@dataclass(slots=True, eq=False)
+class _Piece:
+    event: Event
+    path: tuple[str | int, ...]
+    text: bytes
+
+
+class _Channel:
+    """One text: the pieces whose end is not decided, and the state of their scan."""
+
+    __slots__ = ("before", "covered", "pieces", "text")
+
+    def __init__(self) -> None:
+        self.pieces: deque[_Piece] = deque()
+        self.text = b""
+        self.before = OUTSIDE
+        self.covered = 0
+
+
+class JoinedDeltas:
+    """Scan the texts of a stream of events across their borders; bounded in bytes, events and texts.
+
+    At a bound nothing waits any longer: what was live is replaced, as if it had been a hit, and
+    counted as `undecided`.
+    """
+
+    __slots__ = ("_bytes", "_channels", "_queue", "_scanner", "counts")
+
+    def __init__(self, scanner: Scanner, counts: dict[str, int]) -> None:
+        self._scanner = scanner
+        self._channels: dict[tuple[Any, ...], _Channel] = {}
+        self._queue: deque[Event] = deque()
+        self._bytes = 0
+        self.counts = counts
+
+    def push(self, event: Event, deltas: Sequence[Delta]) -> list[bytes]:
+        """Take the next event; return the events that may leave now, as bytes."""
+        for delta in deltas:
+            self._extend(event, delta)
+        if not event.waits and not self._queue:
+            return [event.leave()]
+        self._queue.append(event)
+        self._bytes += len(event.raw)
+        if self._bytes > MAX_WAITING_BYTES or len(self._queue) > MAX_WAITING_EVENTS:
+            self._decide(LIVE_AT_THE_BOUND)
+        return self._leaving()
+
+    def finish(self) -> list[bytes]:
+        """End all texts: nothing that comes belongs to them any more."""
+        self._decide("")
+        self._channels.clear()
+        return self._leaving()
+
+    def _extend(self, event: Event, delta: Delta) -> None:
+        channel = self._channels.get(delta.channel)
+        if channel is None:
+            if len(self._channels) >= MAX_CHANNELS:
+                self._forget()
+            channel = self._channels[delta.channel] = _Channel()
+        text = delta.text.encode("utf-8", "surrogatepass")
+        whole = channel.text + text if channel.text else text
+        hits, live = self._scanner.scan(whole, channel.before, False)
+        if not channel.pieces and not hits and live == len(whole) and not channel.covered:
+            channel.before = context(channel.before, whole)
+            return
+        channel.pieces.append(_Piece(event, delta.path, text))
+        event.waits += 1
+        channel.text = whole
+        self._settle(channel, hits, live)
+
+    def _settle(self, channel: _Channel, hits: Sequence[Hit], live: int) -> None:
+        """Let go of the pieces that end before the text turns live, rewritten where hits touch them."""
+        done = 0
+        while channel.pieces and done + len(channel.pieces[0].text) <= live:
+            piece = channel.pieces.popleft()
+            start, done = done, done + len(piece.text)
+            edit = rewrite(piece.text, _shifted(hits, start), len(piece.text), channel.covered)
+            tally(self.counts, edit.kinds)
+            if edit.kinds or channel.covered:
+                piece.event.changed[piece.path] = edit.clean.decode("utf-8", "surrogatepass")
+            channel.covered = edit.covered
+            channel.before = context(channel.before, piece.text)
+            piece.event.waits -= 1
+        channel.text = channel.text[done:]
+
+    def _decide(self, otherwise: str) -> None:
+        for channel in self._channels.values():
+            if not channel.pieces:
+                continue
+            size = len(channel.text)
+            hits, live = self._scanner.scan(channel.text, channel.before, False)
+            if otherwise and live < size:
+                hits = [*(hit for hit in hits if hit.start < live), Hit(live, size, otherwise)]
+            else:
+                hits, _ = self._scanner.scan(channel.text, channel.before, True)
+            self._settle(channel, hits, size)
+
+    def _forget(self) -> None:
+        """Drop the texts in which nothing is live: they start anew; decide all when that frees nothing."""
+        idle = [name for name, channel in self._channels.items() if not channel.pieces]
+        if not idle:
+            self._decide(LIVE_AT_THE_BOUND)
+            idle = list(self._channels)
+        for name in idle:
+            del self._channels[name]
+
+    def _leaving(self) -> list[bytes]:
+        leaving: list[bytes] = []
+        while self._queue and not self._queue[0].waits:
+            event = self._queue.popleft()
+            self._bytes -= len(event.raw)
+            leaving.append(event.leave())
+        return leaving
+
+
+def _shifted(hits: Sequence[Hit], start: int) -> list[Hit]:
+    """Return the hits that begin at or after `start`, counted from there; `covered` carries the others."""
+    return [Hit(hit.start - start, hit.end - start, hit.kind) for hit in hits if hit.start >= start]

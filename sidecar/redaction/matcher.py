@@ -1,0 +1,172 @@
+"""Known secrets: never out, however they are written and wherever the stream is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import re2
+
+from sidecar.redaction.escapes import LONGEST, disguises, read, unfinished
+from sidecar.redaction.needles import END, Tree, grow, spellings
+from sidecar.redaction.scan import Hit, StreamFilter
+from sidecar.secret import Secret
+
+KNOWN: Final = "known"
+MIN_BYTES: Final = 8
+"""Shorter secrets are not searched: they are words of ordinary text, and redacting them would break it."""
+_HEAD: Final = 8  # as many characters of a needle as the first, cheap search looks for
+_MEMORY: Final = 64 << 20  # for the search's automaton, which is built as far as it is used
+_LIVE: Final = -1
+_DEAD: Final = 0
+
+
+class SecretMatcher:
+    """Find a fixed set of secrets, raw or in any of their spellings.
+
+    Immutable: when the set changes, build another and let filters in flight keep theirs.
+    `skipped` counts secrets that are too short to be searched safely.
+    """
+
+    __slots__ = ("_firsts", "_heads", "_quick", "_reaches_end", "_tree", "reach", "size", "skipped")
+
+    def __init__(self, secrets: Iterable[Secret]) -> None:
+        plain = [secret.reveal().encode("utf-8", "surrogatepass") for secret in secrets]
+        kept = {value for value in plain if len(value) >= MIN_BYTES}
+        needles = sorted(set().union(*map(spellings, kept)))
+        self.size = len(kept)
+        self.skipped = sum(len(value) < MIN_BYTES for value in plain)
+        self.reach = LONGEST * max(map(len, needles), default=0)
+        self._tree: Tree = grow(needles)
+        heads = sorted({needle[:_HEAD] for needle in needles})
+        self._heads = frozenset(head[:size] for head in heads for size in range(1, _HEAD))
+        self._firsts = frozenset(head[0] for head in heads)
+        self._reaches_end = _ends(needles)
+        self._quick = _compile(heads)
+
+    def __repr__(self) -> str:
+        return f"SecretMatcher({self.size} secrets)"
+
+    def filter(self) -> StreamFilter:
+        """Return the filter of one answer."""
+        return StreamFilter(self)
+
+    def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:  # noqa: ARG002  # a secret needs no word boundary
+        size = len(text)
+        if not size or not self.size:
+            return (), size
+        found = self._quick.search(text)
+        if found is None and (final or text[-1] not in self._reaches_end):
+            return (), size
+        hits: list[Hit] = []
+        live = size
+        for at in self._candidates(text, found is not None, final):
+            end = self._walk(text, at, final)
+            if end == _LIVE:
+                # Whatever begins later is looked at again, together with this.
+                live = at
+                break
+            if end != _DEAD:
+                hits.append(Hit(at, end, KNOWN))
+        return hits, live
+
+    def _candidates(self, text: bytes, some: bool, final: bool) -> list[int]:
+        """Return, in order, where a needle may begin: at a plain head, or close to a disguise, or at the end."""
+        places: set[int] = set()
+        if some:
+            at = 0
+            while (found := self._quick.search(text, at)) is not None:
+                start = found.start()
+                places.add(start)
+                # A head whose first disguise is here began at most seven plain characters earlier.
+                for back in range(max(0, start - _HEAD + 1), start):
+                    if text[back:start] in self._heads:
+                        places.add(back)
+                at = start + 1
+        if not final:
+            places.update(self._near_end(text))
+        return sorted(places)
+
+    def _near_end(self, text: bytes) -> Iterable[int]:
+        """Return where a head may have begun that the end of the text cuts."""
+        size = len(text)
+        start = max(0, size - _HEAD * LONGEST)
+        disguised = text.find(b"\\", start) >= 0 or text.find(b"%", start) >= 0
+        start = start if disguised else max(0, size - _HEAD + 1)
+        return (at for at in range(start, size) if text[at] in self._firsts or text[at] in b"\\%")
+
+    def _walk(self, text: bytes, at: int, final: bool) -> int:
+        """Return where the longest needle that begins at `at` ends, or _LIVE, or _DEAD."""
+        best = _DEAD
+        size = len(text)
+        paths: list[tuple[Tree | bytes, int, int]] = [(self._tree, 0, at)]
+        seen: set[tuple[int, int, int]] = set()
+        while paths:
+            node, depth, at = paths.pop()
+            if isinstance(node, bytes):
+                rest = len(node) - depth
+                if text.startswith(node[depth:] if depth else node, at):
+                    best = max(best, at + rest)
+                    continue
+                if not final and size - at < rest and node.startswith(text[at:], depth):
+                    return _LIVE
+            elif END in node:
+                best = max(best, at)
+            if at >= size:
+                if not final and (isinstance(node, bytes) or len(node) > (END in node)):
+                    return _LIVE
+                continue
+            byte = text[at]
+            step = _step(node, depth, byte)
+            if step is not None:
+                paths.append((*step, at + 1))
+            if byte not in b"\\%":
+                continue
+            if not final and unfinished(text, at):
+                return _LIVE
+            for characters, end in _disguised(text, at):
+                way = _follow(node, depth, characters)
+                if way is not None and (key := (id(way[0]), way[1], end)) not in seen:
+                    seen.add(key)
+                    paths.append((*way, end))
+        return best
+
+
+def _disguised(text: bytes, at: int) -> Iterable[tuple[bytes, int]]:
+    """Return what may be spelled at `at`: an escape, or a backslash at one of three levels."""
+    found = read(text, at)
+    if found is not None:
+        yield found
+    for level in (2, 4, 8):
+        if text.startswith(b"\\" * level, at):
+            yield b"\\", at + level
+
+
+def _step(node: Tree | bytes, depth: int, byte: int) -> tuple[Tree | bytes, int] | None:
+    if isinstance(node, bytes):
+        return (node, depth + 1) if depth < len(node) and node[depth] == byte else None
+    child = node.get(byte)
+    return None if child is None else (child, 0)
+
+
+def _follow(node: Tree | bytes, depth: int, characters: bytes) -> tuple[Tree | bytes, int] | None:
+    place: tuple[Tree | bytes, int] | None = (node, depth)
+    for byte in characters:
+        if place is None:
+            return None
+        place = _step(*place, byte)
+    return place
+
+
+def _ends(needles: Iterable[bytes]) -> frozenset[int]:
+    """Return the bytes that a text may end with when it ends inside a needle."""
+    inside = frozenset().union(*map(frozenset, needles))
+    return inside | frozenset(b"0123456789abcdefABCDEF\\%ux")
+
+
+def _compile(heads: list[bytes]) -> re2._Regexp:
+    options = re2.Options()
+    options.max_mem = _MEMORY
+    options.encoding = re2.Options.Encoding.LATIN1
+    disguised = disguises(byte for head in heads for byte in head)
+    return re2.compile(b"|".join([*map(re2.escape, heads), disguised]) if heads else b"[^\\x00-\\xff]", options=options)

@@ -1,0 +1,150 @@
+"""Keys that are not ours, by their shape. Linear time: RE2, and single runs of one class of characters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import re2
+
+from sidecar.redaction.rules import RULES, Rule
+from sidecar.redaction.scan import Hit
+
+SHAPES: Final = frozenset(rule.name for rule in RULES)
+
+_LIVE: Final = -1
+_NOTHING: Final = 0
+_ESCAPED_BEFORE: Final = re.compile(rb"(?:\\[bfnrt]|\\x?[0-9a-f]{2}|%[0-9A-Fa-f]{2})\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A rule, compiled. `start` is how long the literal is that it was found by."""
+
+    rule: Rule
+    start: int
+    tail: Any
+    run: re.Pattern[bytes]
+    until: Any
+
+
+class ShapeScanner:
+    """Find what looks like a key of the named services."""
+
+    __slots__ = ("_by_start", "_cut", "_cut_ends", "_longest_start", "_quick", "reach")
+
+    def __init__(self, names: Iterable[str]) -> None:
+        wanted = set(names)
+        rules = [rule for rule in RULES if rule.name in wanted]
+        starts = sorted({start for rule in rules for start in rule.starts}, key=lambda start: (-len(start), start))
+        shapes = [(start, _compiled(rule, start)) for rule in rules for start in rule.starts]
+        self._by_start = {found: [shape for start, shape in shapes if found.startswith(start)] for found in starts}
+        self._quick = re2.compile(b"|".join(map(re2.escape, starts)) if starts else b"[^\\x00-\\xff]", _latin1())
+        # A start that the end of a text cuts: whether it may stand in the middle of a word.
+        self._cut: dict[bytes, bool] = {}
+        for start, shape in shapes:
+            for size in range(1, len(start)):
+                self._cut[start[:size]] = self._cut.get(start[:size], False) or not shape.rule.bounded
+        self._cut_ends = frozenset(prefix[-1] for prefix in self._cut)
+        self._longest_start = max(map(len, starts), default=1)
+        self.reach = max((rule.longest for rule in rules), default=0) + self._longest_start
+
+    def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
+        size = len(text)
+        if not size:
+            return (), 0
+        found = self._quick.search(text)
+        if found is None:
+            if final or text[-1] not in self._cut_ends:
+                return (), size
+            return (), self._cut_start(text, before)
+        hits: list[Hit] = []
+        while found is not None:
+            start = found.start()
+            end, name = self._at(text, start, found.group(), before, final)
+            if end == _LIVE:
+                return hits, min(start, self._cut_start(text, before))
+            if end:
+                hits.append(Hit(start, end, name))
+            found = self._quick.search(text, end or start + 1)
+        return hits, size if final else self._cut_start(text, before)
+
+    def _at(self, text: bytes, at: int, found: bytes, before: bytes, final: bool) -> tuple[int, str]:
+        inside = _inside_word(text, at, before)
+        best = (_NOTHING, "")
+        for shape in self._by_start[found]:
+            if inside and shape.rule.bounded:
+                continue
+            end = _end(shape, text, at, final)
+            if end == _LIVE:
+                return _LIVE, ""
+            if end > best[0]:
+                best = (end, shape.rule.name)
+        return best
+
+    def _cut_start(self, text: bytes, before: bytes) -> int:
+        """Return where a start begins that the end of the text cuts."""
+        size = len(text)
+        for length in range(min(size, self._longest_start - 1), 0, -1):
+            anywhere = self._cut.get(text[-length:])
+            if anywhere is not None and (anywhere or not _inside_word(text, size - length, before)):
+                return size - length
+        return size
+
+
+def _end(shape: _Shape, text: bytes, at: int, final: bool) -> int:
+    rule = shape.rule
+    body = at + shape.start
+    run = shape.run.match(text, body, at + rule.longest)
+    end = run.end() if run is not None else body
+    closed = shape.until.search(text, body, end) if shape.until is not None else None
+    if closed is not None:
+        return int(closed.end())
+    if end == len(text) and not final and end - at < rule.longest:
+        return _LIVE
+    found = shape.tail.match(text, body, end)
+    if found is None:
+        return _NOTHING
+    end = int(found.end())
+    if (rule.bounded and text[end : end + 1].isalnum()) or (rule.random and not looks_random(text[body:end])):
+        return _NOTHING
+    return end
+
+
+def looks_random(text: bytes, turns: int = 2) -> bool:
+    """Say whether letters and digits alternate as they do in keys, and not in words, versions or dates."""
+    turned = 0
+    for left, right in pairwise(text):
+        turned += (48 <= left <= 57) != (48 <= right <= 57) and (left | right) >= 64 and _alnum(left) and _alnum(right)
+    return turned >= turns
+
+
+def _alnum(byte: int) -> bool:
+    return 48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122
+
+
+def _inside_word(text: bytes, at: int, before: bytes) -> bool:
+    r"""Say whether a letter or digit stands before `at`, unless that is the end of an escape (`\n`, `%3D`)."""
+    ahead = text[max(0, at - 6) : at] if at >= 6 else before + text[:at]
+    return bool(ahead) and _alnum(ahead[-1]) and _ESCAPED_BEFORE.search(ahead) is None
+
+
+def _compiled(rule: Rule, start: bytes) -> _Shape:
+    return _Shape(
+        rule,
+        len(start),
+        re2.compile(rule.tail, _latin1()),
+        re.compile(rule.run + b"*"),
+        re2.compile(rule.until, _latin1()) if rule.until else None,
+    )
+
+
+def _latin1() -> Any:
+    """Return options for bytes: a pattern over bytes must not read them as UTF-8."""
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.max_mem = 32 << 20
+    return options

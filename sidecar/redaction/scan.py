@@ -1,0 +1,139 @@
+"""What a scanner answers about a piece of text, and the filter that turns answers into a clean stream.
+
+A scanner looks at bytes; it keeps no state. The state of a stream is what has been held back, and it
+lives in the filter, so that scanners of known secrets and of key shapes share one filter, and the
+joined deltas of a chat stream share the scanners with raw bodies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
+
+MARK: Final = b"[redacted]"
+OUTSIDE: Final = b""  # what stands before the first byte of a stream
+_CONTEXT: Final = 3  # bytes of what has passed that a scanner may ask for: a `%3D` in front of a key
+
+
+class Hit(NamedTuple):
+    """Bytes to be replaced, and why: `known`, or the name of a pattern."""
+
+    start: int
+    end: int
+    kind: str
+
+
+class Scanner(Protocol):
+    """Look for what must not pass.
+
+    `scan` returns the hits in order of their start, and where the text turns live: from there on it
+    may be the beginning of a hit, and only more text can tell. Nothing is live once the text is
+    final. `before` is the end of what has
+    passed, a few bytes. The live part of a text is never
+    longer than `reach`.
+    """
+
+    reach: int
+
+    def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]: ...
+
+
+class Both:
+    """Two scanners as one."""
+
+    __slots__ = ("_first", "_second", "reach")
+
+    def __init__(self, first: Scanner, second: Scanner) -> None:
+        self._first = first
+        self._second = second
+        self.reach = max(first.reach, second.reach)
+
+    def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
+        hits, live = self._first.scan(text, before, final)
+        more, other = self._second.scan(text, before, final)
+        if more:
+            hits = sorted((*hits, *more)) if hits else more
+        return hits, min(live, other)
+
+
+class Edit(NamedTuple):
+    """How a text is rewritten: the clean part of `text[:live]`, and what is carried to the next text."""
+
+    clean: bytes
+    covered: int  # bytes after `live` that belong to a hit whose mark has been written
+    kinds: Sequence[str]
+
+
+def rewrite(text: bytes, hits: Sequence[Hit], live: int, covered: int) -> Edit:
+    """Replace the hits that begin before `live`; hits that overlap share one mark."""
+    pieces: list[bytes] = []
+    kinds: list[str] = []
+    cursor = covered
+    for hit in hits:
+        if hit.start >= live:
+            break
+        if hit.start < cursor:
+            cursor = max(cursor, hit.end)
+            continue
+        pieces += (text[cursor : hit.start], MARK)
+        kinds.append(hit.kind)
+        cursor = hit.end
+    if cursor < live:
+        pieces.append(text[cursor:live])
+    return Edit(b"".join(pieces), max(0, cursor - live), kinds)
+
+
+class StreamFilter:
+    """Clean one body, chunk by chunk; holds back what is live, which the scanner's reach bounds."""
+
+    __slots__ = ("_before", "_covered", "_held", "_scanner", "counts")
+
+    def __init__(self, scanner: Scanner, counts: dict[str, int] | None = None) -> None:
+        self._scanner = scanner
+        self._held = b""
+        self._covered = 0
+        self._before = OUTSIDE
+        self.counts: dict[str, int] = {} if counts is None else counts
+
+    def feed(self, chunk: bytes) -> bytes:
+        return self._pass(self._held + chunk if self._held else chunk, final=False)
+
+    def finish(self) -> bytes:
+        return self._pass(self._held, final=True)
+
+    def _pass(self, text: bytes, *, final: bool) -> bytes:
+        if not text:
+            return b""
+        hits, live = self._scanner.scan(text, self._before, final)
+        if live == len(text) and not hits and not self._covered:
+            self._held = b""
+            self._before = context(self._before, text)
+            return text
+        edit = rewrite(text, hits, live, self._covered)
+        tally(self.counts, edit.kinds)
+        self._held = text[live:]
+        self._covered = edit.covered
+        self._before = context(self._before, text[:live])
+        return edit.clean
+
+
+def context(before: bytes, passed: bytes) -> bytes:
+    """Return the last bytes of what has passed."""
+    return passed[-_CONTEXT:] if len(passed) >= _CONTEXT else (before + passed)[-_CONTEXT:]
+
+
+def tally(counts: dict[str, int], kinds: Sequence[str]) -> None:
+    """Count marks by kind. The names come from a closed set, so the table is bounded."""
+    for kind in kinds:
+        counts[kind] = counts.get(kind, 0) + 1
+
+
+def clean(text: bytes, scanner: Scanner, counts: dict[str, int] | None = None) -> bytes:
+    """Return a complete text without what must not pass."""
+    hits, live = scanner.scan(text, OUTSIDE, True)
+    if not hits:
+        return text
+    edit = rewrite(text, hits, live, 0)
+    if counts is not None:
+        tally(counts, edit.kinds)
+    return edit.clean

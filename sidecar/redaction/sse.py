@@ -1,0 +1,157 @@
+"""Server-sent events: framing kept byte for byte, texts scanned as the reader will join them.
+
+Grammar: WHATWG HTML §9.2.6. Lines end with CR LF, LF or CR; a blank line ends an event.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+import orjson
+
+from sidecar.redaction.deltas import Delta, Deltas, put
+from sidecar.redaction.joined import Event, JoinedDeltas
+from sidecar.redaction.scan import Scanner, StreamFilter, clean
+
+MAX_EVENT: Final = 256 * 1024
+"""A longer event is cleaned as plain bytes while it passes; its texts are not joined with others."""
+
+_BREAK: Final = re.compile(rb"\r\n|\n|\r")
+_BLANK: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_COMMENTS: Final = re.compile(rb"(?::[^\r\n]*(?:\r\n|\n|\r)|\r\n|\n|\r)+")
+_BOM: Final = b"\xef\xbb\xbf"
+_DONE: Final = b"[DONE]"  # the end marker of OpenAI's streams
+_PLAIN: Final = ("plain",)
+
+
+class EventStreamFilter:
+    """Clean one event stream. An event is held until its blank line, which a reader waits for too."""
+
+    __slots__ = ("_deltas", "_joined", "_long", "_pending", "_scanned", "_scanner", "counts")
+
+    def __init__(self, scanner: Scanner, deltas: Deltas, counts: dict[str, int] | None = None) -> None:
+        self._scanner = scanner
+        self._deltas = deltas
+        self.counts: dict[str, int] = {} if counts is None else counts
+        self._joined = JoinedDeltas(scanner, self.counts)
+        self._pending = b""
+        self._scanned = 0  # how much of what is pending holds no blank line
+        self._long: StreamFilter | None = None
+
+    def feed(self, chunk: bytes) -> bytes:
+        out: list[bytes] = []
+        text = self._pending + chunk if self._pending else chunk
+        at = 0
+        while (found := _BLANK.search(text, max(at, self._scanned))) is not None:
+            self._event(text[at : found.end()], out)
+            at = found.end()
+            self._scanned = 0
+        self._rest(text[at:], out)
+        return b"".join(out)
+
+    def finish(self) -> bytes:
+        out: list[bytes] = []
+        if self._pending or self._long is not None:
+            self._event(self._pending, out)
+        self._pending = b""
+        out += self._joined.finish()
+        return b"".join(out)
+
+    def _rest(self, text: bytes, out: list[bytes]) -> None:
+        """Keep an unfinished event; comments between events keep connections alive and do not wait."""
+        if self._long is not None:
+            # The last bytes stay: they may be the first half of the blank line.
+            out.append(self._long.feed(text[:-3]))
+            text = text[-3:]
+        elif (comments := _COMMENTS.match(text)) is not None:
+            self._plain(clean(comments.group(), self._scanner, self.counts), out)
+            text = text[comments.end() :]
+        elif len(text) > MAX_EVENT:
+            out += self._joined.finish()
+            self._long = StreamFilter(self._scanner, self.counts)
+            out.append(self._long.feed(text[:-3]))
+            text = text[-3:]
+        self._pending = text
+        self._scanned = max(0, len(text) - 3)
+
+    def _event(self, raw: bytes, out: list[bytes]) -> None:
+        if self._long is not None:
+            out += (self._long.feed(raw), self._long.finish())
+            self._long = None
+            return
+        raw = clean(raw, self._scanner, self.counts)
+        data = _data(raw)
+        if data is None:
+            self._plain(raw, out)
+            return
+        if data == _DONE:
+            out += (*self._joined.finish(), raw)
+            return
+        event, deltas = self._read(data)
+        out += self._joined.push(Event(raw, lambda changed: _rebuilt(raw, changed, whole=event is not None)), deltas)
+
+    def _plain(self, raw: bytes, out: list[bytes]) -> None:
+        out += self._joined.push(Event(raw, lambda _: raw), ())
+
+    def _read(self, data: bytes) -> tuple[Any, list[Delta]]:
+        """Return the parsed event and its deltas; what is not JSON is a piece of plain text itself."""
+        if data[:1] in b'{["':
+            event = _parsed(data)
+            if event is not None:
+                return event, self._deltas.find(event)
+        try:
+            return None, [Delta(_PLAIN, (), data.decode())] if data else []
+        except UnicodeDecodeError:
+            return None, []
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(data)  # halves of surrogate pairs, NaN: some servers send them
+    except (ValueError, RecursionError):
+        return None
+
+
+def _data(raw: bytes) -> bytes | None:
+    """Return what a reader gets as the event's data, or None when there is none."""
+    lines = [line for line in _BREAK.split(raw.removeprefix(_BOM)) if line.startswith(b"data")]
+    values = [line[5:].removeprefix(b" ") for line in lines if line[4:5] == b":"]
+    return b"\n".join(values) if values else None
+
+
+def _rebuilt(raw: bytes, changed: dict[tuple[str | int, ...], str], *, whole: bool) -> bytes:
+    """Return the event with other texts: every line that is not data stays as it was."""
+    if not whole:
+        data = changed[()].encode("utf-8", "surrogatepass")
+    else:
+        # Parsed again by the parser that keeps long integers: the quick one makes floats of them.
+        event: Any = json.loads(_data(raw) or b"null")
+        for path, text in changed.items():
+            event = put(event, path, text)
+        data = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    return _with_data(raw, data)
+
+
+def _with_data(raw: bytes, data: bytes) -> bytes:
+    mark = _BOM if raw.startswith(_BOM) else b""
+    out: list[bytes] = [mark]
+    written = False
+    for line, ending in _lines(raw.removeprefix(_BOM)):
+        if not line.startswith(b"data:"):
+            out += (line, ending)
+        elif not written:
+            written = True
+            space = b" " if line[5:6] == b" " else b""
+            out += [b"data:" + space + part + (ending or b"\n") for part in _BREAK.split(data)]
+    return b"".join(out)
+
+
+def _lines(raw: bytes) -> list[tuple[bytes, bytes]]:
+    parts = re.split(rb"(\r\n|\n|\r)", raw)
+    return [(line, parts[at + 1] if at + 1 < len(parts) else b"") for at, line in enumerate(parts) if at % 2 == 0]
