@@ -60,6 +60,6 @@ async def inspect(exchange: Exchange, body: bytes, steps: Sequence[BodyStep], ev
 def observe(exchange: Exchange, guard: str, refusal: Refuse, events: EventSink) -> None:
     """Record what a guard in observe mode would have done."""
     code = refusal.code
-    if code.event is not None:
+    if refusal.recorded is not None:
         detail = {**refusal.detail, "guard": guard, "code": code.name, "would_be": code.status}
-        events.record(about(exchange, code.event, Outcome.OBSERVED, exchange.now, 0, detail))
+        events.record(about(exchange, refusal.recorded, Outcome.OBSERVED, exchange.now, 0, detail))

@@ -45,12 +45,19 @@ class Refuse:
     """Answer here with a refusal. `fields` come on top of what every refusal carries.
 
     `close` ends the connection after the answer: the framing of what follows cannot be trusted.
+    `event` is recorded in place of the code's own, where the log knows more than the client is told.
     """
 
     code: Code
     detail: Detail = field(default_factory=dict)
     fields: Fields = field(default_factory=list)
     close: bool = False
+    event: Event | None = None
+
+    @property
+    def recorded(self) -> Event | None:
+        """The event to record; None for refusals that are no security matter."""
+        return self.event or self.code.event
 
 
 Decision: TypeAlias = Pass | Answer | Refuse
