@@ -17,7 +17,6 @@ from sidecar.redaction.scan import Hit
 GENERIC: Final = "generic"
 _VALUE: Final = rb"[A-Za-z0-9_.=+/~%-]"
 _LONGEST: Final = 400
-_TURNS: Final = 2  # letters meet digits so often in a key, and not in a name, a version or a date
 
 _WORDS: Final = (
     b"secret api_key api-key apikey access_key access-key accesskey auth_key auth_token private_key password "
@@ -73,7 +72,7 @@ class AssignmentScanner:
             if not final and size - at < _LONGEST and self._begun.fullmatch(text, at) is not None:
                 return hits, min(at, size - self._cut_length(text))
             whole = self._whole.match(text, at)
-            if whole is not None and looks_random(whole.group(1), _TURNS):
+            if whole is not None and _random(whole.group(1)):
                 hits.append(Hit(whole.start(1), whole.end(1), GENERIC))
                 at = whole.end(1) - 1
             found = self._quick.search(text, at + 1)
@@ -83,3 +82,8 @@ class AssignmentScanner:
         """Return how much of a name the end of the text may hold."""
         end = text[-self._longest_name :].lower()
         return next((len(end) - at for at in range(len(end)) if end[at:] in self._cut), 0)
+
+
+def _random(value: bytes) -> bool:
+    """Say whether a value looks made by dice; a short one must show it more: `o200k_base` is a name."""
+    return looks_random(value, 2 if len(value) >= 16 else 3)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.redaction.scan import MARK
 from sidecar.secret import Secret
-from tests.support.redaction import SPELLINGS, cut, every, run
+from tests.support.redaction import SPELLINGS, cut, every, run, units
 
 KEY = 'sk-proj-Ab/9+z_Q%2"ok\\x-0123456789'
 OTHER = "sk-proj-Ab/9+zzzz-another-one"
@@ -38,11 +38,6 @@ def spelled(draw: st.DrawFn, secret: str) -> bytes:
         lambda c: b"\\/" if c == "/" else c.encode() if c not in '"\\\n%' else b"%%%02x" % ord(c),
     ]
     return b"".join(draw(st.sampled_from(ways))(c) for c in secret)
-
-
-def units(character: str) -> list[int]:
-    wide = character.encode("utf-16-be")
-    return [int.from_bytes(wide[at : at + 2], "big") for at in range(0, len(wide), 2)]
 
 
 @st.composite
@@ -109,10 +104,11 @@ def test_near_misses_are_unchanged(text: str, at: list[int]) -> None:
 @pytest.mark.parametrize(
     ("chunk", "held"),
     [
-        pytest.param(b"nothing here", b"", id="ends-in-another-word"),
+        pytest.param(b"nothing there!", b"", id="ends-in-another-word"),
         pytest.param(b'{"a":"task"}', b"", id="ends-in-a-brace"),
         pytest.param(b"say sk-pro", b"sk-pro", id="plain-prefix"),
-        pytest.param(b"say sk-pro%2", b"", id="the-prefix-is-dead"),
+        pytest.param(b"say sk-prom", b"", id="the-prefix-is-dead"),
+        pytest.param(b"say sk-pro%2", b"sk-pro%2", id="url-escape-of-an-escape"),
         pytest.param(b"say \\u0073\\u006", b"\\u0073\\u006", id="escaped-prefix"),
         pytest.param(b"say %73%6", b"%73%6", id="url-prefix"),
         pytest.param(b"say sk-proj-sk-pr", b"sk-pr", id="only-the-live-one"),
@@ -121,7 +117,7 @@ def test_near_misses_are_unchanged(text: str, at: list[int]) -> None:
 def test_only_a_live_prefix_waits(chunk: bytes, held: bytes) -> None:
     stream = matcher("sk-proj-0123456789").filter()
     sent = stream.feed(chunk)
-    assert chunk == sent + held or (held == b"" and chunk.startswith(sent) and len(chunk) - len(sent) <= 2)
+    assert sent + held == chunk
     assert sent + stream.finish() == chunk
 
 

@@ -10,18 +10,27 @@ from urllib.parse import quote
 
 from sidecar.guard import ResponseFilter
 
+
+def units(text: str) -> list[int]:
+    """Return UTF-16 code units: what JSON escapes name."""
+    wide = text.encode("utf-16-be")
+    return [int.from_bytes(wide[at : at + 2], "big") for at in range(0, len(wide), 2)]
+
+
 SPELLINGS: dict[str, Callable[[str], bytes]] = {
     "raw": lambda s: s.encode(),
     "json": lambda s: json.dumps(s)[1:-1].encode(),
     "json-unicode": lambda s: json.dumps(s, ensure_ascii=False)[1:-1].encode(),
-    "json-all-escaped": lambda s: "".join(f"\\u{ord(c):04x}" for c in s).encode(),
-    "json-all-escaped-upper": lambda s: "".join(f"\\u{ord(c):04X}" for c in s).encode(),
+    "json-all-escaped": lambda s: "".join(f"\\u{unit:04x}" for unit in units(s)).encode(),
+    "json-all-escaped-upper": lambda s: "".join(f"\\u{unit:04X}" for unit in units(s)).encode(),
     "json-slash": lambda s: json.dumps(s)[1:-1].replace("/", "\\/").encode(),
     "json-twice": lambda s: json.dumps(json.dumps(s)[1:-1])[1:-1].encode(),
     "json-thrice": lambda s: json.dumps(json.dumps(json.dumps(s)[1:-1])[1:-1])[1:-1].encode(),
-    "escaped-then-json": lambda s: json.dumps("".join(f"\\u{ord(c):04x}" for c in s))[1:-1].encode(),
+    "escaped-then-json": lambda s: json.dumps("".join(f"\\u{unit:04x}" for unit in units(s)))[1:-1].encode(),
     "url": lambda s: quote(s, safe="").encode(),
-    "url-lower": lambda s: "".join(c if c.isalnum() else f"%{ord(c):02x}" for c in s).encode(),
+    "url-lower": lambda s: "".join(
+        chr(b) if chr(b).isascii() and chr(b).isalnum() else f"%{b:02x}" for b in s.encode()
+    ).encode(),
     "url-all": lambda s: "".join(f"%{b:02X}" for b in s.encode()).encode(),
     "url-all-lower": lambda s: "".join(f"%{b:02x}" for b in s.encode()).encode(),
     "url-twice": lambda s: quote(quote(s, safe=""), safe="").encode(),
