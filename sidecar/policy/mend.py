@@ -5,7 +5,6 @@ The result serves the search for problems alone; a policy with problems is never
 
 from __future__ import annotations
 
-import copy
 import re
 from dataclasses import replace
 from typing import Any, Final
@@ -19,7 +18,8 @@ from sidecar.policy.schema import PolicySchema
 
 _ROUNDS: Final = 8
 _STEP: Final = re.compile(r"\[(\d+)\]")
-_STANDS_IN: Final[dict[str, Any]] = {"version": 1, "backend": {"url": "http://127.0.0.1:3001"}}
+_PATH: Final = re.compile(r"[a-z_]+\[\d+\](?:\.[a-z_]+(?:\[\d+\])?)*")
+_NEEDED: Final[dict[str, Any]] = {"version": 1, "backend": {"url": "http://127.0.0.1:3001"}}
 
 
 class Mended:
@@ -28,11 +28,11 @@ class Mended:
     def __init__(self, tree: dict[str, Any], errors: list[ErrorDetails]) -> None:
         self.schema: PolicySchema | None = None
         self._kept: dict[str, list[int]] = {}
-        tree = copy.deepcopy(tree)
+        tree = _copied(tree)
         for _ in range(_ROUNDS):
             for loc in sorted({_faulty(error) for error in errors}, key=_deepest_last_first):
                 self._remove(tree, loc)
-            for key, value in _STANDS_IN.items():
+            for key, value in _NEEDED.items():
                 tree.setdefault(key, value)
             try:
                 self.schema = PolicySchema.model_validate(tree)
@@ -41,13 +41,17 @@ class Mended:
                 errors = error.errors(include_url=False)
 
     def as_written(self, problem: Problem) -> Problem:
-        """Return the problem with the indexes that the file has."""
-        path, done = problem.path, ""
+        """Return the problem with the indexes that the file has, also in what it says of other parts."""
+        what = _PATH.sub(lambda found: self._written(found.group()), problem.what)
+        return replace(problem, path=self._written(problem.path), what=what)
+
+    def _written(self, path: str) -> str:
+        done = ""
         for piece in re.split(r"(\[\d+\])", path):
             index = _STEP.fullmatch(piece)
             here = self._kept.get(done) if index else None
             done += f"[{here[int(index[1])]}]" if index and here and int(index[1]) < len(here) else piece
-        return replace(problem, path=done)
+        return done
 
     def _remove(self, tree: dict[str, Any], loc: Loc) -> None:
         """Take out what is at this place; what is not there any more is fine."""
@@ -68,18 +72,43 @@ class Mended:
             parent.pop(last)
         elif isinstance(parent, dict):
             parent.pop(last, None)
+            if (sound := _stand_in(loc)) is not None:
+                parent[last] = sound
 
     def _index(self, written: Loc, index: int, length: int) -> int:
         """Return the index that this item has in the file."""
         return self._kept.setdefault(path_of(written), list(range(length)))[index]
 
 
+def _copied(value: Any) -> Any:
+    """Copy a plain tree without sharing: what aliases share must not lose an item twice."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
+
+
 def _faulty(error: ErrorDetails) -> Loc:
     """Return the smallest part without which the rest may stand: a value, or what lacks a key."""
     loc = error["loc"]
     if error["type"] == "missing":
-        return loc[:-1] or loc
-    return loc[:-1] if loc[-1] == "[key]" else loc
+        loc = loc[:-1] or loc
+    elif loc[-1] == "[key]":
+        loc = loc[:-1]
+    # Without one of its words a match would take other requests: the route goes as a whole.
+    return loc[:2] if loc[0] == "routes" and loc[2:3] == ("match",) else loc
+
+
+def _stand_in(loc: Loc) -> Any:
+    """Return what keeps others from being blamed for a part that is wrong: who names it means it to be there."""
+    match loc:
+        case ("sessions", "mode"):
+            return "issue"
+        case ("providers", str()):
+            return {"hosts": ["provider.example"]}
+        case ("egress", "providers", str()):
+            return {"url": "https://provider.example", "allow": ["/"]}
+        case _:
+            return None
 
 
 def _deepest_last_first(loc: Loc) -> tuple[Any, ...]:

@@ -32,11 +32,13 @@ class PolicyDocument:
     problems  what is wrong, located; a policy that has any is not used
     notes     what is right, but probably not meant
     digest    SHA-256 of the text and of what the environment gave, hex
+    text_digest  SHA-256 of the text alone, hex: what a watcher compares with
     """
 
     schema: PolicySchema
     document: Document
     digest: str
+    text_digest: str
     origins: Origins = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     notes: tuple[Problem, ...] = ()
@@ -74,14 +76,14 @@ class PolicyDocument:
         return _placed(problem, self.document, self.origins)
 
 
-def read_policy(source: Path | str, environ: Mapping[str, str]) -> PolicyDocument:
-    """Read a policy from a file (Path) or a text (str); raise PolicyError with every problem."""
+def read_policy(source: Path | str | bytes, environ: Mapping[str, str]) -> PolicyDocument:
+    """Read a policy from a file (Path) or a text (str, bytes); raise PolicyError with every problem."""
     document = draft_policy(source, environ)
     document.refuse()
     return document
 
 
-def draft_policy(source: Path | str, environ: Mapping[str, str], *, name: str = "") -> PolicyDocument:
+def draft_policy(source: Path | str | bytes, environ: Mapping[str, str], *, name: str = "") -> PolicyDocument:
     """Read a policy and keep its problems, for a compiler that adds its own before it refuses.
 
     PolicyError is raised only when nothing is left to go on with (a text that is not YAML).
@@ -100,8 +102,9 @@ def draft_policy(source: Path | str, environ: Mapping[str, str], *, name: str = 
         if mended.schema is None:
             raise PolicyError(document.source, found) from None
         schema = mended.schema
-    digest = _digest(text, overridden.given)
-    policy = PolicyDocument(schema, document, digest, overridden.origins, mended=mended)
+    digest, given = text_digest(text), overridden.given
+    whole = hashlib.sha256(digest.encode() + repr(sorted(given.items())).encode()).hexdigest() if given else digest
+    policy = PolicyDocument(schema, document, whole, digest, overridden.origins, mended=mended)
     problems = (*found, *policy.locate(broken_rules(schema)))
     return replace(policy, problems=problems, notes=tuple(policy.locate(remarks(schema))))
 
@@ -115,11 +118,9 @@ def read_text(path: Path) -> bytes:
         raise ConfigError(f"cannot read the policy {path}: {(error.strerror or 'error').lower()}") from None
 
 
-def _digest(text: bytes | str, given: Mapping[str, str]) -> str:
-    hashed = hashlib.sha256(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
-    for name, value in sorted(given.items()):
-        hashed.update(f"\0{name}={value}".encode("utf-8", "surrogateescape"))
-    return hashed.hexdigest()
+def text_digest(text: bytes | str) -> str:
+    """Return the SHA-256 of a policy's text, hex."""
+    return hashlib.sha256(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _placed(problem: Problem, document: Document, origins: Origins) -> Problem:

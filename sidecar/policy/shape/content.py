@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from sidecar.policy.shape import words
 from sidecar.policy.shape.quantities import FLAG, span, whole
 from sidecar.policy.shape.section import Many, Section
-
-PatternName: TypeAlias = Literal[
-    "openai", "anthropic", "google", "mistral", "groq", "openrouter", "stripe", "zendesk", "intercom",
-    "aws", "azure", "github", "gitlab", "slack", "jwt", "private_key",
-]  # fmt: skip
+from sidecar.redaction.patterns import SHAPES
 
 
 class Message(Section):
@@ -68,7 +64,7 @@ class Redaction(Section):
     """What is replaced by `[redacted]` in answers, streams included."""
 
     known_secrets: Annotated[bool, FLAG] = Field(default=True, description="the keys in the vault, raw and encoded")
-    patterns: Many[PatternName] = Field(
+    patterns: Many[Annotated[str, words.one_of(SHAPES, "a shape of a key that is known here")]] = Field(
         default=("openai", "stripe", "aws", "private_key"), description="keys of others, by their shape"
     )
 

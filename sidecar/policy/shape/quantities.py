@@ -22,7 +22,7 @@ def span(least: str, most: str) -> Read:
         if isinstance(value, int | float) and not isinstance(value, bool):
             refuse("has no unit", f"write a duration like {_near(value, 's', least)}")
         if not isinstance(value, str) or len(value) > _LONGEST or not re.match(DURATION, value):
-            refuse("is not a duration", f"write a number and one of ms, s, m, h, d, like {least}")
+            refuse("is not a duration", f"write a number and one of ms, s, m, h, d, like {_meant_time(value, most)}")
         result = seconds(value)
         if not low <= result <= high:
             refuse(f"is out of range ({value})", f"write {least} to {most}")
@@ -39,7 +39,9 @@ def size(least: str, most: str) -> Read:
         if isinstance(value, int) and not isinstance(value, bool):
             refuse("has no unit", f"write a size like {_near(value, 'B', least)}")
         if not isinstance(value, str) or len(value) > _LONGEST or not re.match(SIZE, value):
-            refuse("is not a size", f"write a whole number and one of B, KiB, MiB, GiB, like {least}")
+            refuse(
+                "is not a size", f"write a whole number and one of B, KiB, MiB, GiB, like {_meant_size(value, most)}"
+            )
         result = octets(value)
         if not low <= result <= high:
             refuse(f"is out of range ({value})", f"write {least} to {most}")
@@ -96,6 +98,18 @@ def as_size(value: int) -> str:
         if value >= _SIZES[unit] and value % _SIZES[unit] == 0:
             return f"{value // _SIZES[unit]}{unit}"
     return f"{value}B"
+
+
+def _meant_time(value: Any, otherwise: str) -> str:
+    """Return `5m` for `5 min`."""
+    found = re.match(r"(\d{1,9})\s*(ms|[smhd])", value, re.IGNORECASE) if isinstance(value, str) else None
+    return f"{found[1]}{found[2].lower()}" if found else otherwise
+
+
+def _meant_size(value: Any, otherwise: str) -> str:
+    """Return `1MiB` for `1 MB`: which of two megabytes was meant is not guessed silently."""
+    found = re.match(r"(\d{1,9})\s*([kmg])", value, re.IGNORECASE) if isinstance(value, str) else None
+    return f"{found[1]}{found[2].upper()}iB" if found else otherwise
 
 
 def _near(value: float, unit: str, otherwise: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -71,6 +72,19 @@ ORGANIZATION: Final = NAME
 PROVIDER: Final = text(
     r"[a-z][a-z0-9-]*", "a provider's name", "lower-case letters, digits and hyphens, at most 63 of them", 63
 )
+
+
+def one_of(words: Iterable[str], what: str) -> Read:
+    """Read a word of a list that another part of the product keeps."""
+    known = sorted(words)
+
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or value not in known:
+            near = get_close_matches(value.lower()[:64], known, 1, 0.6) if isinstance(value, str) else ()
+            refuse(f"is not {what}", f'did you mean "{near[0]}"?' if near else f"write one of {', '.join(known)}")
+        return value
+
+    return Read(read, {"type": "string", "enum": known})
 
 
 def _json_path(value: Any) -> str:

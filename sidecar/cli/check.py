@@ -1,0 +1,109 @@
+"""`sidecar check FILE`: compile a policy and print every problem, or what is in force and where it comes from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from sidecar.errors import PolicyError, Problem
+from sidecar.policy.effective import values
+from sidecar.policy.overrides import ALLOWED_ORIGINS, PER_HOUR, PER_MINUTE, SESSION_HOURS, WINDOWS
+from sidecar.policy.read import PolicyDocument, draft_policy
+from sidecar.settings import POLICY
+
+FINE: Final = 0
+BROKEN: Final = 2
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="?", metavar="FILE", help="the policy; - is stdin (default: SIDECAR_POLICY)")
+    parser.add_argument("--all", action="store_true", help="list every value, not only those that variables can set")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    name = arguments.file or os.environ.get("SIDECAR_POLICY") or POLICY
+    source: Path | bytes = sys.stdin.buffer.read() if name == "-" else Path(name)
+    try:
+        document = check(source, "stdin" if name == "-" else name)
+    except PolicyError as error:
+        print(_as_json(_broken(error)) if arguments.json else "\n".join(error.lines()))
+        if not arguments.json:
+            count = len(error.problems)
+            print(f"{count} problem{'s' * (count != 1)}; this policy would not be used", file=sys.stderr)
+        return BROKEN
+    listed = listing(document, everything=arguments.all)
+    if arguments.json:
+        print(_as_json(_fine(document, listed)))
+        return FINE
+    print(f"{document.source}: fine, digest {document.short_digest}")
+    _print_columns(listed)
+    for note in document.notes:
+        print(f"{document.source}:{note.line}:{note.column}: note: {note}", file=sys.stderr)
+    return FINE
+
+
+def check(source: Path | bytes, name: str) -> PolicyDocument:
+    """Return the policy if it compiles; raise PolicyError with every problem if not."""
+    document = draft_policy(source, os.environ, name=name)
+    document.refuse()
+    return document
+
+
+def listing(document: PolicyDocument, *, everything: bool) -> list[tuple[str, str, str]]:
+    """Return (key path, value, where it comes from): what variables can set, or every value."""
+    wanted = None if everything else {path for path, _ in overridable(document)}
+    return [
+        (path, value, document.origin(path)) for path, value in values(document.schema) if not wanted or path in wanted
+    ]
+
+
+def overridable(document: PolicyDocument) -> list[tuple[str, str]]:
+    """Return the key paths that the environment may set, each with its variable."""
+    windows = {window: name for name, window in WINDOWS.items() if name in (PER_MINUTE, PER_HOUR)}
+    limits = [
+        (f"rate_limits[{index}].limit", windows[limit.window])
+        for index, limit in enumerate(document.schema.rate_limits)
+        if limit.per == "ip" and limit.window in windows
+    ]
+    return [("cors.allowed_origins", ALLOWED_ORIGINS), *limits, ("sessions.max_age", SESSION_HOURS)]
+
+
+def _print_columns(rows: list[tuple[str, str, str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for path, value, origin in rows:
+        print(f"  {path:<{widths[0]}}  {value:<{min(widths[1], 40)}}  {origin}")
+
+
+def _fine(document: PolicyDocument, listed: list[tuple[str, str, str]]) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "source": document.source,
+        "digest": document.digest,
+        "values": [{"path": path, "value": value, "origin": origin} for path, value, origin in listed],
+        "problems": [],
+        "notes": [_plain(note) for note in document.notes],
+    }
+
+
+def _broken(error: PolicyError) -> dict[str, Any]:
+    problems = [{**_plain(problem), "text": line} for problem, line in zip(error.problems, error.lines(), strict=True)]
+    return {"ok": False, "source": error.source, "problems": problems}
+
+
+def _plain(problem: Problem) -> dict[str, Any]:
+    return {
+        "path": problem.path,
+        "line": problem.line,
+        "column": problem.column,
+        "what": problem.what,
+        "instead": problem.instead,
+    }
+
+
+def _as_json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,18 @@
+"""`sidecar schema`: the JSON Schema of the policy, on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "In an editor: # yaml-language-server: $schema=policy.schema.json"
+    parser.add_argument("--json", action="store_true", help="accepted for symmetry: the output is JSON anyway")
+
+
+def run(_: argparse.Namespace) -> int:
+    from sidecar.policy.editors import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return 0

@@ -1,0 +1,109 @@
+"""The policy in force: swapped as a whole, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from sidecar.clock import Clock
+from sidecar.errors import ConfigError, PolicyError, Problem
+from sidecar.events import EventSink, SecurityEvent
+from sidecar.policy.read import PolicyDocument
+from sidecar.policy.shape.front import Listen
+from sidecar.vocabulary import Event, Outcome
+
+T = TypeVar("T")
+
+MAX_LINES: Final = 100
+"""Problems in one log line; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[T]):
+    """A compiled policy, and the document that it was compiled from."""
+
+    policy: T
+    document: PolicyDocument
+
+
+class LivePolicy(Generic[T]):
+    """Hold the policy in force.
+
+    `current` is read once per exchange, so that a reload never changes an exchange in flight.
+    """
+
+    def __init__(self, first: Loaded[T], events: EventSink, clock: Clock) -> None:
+        self.current: T = first.policy
+        self.document = first.document
+        self.last_reload_successful = True
+        self.last_reload_at = clock.now()
+        self._listening = first.document.schema.listen
+        self._events = events
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+
+    def reload(self, compile_: Callable[[], Loaded[T]]) -> PolicyError | None:
+        """Swap in what `compile_` returns, or keep the policy in force and return why."""
+        return self._take(_outcome(compile_, self.document.source))
+
+    async def reload_in_thread(self, compile_: Callable[[], Loaded[T]]) -> PolicyError | None:
+        """Like `reload`, with files read and the policy compiled off the loop; one reload at a time."""
+        async with self._one_at_a_time:
+            return self._take(await asyncio.to_thread(_outcome, compile_, self.document.source))
+
+    def _take(self, outcome: Loaded[T] | PolicyError) -> PolicyError | None:
+        self.last_reload_at = self._clock.now()
+        self.last_reload_successful = isinstance(outcome, Loaded)
+        if isinstance(outcome, PolicyError):
+            self._rejected(outcome)
+            return outcome
+        before = self.document.digest
+        self.current, self.document = outcome.policy, outcome.document
+        self._reloaded(before)
+        return None
+
+    def _reloaded(self, before: str) -> None:
+        document = self.document
+        detail: dict[str, object] = {
+            "source": document.source,
+            "digest": document.short_digest,
+            "changed": document.digest != before,
+        }
+        waiting = changed_listeners(self._listening, document.schema.listen)
+        if waiting:
+            detail["restart_needed"] = f"{', '.join(waiting)} changed: listeners keep their addresses until a restart"
+        if document.notes:
+            detail["notes"] = [str(note) for note in document.notes[:MAX_LINES]]
+        self._record(Event.POLICY_RELOADED, Outcome.ALLOWED, detail)
+
+    def _rejected(self, error: PolicyError) -> None:
+        detail = {
+            "source": error.source,
+            "digest_kept": self.document.short_digest,
+            "problems": error.lines()[:MAX_LINES],
+            "count": len(error.problems),
+        }
+        self._record(Event.POLICY_REJECTED, Outcome.REFUSED, detail)
+
+    def _record(self, event: Event, outcome: Outcome, detail: dict[str, object]) -> None:
+        self._events.record(SecurityEvent(event, outcome, self._clock.now(), detail=detail))
+
+
+def changed_listeners(running: Listen, wanted: Listen) -> list[str]:
+    """Name the keys under `listen` that only a restart applies."""
+    fields = type(running).model_fields
+    return [f"listen.{name}" for name in fields if getattr(running, name) != getattr(wanted, name)]
+
+
+def _outcome(compile_: Callable[[], Loaded[T]], source: str) -> Loaded[T] | PolicyError:
+    try:
+        return compile_()
+    except PolicyError as error:
+        return error
+    except ConfigError as error:
+        return PolicyError(source, [Problem("", str(error), "", 1, 1)])
+    except Exception as error:  # noqa: BLE001 - a fault in a builder must not end a sidecar that runs well
+        what = f"could not be compiled ({type(error).__name__})"
+        return PolicyError(source, [Problem("", what, "report this with the policy", 1, 1)])
