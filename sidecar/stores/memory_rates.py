@@ -174,6 +174,13 @@ class MemoryRateStore:
                     counts = tuple((max(0.0, now - bucket * table.width), count) for bucket, count in pairs)
                     yield Spent(table.limit, subject, counts)
 
+    def settled(self, spent: Sequence[Spent]) -> None:
+        """Drop what another store counts now."""
+        for each in spent:
+            table = self._tables.get((each.limit.name, each.limit.per, each.limit.window))
+            if table is not None:
+                table.rows.pop(each.subject, None)
+
     def cleanup(self, now: float, most: int = 1000) -> int:
         """Drop up to `most` expired windows of each limit, and limits that have none; return how many went."""
         gone = 0

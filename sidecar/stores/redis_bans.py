@@ -1,0 +1,135 @@
+"""Bans that replicas share: decided and known here, told and heard in the background."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+import orjson
+
+from sidecar.stores.base import Ban
+from sidecar.stores.memory_bans import MemoryBanStore
+from sidecar.stores.redis_wire import Command, Wire
+
+QUEUED: Final = 10_000
+"""Changes that wait to be told; older ones are dropped first (their bans hold here all the same)."""
+
+TOLD_AT_ONCE: Final = 500
+LOG_LENGTH: Final = 10_000
+LISTEN_AGAIN: Final = 120
+"""Exchanges between two readings of the whole list: a minute, for what the log has let go."""
+
+
+class RedisBanStore:
+    """A MemoryBanStore whose bans travel. `exchange` is called by the background, twice a second.
+
+    A hash holds the bans, a stream tells the changes. Strikes are counted where they happen: a
+    subject that spreads its refusals over n replicas is banned after n times as many, at most.
+    """
+
+    def __init__(self, wire: Wire, local: MemoryBanStore, prefix: str = "sidecar") -> None:
+        self._wire = wire
+        self._local = local
+        self._bans = f"{prefix}:bans"
+        self._log = f"{prefix}:bans:log"
+        self._queue: deque[tuple[str, bytes]] = deque(maxlen=QUEUED)
+        self._heard = b""
+        self._until_reading = 0
+        self.banned = local.banned
+        self.rule = local.rule
+        self.count = local.count
+        self.list = local.list
+
+    def strike(self, subject: str, weight: int, now: float) -> Ban | None:
+        """Count a refusal; return the ban when this strike made one."""
+        ban = self._local.strike(subject, weight, now)
+        if ban is not None:
+            self._tell(ban)
+        return ban
+
+    async def ban(self, subject: str, until: float, reason: str) -> None:
+        """Ban by hand, on every replica within a second."""
+        await self._local.ban(subject, until, reason)
+        self._tell(Ban(subject, until, reason))
+
+    async def lift(self, subject: str) -> bool:
+        """End a ban, on every replica within a second; return whether there was one here."""
+        self._queue.append((subject, b""))
+        return self._local.forget(subject)
+
+    async def exchange(self, now: float) -> None:
+        """Tell what happened here, hear what happened elsewhere; StoreUnavailable loses nothing."""
+        while self._queue:
+            batch = [self._queue[place] for place in range(min(TOLD_AT_ONCE, len(self._queue)))]
+            await self._wire.submit([command for change in batch for command in self._said(*change)])
+            for change in batch:
+                if self._queue and self._queue[0] is change:
+                    self._queue.popleft()
+        if self._until_reading <= 0:
+            await self._read_all(now)
+            self._until_reading = LISTEN_AGAIN
+        self._until_reading -= 1
+        await self._listen(now)
+
+    async def tell_all(self, now: float) -> None:
+        """Tell every ban that stands here: the server came back without them."""
+        self._heard = b""
+        self._until_reading = 0
+        for ban in await self._local.list(now):
+            self._tell(ban)
+
+    def _tell(self, ban: Ban) -> None:
+        self._queue.append((ban.subject, orjson.dumps([ban.until, ban.reason, ban.strikes])))
+
+    def _said(self, subject: str, value: bytes) -> list[Command]:
+        log = ("XADD", self._log, "MAXLEN", "~", LOG_LENGTH, "*", subject, value)
+        return [("HSET", self._bans, subject, value) if value else ("HDEL", self._bans, subject), log]
+
+    async def _listen(self, now: float) -> None:
+        while True:
+            start = b"(" + self._heard if self._heard else b"-"
+            (entries,) = await self._wire.submit([("XRANGE", self._log, start, "+", "COUNT", 1000)])
+            for number, (subject, value) in entries:
+                self._heard = number
+                self._hear(subject, value, now)
+            if len(entries) < 1000:
+                return
+
+    async def _read_all(self, now: float) -> None:
+        """Read the whole list, and throw out what is over."""
+        ((last),) = await self._wire.submit([("XREVRANGE", self._log, "+", "-", "COUNT", 1)])
+        if last:
+            self._heard = last[0][0]
+        cursor: Any = b"0"
+        while True:
+            ((cursor, flat),) = await self._wire.submit([("HSCAN", self._bans, cursor, "COUNT", 500)])
+            over = [
+                subject
+                for subject, value in zip(flat[::2], flat[1::2], strict=True)
+                if not self._hear(subject, value, now)
+            ]
+            if over:
+                await self._wire.submit([("HDEL", self._bans, *over)])
+            if cursor in {b"0", 0}:
+                return
+
+    def _hear(self, subject: bytes, value: bytes, now: float) -> bool:
+        """Take over a change; return whether it is a ban that stands."""
+        name = subject.decode(errors="replace")
+        if not value:
+            self._local.forget(name)
+            return False
+        ban = _ban(name, value)
+        if ban is None or ban.until <= now:
+            return False
+        self._local.learn(ban, now)
+        return True
+
+
+def _ban(subject: str, value: bytes) -> Ban | None:
+    """Read what another replica wrote; None for what no replica writes."""
+    try:
+        until, reason, strikes = orjson.loads(value)
+        return Ban(subject, float(until), str(reason)[:200], int(strikes))
+    except (ValueError, TypeError):
+        return None

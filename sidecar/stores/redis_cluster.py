@@ -1,0 +1,109 @@
+"""A Wire to a Redis Cluster, where each key lives on a node of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.exceptions import NoScriptError, RedisError
+
+from sidecar.errors import StoreUnavailable
+from sidecar.stores.redis_urls import Target, patience
+from sidecar.stores.redis_wire import QUEUE, TIMEOUT, Command, unavailable, words
+
+
+class ClusterWire:
+    """What one tick submits is one pipeline: one write to each node that has a key of it."""
+
+    clustered = True
+
+    def __init__(self, target: Target, timeout: float = TIMEOUT) -> None:
+        self._target = target
+        self._timeout = timeout
+        self._client: RedisCluster | None = None
+        self._waiting: list[tuple[Sequence[Command], asyncio.Future[list[Any]]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waits = 0
+
+    def submit(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        """Send commands with all else of this tick."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[list[Any]] = loop.create_future()
+        if self._waits >= QUEUE:
+            done.set_exception(StoreUnavailable("too much waits for Redis"))
+            return done
+        self._waits += 1
+        done.add_done_callback(self._gone)
+        if not self._waiting:
+            loop.call_soon(self._flush)
+        self._waiting.append((commands, done))
+        return done
+
+    async def close(self) -> None:
+        """End what runs, and hang up."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._hang_up()
+
+    def _gone(self, _: object) -> None:
+        self._waits -= 1
+
+    def _flush(self) -> None:
+        batch, self._waiting = self._waiting, []
+        task = asyncio.get_running_loop().create_task(self._run(batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, batch: list[tuple[Sequence[Command], asyncio.Future[list[Any]]]]) -> None:
+        flat = [command for commands, _ in batch for command in commands]
+        try:
+            async with asyncio.timeout(self._timeout):
+                answers = await self._send(flat, full=False)
+                missed = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+                if missed:
+                    again = await self._send([flat[place] for place in missed], full=True)
+                    for place, answer in zip(missed, again, strict=True):
+                        answers[place] = answer
+        except (RedisError, OSError, TimeoutError) as error:
+            await self._hang_up()
+            answers = [unavailable(error)] * len(flat)
+        except asyncio.CancelledError:
+            answers = [StoreUnavailable("the store is closed")] * len(flat)
+        rest = iter(answers)
+        for commands, done in batch:
+            own = [next(rest) for _ in commands]
+            broken = next((answer for answer in own if isinstance(answer, Exception)), None)
+            if done.done():
+                continue
+            if broken is not None:
+                done.set_exception(unavailable(broken))
+            else:
+                done.set_result(own)
+
+    async def _send(self, commands: Sequence[Command], *, full: bool) -> list[Any]:
+        if self._client is None:
+            self._client = self._made()
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*words(command, full))
+        return await pipeline.execute(raise_on_error=False, allow_redirections=True)
+
+    def _made(self) -> RedisCluster:
+        target = self._target
+        nodes = [ClusterNode(host, port) for host, port in target.hosts]
+        tls = {"ssl": True, **target.options} if target.tls else {}
+        return RedisCluster(
+            startup_nodes=nodes,
+            cluster_error_retry_attempts=0,
+            **patience(self._timeout),
+            **target.credentials(),
+            **tls,
+        )
+
+    async def _hang_up(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()

@@ -1,0 +1,212 @@
+"""Sliding windows that replicas share."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from sidecar.errors import StoreUnavailable
+from sidecar.limit import Ask, Limit, Take, Takes
+from sidecar.stores.memory_rates import Spent
+from sidecar.stores.redis_wire import Argument, Command, Script, Wire
+from sidecar.stores.window import BUCKETS
+
+PER_SCRIPT: Final = 32
+"""Requests in one run of the script: Redis does nothing else meanwhile, some 0.3 ms."""
+
+REFUSED: Final = 20_000
+"""Refusals that are remembered here."""
+
+MICRO: Final = 1_000_000
+
+Asked = tuple[Sequence[Ask], asyncio.Future[Takes], float]
+
+
+class RedisRateStore:
+    """All limits of a request in one round trip, shared with the other requests of the tick.
+
+    Redis' own clock decides. A window that is full is remembered here until it has room, so that
+    whoever floods is refused without asking Redis (`take` returns a tuple then). `clock` is for
+    tests: it stands in for Redis' clock.
+    """
+
+    def __init__(self, wire: Wire, prefix: str = "sidecar", clock: Callable[[], float] | None = None) -> None:
+        self._wire = wire
+        self._prefix = prefix
+        self._clock = clock
+        self._window = Script("window.lua")
+        self._merge = Script("merge.lua")
+        self._asked: list[Asked] = []
+        self._full: dict[tuple[str, float, str], tuple[float, int, dict[str, tuple[int, float]]]] = {}
+
+    def take(self, asks: Sequence[Ask], now: float) -> Takes | asyncio.Future[Takes]:
+        """Consume one request of every ask, or none; `now` (monotonic) serves the memory of refusals only."""
+        if self._full:
+            known = self._refused(asks, now)
+            if known is not None:
+                return known
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Takes] = loop.create_future()
+        if not self._asked:
+            loop.call_soon(self._flush)
+        self._asked.append((asks, done, now))
+        return done
+
+    async def peek(self, asks: Sequence[Ask], now: float) -> Takes:  # noqa: ARG002  # Redis knows the time
+        """Answer like `take`, consuming nothing."""
+        if not self._wire.clustered:
+            (answer,) = await self._wire.submit([self._call("peek", [asks])])
+            return _takes(asks, answer, 0)
+        answers = await self._wire.submit([self._call("peek", [[ask]]) for ask in asks])
+        return tuple(_takes([ask], answer, 0)[0] for ask, answer in zip(asks, answers, strict=True))
+
+    async def reset(self, per: str, subject: str) -> int:
+        """Forget every window of one subject; other replicas' memory of it goes within a second (`forget`)."""
+        key = self._key(per, subject)
+        count, _, _ = await self._wire.submit([("HLEN", key), ("DEL", key), ("INCR", f"{{{self._prefix}}}:resets")])
+        self.forget()
+        return int(count)
+
+    def forget(self) -> None:
+        """Forget the remembered refusals: Redis is asked again."""
+        self._full.clear()
+
+    async def merge(self, spent: Sequence[Spent]) -> None:
+        """Count what was admitted elsewhere, by its age."""
+        commands = []
+        for each in spent:
+            pairs = [number for ago, count in each.counts for number in (int(ago * MICRO), count)]
+            key = self._key(each.limit.per, each.subject)
+            commands.append(self._merge.call([key], self._now(), _field(each.limit), _width(each.limit), *pairs))
+        await self._wire.submit(commands)
+
+    def _flush(self) -> None:
+        asked, self._asked = self._asked, []
+        if self._wire.clustered:
+            for each in asked:
+                self._wire.submit([self._call("take", [[ask]]) for ask in each[0]]).add_done_callback(
+                    partial(self._gathered, each)
+                )
+            return
+        for start in range(0, len(asked), PER_SCRIPT):
+            batch = asked[start : start + PER_SCRIPT]
+            command = self._call("take", [asks for asks, _, _ in batch])
+            self._wire.submit([command]).add_done_callback(partial(self._answered, batch))
+
+    def _answered(self, batch: Sequence[Asked], done: asyncio.Future[list[Any]]) -> None:
+        """Hand out the answers of one script."""
+        error = _failure(done)
+        if error is not None:
+            for _, waiter, _ in batch:
+                if not waiter.done():
+                    waiter.set_exception(error)
+            return
+        (answer,) = done.result()
+        place = 0
+        for asks, waiter, now in batch:
+            takes = _takes(asks, answer, place)
+            if not answer[place]:
+                self._remember(asks, takes, now)
+            place += 1 + 3 * len(asks)
+            if not waiter.done():
+                waiter.set_result(takes)
+
+    def _gathered(self, asked: Asked, done: asyncio.Future[list[Any]]) -> None:
+        """Join the answers of a Cluster's nodes; give back what was taken when one of them refused."""
+        asks, waiter, now = asked
+        error = _failure(done)
+        if error is not None:
+            if not waiter.done():
+                waiter.set_exception(error)
+            return
+        answers = done.result()
+        takes = tuple(_takes([ask], answer, 0)[0] for ask, answer in zip(asks, answers, strict=True))
+        if not all(answer[0] for answer in answers):
+            taken = [ask for ask, answer in zip(asks, answers, strict=True) if answer[0]]
+            if taken:
+                self._wire.submit([self._call("give", [[ask]]) for ask in taken]).add_done_callback(_failure)
+            takes = tuple(
+                Take(True, take.remaining + 1, 0.0, take.reset_after) if answer[0] else take
+                for take, answer in zip(takes, answers, strict=True)
+            )
+            self._remember(asks, takes, now)
+        if not waiter.done():
+            waiter.set_result(takes)
+
+    def _call(self, mode: str, requests: Sequence[Sequence[Ask]]) -> Command:
+        keys: dict[str, int] = {}
+        arguments: list[Argument] = [self._now(), mode]
+        for asks in requests:
+            arguments.append(len(asks))
+            for ask in asks:
+                limit = ask.limit
+                place = keys.setdefault(f"{self._prefix}:r:{limit.per}:{ask.subject}", len(keys) + 1)
+                arguments += (place, _field(limit), limit.limit, _width(limit))
+        return self._window.call(list(keys), *arguments)
+
+    def _remember(self, asks: Sequence[Ask], takes: Takes, now: float) -> None:
+        """Note which of the asks refused and until when, and how the others stood then."""
+        if len(self._full) >= REFUSED:
+            self._full = {name: entry for name, entry in self._full.items() if entry[0] > now}
+            if len(self._full) >= REFUSED:
+                self._full.clear()
+        others = {
+            ask.limit.name: (take.remaining, now + take.reset_after) for ask, take in zip(asks, takes, strict=True)
+        }
+        for ask, take in zip(asks, takes, strict=True):
+            if not take.allowed:
+                name = (ask.limit.name, ask.limit.window, ask.subject)
+                self._full[name] = (now + take.retry_after, ask.limit.limit, others)
+
+    def _refused(self, asks: Sequence[Ask], now: float) -> Takes | None:
+        """Answer from memory when one of the asks is known to be full."""
+        for ask in asks:
+            entry = self._full.get((ask.limit.name, ask.limit.window, ask.subject))
+            if entry is not None and entry[0] > now and entry[1] >= ask.limit.limit:
+                return tuple([self._recalled(each, entry[2], now) for each in asks])
+        return None
+
+    def _recalled(self, ask: Ask, others: dict[str, tuple[int, float]], now: float) -> Take:
+        limit = ask.limit
+        entry = self._full.get((limit.name, limit.window, ask.subject))
+        remaining, until = others.get(limit.name, (limit.limit, now))
+        empty = max(0.0, until - now)
+        if entry is not None and entry[0] > now and entry[1] >= limit.limit:
+            return Take(False, 0, entry[0] - now, empty)
+        return Take(True, max(1, remaining), 0.0, empty)
+
+    def _key(self, per: str, subject: str) -> str:
+        return f"{self._prefix}:r:{per}:{subject}"
+
+    def _now(self) -> str:
+        return "" if self._clock is None else str(int(self._clock() * MICRO))
+
+
+def _field(limit: Limit) -> str:
+    return f"{limit.name}:{limit.window}"
+
+
+def _width(limit: Limit) -> int:
+    return math.ceil(limit.window * MICRO / BUCKETS)
+
+
+def _takes(asks: Sequence[Ask], answer: Sequence[int], place: int) -> Takes:
+    """Read one request's part of an answer."""
+    allowed = answer[place]
+    takes = []
+    make = tuple.__new__
+    place += 1
+    for ask in asks:
+        remaining = max(0, ask.limit.limit - answer[place])
+        wait = answer[place + 1] / MICRO
+        takes.append(make(Take, (bool(allowed or remaining > 0), remaining, wait, answer[place + 2] / MICRO)))
+        place += 3
+    return tuple(takes)
+
+
+def _failure(done: asyncio.Future[Any]) -> BaseException | None:
+    """Return why there is no answer, None if there is one."""
+    return StoreUnavailable("the store is closed") if done.cancelled() else done.exception()

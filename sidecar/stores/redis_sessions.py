@@ -1,0 +1,197 @@
+"""Sessions that replicas share, sealed so that only the id opens them.
+
+PREFIX:s:KEY        hash: d (sealed data), s (last seen), e (absolute end); expires by itself
+PREFIX:c:HASH       a conversation: its owner's key; expires by itself
+PREFIX:of:KIND:X    sorted sets, by end: the sessions of an ip or an organization, the conversations of a session
+PREFIX:sessions     sorted set of all sessions, by end
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from sidecar.session import Session
+from sidecar.stores.base import Erased
+from sidecar.stores.memory_sessions import PER_SESSION, deadline
+from sidecar.stores.redis_wire import Command, Script, Wire
+
+NONCE_SIZE: Final = 12  # NIST SP 800-38D §5.2.1.1
+KEPT: Final = 30 * 86_400.0
+"""Seconds for which a session without an end of its own stays in an index."""
+
+ERASED_AT_ONCE: Final = 500
+
+
+class RedisSessionStore:
+    """Sessions in Redis; `per_client` of one client, beyond that its oldest ends."""
+
+    def __init__(self, wire: Wire, per_client: int = 100, prefix: str = "sidecar") -> None:
+        self._wire = wire
+        self._per_client = per_client
+        self._prefix = prefix
+        self._script = Script("session.lua")
+        self._all = f"{prefix}:sessions"
+
+    async def create(self, session: Session, seal: bytes, ttl: float) -> int:
+        """Store a session, sealed; return how many older ones of its client ended for it."""
+        key, end = self._session(session.key), deadline(session, session.seen, ttl)
+        last = session.expires or session.seen + max(ttl, KEPT)
+        organization = self._of("organization", session.organization)
+        fields = ("d", _sealed(session, seal), "s", repr(session.seen), "e", repr(session.expires))
+        commands: list[Command] = [
+            ("HSET", key, *fields),
+            ("PEXPIRE", key, _milli(end - session.seen)),
+            ("ZADD", self._all, end, session.key),
+            *self._indexed(organization, session.key, last, session.seen),
+        ]
+        if not session.client:
+            await self._wire.submit(commands)
+            return 0
+        client = self._of("ip", session.client)
+        commands += [*self._indexed(client, session.key, last, session.seen), ("ZCARD", client)]
+        excess = (await self._wire.submit(commands))[-1] - self._per_client
+        return await self._end_oldest(client, excess) if excess > 0 else 0
+
+    async def get(self, key: str, seal: bytes, now: float) -> Session | None:
+        """Return a session that has not expired and that the seal opens."""
+        (answer,) = await self._wire.submit([("HMGET", self._session(key), "d", "s")])
+        data, seen = answer
+        if data is None or seen is None:
+            return None
+        session = _opened(key, data, seal, float(seen))
+        return None if session is None or 0 < session.expires <= now else session
+
+    async def touch(self, key: str, seen: float, ttl: float) -> None:
+        """Note that a session was seen."""
+        await self._wire.submit(
+            [
+                self._script.call([self._session(key)], "touch", repr(seen), _milli(ttl)),
+                ("ZADD", self._all, "XX", seen + ttl, key),
+            ]
+        )
+
+    async def delete(self, key: str) -> bool:
+        """End a session; its conversations stay its own."""
+        gone, _ = await self._wire.submit([("DEL", self._session(key)), ("ZREM", self._all, key)])
+        return bool(gone)
+
+    async def own(self, conversation: str, key: str, ttl: float, now: float) -> str:
+        """Give a conversation to a session unless it has an owner; return the owner's key."""
+        name = self._conversation(conversation)
+        (owner,) = await self._wire.submit([self._script.call([name], "own", key, _milli(ttl))])
+        if owner.decode() == key:
+            mine = self._of("session", key)
+            commands = [*self._indexed(mine, conversation, now + ttl, now), ("ZCARD", mine)]
+            excess = (await self._wire.submit(commands))[-1] - PER_SESSION
+            if excess > 0:
+                (popped,) = await self._wire.submit([("ZPOPMIN", mine, excess)])
+                await self._wire.submit([("DEL", self._conversation(each.decode())) for each in popped[::2]])
+        return str(owner.decode())
+
+    async def owner(self, conversation: str, now: float) -> str | None:  # noqa: ARG002  # Redis knows the time
+        """Return the key of the session that a conversation belongs to."""
+        (owner,) = await self._wire.submit([("GET", self._conversation(conversation))])
+        return owner.decode() if owner is not None else None
+
+    async def move(self, old: str, new: str, now: float) -> int:
+        """Give the conversations of one session to another; return how many."""
+        (names,) = await self._wire.submit([("ZRANGE", self._of("session", old), 0, -1, "WITHSCORES")])
+        pairs = [(name.decode(), float(end)) for name, end in zip(names[::2], names[1::2], strict=True)]
+        if not pairs:
+            return 0
+        moves = [self._script.call([self._conversation(name)], "move", old, new) for name, _ in pairs]
+        moved = int(sum(await self._wire.submit(moves)))
+        indexed = [
+            command for name, end in pairs for command in self._indexed(self._of("session", new), name, end, now)
+        ]
+        await self._wire.submit([*indexed, ("DEL", self._of("session", old))])
+        return moved
+
+    async def erase(self, kind: str, subject: str) -> Erased:
+        """Delete what is stored about a `session`, an `ip` or an `organization`."""
+        if kind == "session":
+            return await self._erase([subject])
+        if kind not in {"ip", "organization"}:
+            return Erased()
+        index, total = self._of(kind, subject), Erased()
+        while True:
+            (names,) = await self._wire.submit([("ZRANGE", index, 0, ERASED_AT_ONCE - 1)])
+            if not names:
+                return total
+            erased = await self._erase([name.decode() for name in names])
+            await self._wire.submit([("ZREM", index, *names)])
+            total = Erased(total.sessions + erased.sessions, total.conversations + erased.conversations)
+
+    async def cleanup(self, now: float) -> int:
+        """Count out what has expired; Redis drops the data itself, and one replica hears the number."""
+        (gone,) = await self._wire.submit([("ZREMRANGEBYSCORE", self._all, "-inf", now)])
+        return int(gone)
+
+    async def count(self, now: float) -> int:
+        """Return how many sessions there are."""
+        (count,) = await self._wire.submit([("ZCOUNT", self._all, now, "+inf")])
+        return int(count)
+
+    async def _end_oldest(self, client: str, excess: int) -> int:
+        (popped,) = await self._wire.submit([("ZPOPMIN", client, excess)])
+        keys = [each.decode() for each in popped[::2]]
+        gone = await self._wire.submit([("DEL", self._session(key)) for key in keys])
+        await self._wire.submit([("ZREM", self._all, *keys)])
+        return int(sum(gone))
+
+    async def _erase(self, keys: Sequence[str]) -> Erased:
+        commands: list[Command] = [("DEL", self._session(key)) for key in keys]
+        commands += [("ZRANGE", self._of("session", key), 0, -1) for key in keys]
+        answers = await self._wire.submit([*commands, ("ZREM", self._all, *keys)])
+        names = [self._conversation(each.decode()) for owned in answers[len(keys) : 2 * len(keys)] for each in owned]
+        rest: list[Command] = [("DEL", name) for name in names]
+        rest += [("DEL", self._of("session", key)) for key in keys]
+        gone = await self._wire.submit(rest)
+        return Erased(sum(answers[: len(keys)]), sum(gone[: len(names)]))
+
+    @staticmethod
+    def _indexed(index: str, member: str, end: float, now: float) -> list[Command]:
+        """Return the commands that put a name into an index, and those out that are over."""
+        keep = _milli(max(end - now, 1.0))
+        return [
+            ("ZREMRANGEBYSCORE", index, "-inf", now),
+            ("ZADD", index, end, member),
+            # NX sets a missing expiry, GT only ever lengthens one: the index outlives its last member.
+            ("PEXPIRE", index, keep, "NX"),
+            ("PEXPIRE", index, keep, "GT"),
+        ]
+
+    def _session(self, key: str) -> str:
+        return f"{self._prefix}:s:{key}"
+
+    def _conversation(self, name: str) -> str:
+        return f"{self._prefix}:c:{name}"
+
+    def _of(self, kind: str, subject: str) -> str:
+        return f"{self._prefix}:of:{kind}:{subject}"
+
+
+def _milli(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
+
+
+def _sealed(session: Session, seal: bytes) -> bytes:
+    """Encrypt what a session says; bound to its key, so that it does not open elsewhere."""
+    data = [session.organization, session.created, session.network, session.client, session.expires]
+    nonce = os.urandom(NONCE_SIZE)
+    return nonce + AESGCM(seal).encrypt(nonce, orjson.dumps(data), session.key.encode())
+
+
+def _opened(key: str, data: bytes, seal: bytes, seen: float) -> Session | None:
+    try:
+        plain: Any = orjson.loads(AESGCM(seal).decrypt(data[:NONCE_SIZE], data[NONCE_SIZE:], key.encode()))
+        organization, created, network, client, expires = plain
+    except (InvalidTag, ValueError):
+        return None
+    return Session(key, organization, created, seen, network, client, expires)

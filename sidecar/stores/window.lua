@@ -1,0 +1,102 @@
+-- Sliding windows, the twin of window.py: all limits of some requests, each request all or none.
+--
+-- A subject has one hash; a limit has one field in it, a packed row:
+--   newest bucket (double), total (uint32), then up to 61 runs, oldest first: bucket mod 65536 (uint16), count (uint32)
+-- KEYS   the subjects' hashes
+-- ARGV   microseconds now ('' for this server's clock), mode (take | peek | give), then for each request:
+--        how many asks, and for each ask: index into KEYS, field, limit, bucket width in microseconds
+-- answer for each request: 1 or 0, then for each ask: count, microseconds to wait, microseconds until empty
+
+local now
+if ARGV[1] == '' then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now = tonumber(ARGV[1])
+end
+local mode = ARGV[2]
+local unpack_head, pack_head = '<dI4', '<dI4'
+local floor = math.floor
+
+-- Return newest bucket, total, packed runs that still count, number of them in bytes.
+local function load(key, field, current)
+  local data = redis.call('HGET', key, field)
+  if not data then return current, 0, '' end
+  local newest, total = struct.unpack(unpack_head, data)
+  if current - newest > 60 then return current, 0, '' end
+  local place = 13
+  while place < #data do
+    local bucket, count = struct.unpack('<HI4', data, place)
+    if newest - (newest - bucket) % 65536 >= current - 60 then break end
+    total = total - count
+    place = place + 6
+  end
+  return newest, total, string.sub(data, place)
+end
+
+-- Return the bucket with whose end the row falls below the limit.
+local function frees(newest, total, runs, limit)
+  local excess = total - limit + 1
+  for place = 1, #runs, 6 do
+    local bucket, count = struct.unpack('<HI4', runs, place)
+    excess = excess - count
+    if excess <= 0 then return newest - (newest - bucket) % 65536 end
+  end
+  return newest
+end
+
+local function store(key, field, newest, total, runs, width)
+  redis.call('HSET', key, field, struct.pack(pack_head, newest, total) .. runs)
+  local needs = math.ceil(61 * width / 1000) + 1000
+  if redis.call('PTTL', key) < needs then redis.call('PEXPIRE', key, math.ceil(needs * 1.25)) end
+end
+
+local function add(newest, runs, current)
+  if runs ~= '' and current <= newest then -- also when a new primary's clock is behind
+    local bucket, count = struct.unpack('<HI4', runs, #runs - 5)
+    return newest, string.sub(runs, 1, -7) .. struct.pack('<HI4', bucket, count + 1)
+  end
+  return current, runs .. struct.pack('<HI4', current % 65536, 1)
+end
+
+local function take_back(runs)
+  local bucket, count = struct.unpack('<HI4', runs, #runs - 5)
+  if count > 1 then return string.sub(runs, 1, -7) .. struct.pack('<HI4', bucket, count - 1) end
+  return string.sub(runs, 1, -7)
+end
+
+local out, place = {}, 3
+while place <= #ARGV do
+  local asks, allowed = {}, mode ~= 'peek'
+  for number = 1, tonumber(ARGV[place]) do
+    local at = place + 1 + (number - 1) * 4
+    local width = tonumber(ARGV[at + 3])
+    local ask = {key = KEYS[tonumber(ARGV[at])], field = ARGV[at + 1], limit = tonumber(ARGV[at + 2]), width = width}
+    ask.current = floor(now / width)
+    ask.newest, ask.total, ask.runs = load(ask.key, ask.field, ask.current)
+    if ask.total >= ask.limit then allowed = false end
+    asks[number] = ask
+  end
+  place = place + 1 + #asks * 4
+  out[#out + 1] = allowed and 1 or 0
+  for _, ask in ipairs(asks) do
+    if mode == 'give' then
+      if ask.total > 0 then
+        store(ask.key, ask.field, ask.newest, ask.total - 1, take_back(ask.runs), ask.width)
+      end
+    elseif allowed then
+      ask.newest, ask.runs = add(ask.newest, ask.runs, ask.current)
+      ask.total = ask.total + 1
+      store(ask.key, ask.field, ask.newest, ask.total, ask.runs, ask.width)
+    end
+    local wait, empty = 0, 0
+    if ask.total >= ask.limit then
+      wait = (frees(ask.newest, ask.total, ask.runs, ask.limit) + 61) * ask.width - now
+    end
+    if ask.total > 0 then empty = (ask.newest + 61) * ask.width - now end
+    out[#out + 1] = ask.total
+    out[#out + 1] = wait
+    out[#out + 1] = empty
+  end
+end
+return out
