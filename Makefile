@@ -29,6 +29,7 @@ fmt: $(VENV)/.dev
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras -o requirements.lock pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras --group dev -o requirements-dev.lock pyproject.toml
+	echo 'hatchling>=1.27,<2' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements-dev.lock -o requirements-build.lock -
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
