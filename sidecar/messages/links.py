@@ -61,9 +61,11 @@ def defang_links(text: str) -> tuple[str, int]:
     copied = 0
     for opening in OPENING.finditer(text):
         at = opening.end()
-        if pattern_for(text, opening).match(text, at) and not any(start <= at < end for start, end in code):
-            out += (text[copied:at], DEFANG)
-            copied = at
+        if pattern_for(text, opening).match(text, at) and not any(first <= at < last for first, last in code):
+            # Before an angle, not behind it: `<unsafe:` would be a tag.
+            start = opening.start(1) if opening[1] else at
+            out += (text[copied:start], DEFANG)
+            copied = start
     if not out:
         return text, 0
     out.append(text[copied:])
