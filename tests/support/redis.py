@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -157,11 +158,15 @@ def cluster() -> Iterator[list[RedisServer]]:
         nodes = [f"127.0.0.1:{server.port}" for server in started]
         started[0].cli("--cluster", "create", *nodes, "--cluster-yes")
         for server in started:
-            _until(lambda server=server: "cluster_state:ok" in server.cli("cluster", "info"), "the cluster to form")
+            _until(partial(_formed, server), "the cluster to form")
         yield started
     finally:
         for server in started:
             server.close()
+
+
+def _formed(server: RedisServer) -> bool:
+    return "cluster_state:ok" in server.cli("cluster", "info")
 
 
 def _until(happens: Callable[[], bool], what: str, seconds: float = 15.0) -> None:
