@@ -6,6 +6,7 @@ levels of either are undone; the bounds also bound what a filter holds back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -19,9 +20,11 @@ _ITSELF: Final = b"\"/'"
 
 _HEX: Final = rb"[0-9A-Fa-f]"
 _LOW: Final = rb"[Dd][C-Fc-f]" + _HEX + rb"{2}"
+_PERCENT: Final = 0x25
+_SLASHES: Final = (2, 4, 8)  # a backslash at one, two and three levels
+_DIGITS: Final = re.compile(rb"[0-9A-Fa-f]{2}")
 _ESCAPE = re2.compile(
     rb"\\{1,7}(?:u(" + _HEX + rb"{4})(?:\\{1,7}u(" + _LOW + rb"))?|x(" + _HEX + rb"{2})|([\"/'bfnrt]))"
-    rb"|%(?:25){0,3}(" + _HEX + rb"{2})"
 )
 _PARTIAL = re2.compile(
     rb"\\{1,7}(?:u" + _HEX + rb"{0,4}|x" + _HEX + rb"?)?"
@@ -30,22 +33,45 @@ _PARTIAL = re2.compile(
 )
 
 
-def read(text: bytes, at: int) -> tuple[bytes, int] | None:
-    """Return the character that is spelled at `at` (UTF-8) and where its spelling ends."""
-    found = _ESCAPE.match(text, at, at + LONGEST)
-    if found is None:
-        return None
-    unicode, low, short, named, percent = found.groups()
+def readings(text: bytes, at: int) -> list[tuple[bytes, int]]:
+    """Return each character (UTF-8) that may be spelled at `at`, with where its spelling ends.
+
+    There may be several: `%2523` is `#` in a URL in a URL, and the `%` of `%23` in a URL.
+    """
+    if text[at] == _PERCENT:
+        return _percent(text, at)
+    found = [(b"\\", at + level) for level in _SLASHES if text.startswith(b"\\" * level, at)]
+    escape = _ESCAPE.match(text, at, at + LONGEST)
+    if escape is not None:
+        found.append(_named(escape))
+    return found
+
+
+def _percent(text: bytes, at: int) -> list[tuple[bytes, int]]:
+    found: list[tuple[bytes, int]] = []
+    for nested in range(4):
+        at += 1 if nested == 0 else 2
+        digits = text[at : at + 2]
+        if _DIGITS.fullmatch(digits) is None:
+            break
+        found.append((bytes((int(digits, 16),)), at + 2))
+        if digits != b"25":
+            break
+    return found
+
+
+def _named(escape: re2._Match) -> tuple[bytes, int]:
+    unicode, low, short, named = escape.groups()
     if unicode:
         point = int(unicode, 16)
         if low and 0xD800 <= point < 0xDC00:
             point = 0x10000 + ((point - 0xD800) << 10) + (int(low, 16) - 0xDC00)
-            return chr(point).encode(), found.end()
-        return chr(point).encode("utf-8", "surrogatepass"), found.end(1)
+            return chr(point).encode(), escape.end()
+        return chr(point).encode("utf-8", "surrogatepass"), escape.end(1)
     if named:
         byte = named[0]
-        return bytes((byte if byte in _ITSELF else _NAMED[byte],)), found.end()
-    return bytes((int(short or percent, 16),)), found.end()
+        return bytes((byte if byte in _ITSELF else _NAMED[byte],)), escape.end()
+    return bytes((int(short, 16),)), escape.end()
 
 
 def unfinished(text: bytes, at: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from sidecar.redaction.deltas import Delta, Deltas, put
-from sidecar.redaction.joined import Event, JoinedDeltas
+from sidecar.redaction.joined import Changes, Event, JoinedDeltas
 from sidecar.redaction.scan import Scanner, clean
 
 
@@ -28,7 +28,7 @@ class FrameFilter:
         raw = clean(message, self._scanner, self.counts)
         event = _parsed(raw)
         deltas = [Delta((), (), raw.decode("utf-8", "replace"))] if event is None else self._deltas.find(event)
-        return self._joined.push(Event(raw, lambda changed: _rebuilt(raw, changed)), deltas)
+        return self._joined.push(Event(raw, _rebuilt), deltas)
 
     def finish(self) -> list[bytes]:
         return self._joined.finish()
@@ -41,7 +41,7 @@ def _parsed(raw: bytes) -> Any:
         return None
 
 
-def _rebuilt(raw: bytes, changed: dict[tuple[str | int, ...], str]) -> bytes:
+def _rebuilt(raw: bytes, changed: Changes) -> bytes:
     event = json.loads(raw) if _parsed(raw) is not None else ""
     for path, text in changed.items():
         if not path and not raw.startswith(b'"'):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sidecar.redaction.deltas import Delta
 from sidecar.redaction.scan import OUTSIDE, Hit, Scanner, context, rewrite, tally
@@ -19,18 +19,21 @@ MAX_WAITING_EVENTS: Final = 4096
 MAX_CHANNELS: Final = 256
 LIVE_AT_THE_BOUND: Final = "undecided"
 
+Changes: TypeAlias = dict[tuple[str | int, ...], str]
+"""Path in the event → the text that stands there instead."""
+
 
 @dataclass(slots=True, eq=False)
 class Event:
     """One event on its way: its bytes, and what becomes of its texts."""
 
     raw: bytes
-    build: Callable[[dict[tuple[str | int, ...], str]], bytes]
-    changed: dict[tuple[str | int, ...], str] = field(default_factory=dict)
+    build: Callable[[bytes, Changes], bytes]
+    changed: Changes = field(default_factory=dict)
     waits: int = 0  # pieces that are not decided
 
     def leave(self) -> bytes:
-        return self.build(self.changed) if self.changed else self.raw
+        return self.build(self.raw, self.changed) if self.changed else self.raw
 
 
 @dataclass(slots=True, eq=False)
@@ -67,6 +70,22 @@ class JoinedDeltas:
         self._queue: deque[Event] = deque()
         self._bytes = 0
         self.counts = counts
+
+    def passes(self, deltas: Sequence[Delta]) -> bool:
+        """Say whether an event with at most one delta may leave at once, as most do; if so, it is taken."""
+        if self._queue or len(deltas) > 1:
+            return False
+        if not deltas:
+            return True
+        channel = self._channels.get(deltas[0].channel)
+        if channel is None or channel.covered:
+            return False
+        text = deltas[0].text.encode("utf-8", "surrogatepass")
+        hits, live = self._scanner.scan(text, channel.before, False)
+        if hits or live != len(text):
+            return False
+        channel.before = context(channel.before, text)
+        return True
 
     def push(self, event: Event, deltas: Sequence[Delta]) -> list[bytes]:
         """Take the next event; return the events that may leave now, as bytes."""

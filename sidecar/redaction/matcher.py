@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import re2
 
-from sidecar.redaction.escapes import LONGEST, disguises, read, unfinished
+from sidecar.redaction.escapes import LONGEST, disguises, readings, unfinished
 from sidecar.redaction.needles import END, Tree, grow, spellings
 from sidecar.redaction.scan import Hit, StreamFilter
 from sidecar.secret import Secret
@@ -18,6 +18,7 @@ MIN_BYTES: Final = 8
 _HEAD: Final = 8  # as many characters of a needle as the first, cheap search looks for
 _MEMORY: Final = 64 << 20  # for the search's automaton, which is built as far as it is used
 _LIVE: Final = -1
+_Path: TypeAlias = tuple["Tree | bytes", int, int]  # a node, how far into it when it is a tail, a place in the text
 _DEAD: Final = 0
 
 
@@ -98,48 +99,50 @@ class SecretMatcher:
     def _walk(self, text: bytes, at: int, final: bool) -> int:
         """Return where the longest needle that begins at `at` ends, or _LIVE, or _DEAD."""
         best = _DEAD
-        size = len(text)
-        paths: list[tuple[Tree | bytes, int, int]] = [(self._tree, 0, at)]
+        paths: list[_Path] = [(self._tree, 0, at)]
         seen: set[tuple[int, int, int]] = set()
         while paths:
-            node, depth, at = paths.pop()
-            if isinstance(node, bytes):
-                rest = len(node) - depth
-                if text.startswith(node[depth:] if depth else node, at):
-                    best = max(best, at + rest)
-                    continue
-                if not final and size - at < rest and node.startswith(text[at:], depth):
-                    return _LIVE
-            elif END in node:
-                best = max(best, at)
-            if at >= size:
-                if not final and (isinstance(node, bytes) or len(node) > (END in node)):
-                    return _LIVE
+            path = paths.pop()
+            end = _arrived(path, text, final)
+            if end == _LIVE:
+                return _LIVE
+            best = max(best, end)
+            node, depth, at = path
+            if at >= len(text) or (end and isinstance(node, bytes)):
                 continue
             byte = text[at]
             step = _step(node, depth, byte)
             if step is not None:
                 paths.append((*step, at + 1))
-            if byte not in b"\\%":
-                continue
-            if not final and unfinished(text, at):
-                return _LIVE
-            for characters, end in _disguised(text, at):
-                way = _follow(node, depth, characters)
-                if way is not None and (key := (id(way[0]), way[1], end)) not in seen:
-                    seen.add(key)
-                    paths.append((*way, end))
+            if byte in b"\\%":
+                if not final and unfinished(text, at):
+                    return _LIVE
+                paths += _ways(node, depth, text, at, seen)
         return best
 
 
-def _disguised(text: bytes, at: int) -> Iterable[tuple[bytes, int]]:
-    """Return what may be spelled at `at`: an escape, or a backslash at one of three levels."""
-    found = read(text, at)
-    if found is not None:
-        yield found
-    for level in (2, 4, 8):
-        if text.startswith(b"\\" * level, at):
-            yield b"\\", at + level
+def _arrived(path: _Path, text: bytes, final: bool) -> int:
+    """Return where a needle ends that this path leads to, or _LIVE where the text ends before it, or _DEAD."""
+    node, depth, at = path
+    if not isinstance(node, bytes):
+        if at >= len(text) and not final and len(node) > (END in node):
+            return _LIVE
+        return at if END in node else _DEAD
+    rest = node[depth:] if depth else node
+    if text.startswith(rest, at):
+        return at + len(rest)
+    if not final and len(text) - at < len(rest) and rest.startswith(text[at:]):
+        return _LIVE
+    return _DEAD
+
+
+def _ways(node: Tree | bytes, depth: int, text: bytes, at: int, seen: set[tuple[int, int, int]]) -> Iterable[_Path]:
+    """Return the new places that a disguised character leads to; `seen` keeps runs of backslashes from multiplying."""
+    for characters, end in readings(text, at):
+        place = _follow(node, depth, characters)
+        if place is not None and (key := (id(place[0]), place[1], end)) not in seen:
+            seen.add(key)
+            yield (*place, end)
 
 
 def _step(node: Tree | bytes, depth: int, byte: int) -> tuple[Tree | bytes, int] | None:

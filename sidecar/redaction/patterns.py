@@ -17,6 +17,7 @@ SHAPES: Final = frozenset(rule.name for rule in RULES)
 
 _LIVE: Final = -1
 _NOTHING: Final = 0
+_PROBE: Final = 8  # no rule asks for less behind its start; words that begin like a key are over sooner
 _ESCAPED_BEFORE: Final = re.compile(rb"(?:\\[bfnrt]|\\x?[0-9a-f]{2}|%[0-9A-Fa-f]{2})\Z")
 
 
@@ -34,7 +35,7 @@ class _Shape:
 class ShapeScanner:
     """Find what looks like a key of the named services."""
 
-    __slots__ = ("_by_start", "_cut", "_cut_ends", "_longest_start", "_quick", "reach")
+    __slots__ = ("_by_start", "_cut", "_cut_ends", "_longest_start", "_quick", "_sizes", "reach")
 
     def __init__(self, names: Iterable[str]) -> None:
         wanted = set(names)
@@ -42,7 +43,9 @@ class ShapeScanner:
         starts = sorted({start for rule in rules for start in rule.starts}, key=lambda start: (-len(start), start))
         shapes = [(start, _compiled(rule, start)) for rule in rules for start in rule.starts]
         self._by_start = {found: [shape for start, shape in shapes if found.startswith(start)] for found in starts}
-        self._quick = re2.compile(b"|".join(map(re2.escape, starts)) if starts else b"[^\\x00-\\xff]", _latin1())
+        self._sizes = sorted({len(start) for start in starts}, reverse=True)
+        probes = sorted({_probe(rule, start) for rule in rules for start in rule.starts}, key=len, reverse=True)
+        self._quick = re2.compile(b"|".join(probes) if probes else b"[^\\x00-\\xff]", _latin1())
         # A start that the end of a text cuts: whether it may stand in the middle of a word.
         self._cut: dict[bytes, bool] = {}
         for start, shape in shapes:
@@ -64,7 +67,7 @@ class ShapeScanner:
         hits: list[Hit] = []
         while found is not None:
             start = found.start()
-            end, name = self._at(text, start, found.group(), before, final)
+            end, name = self._at(text, start, before, final)
             if end == _LIVE:
                 return hits, min(start, self._cut_start(text, before))
             if end:
@@ -72,9 +75,10 @@ class ShapeScanner:
             found = self._quick.search(text, end or start + 1)
         return hits, size if final else self._cut_start(text, before)
 
-    def _at(self, text: bytes, at: int, found: bytes, before: bytes, final: bool) -> tuple[int, str]:
+    def _at(self, text: bytes, at: int, before: bytes, final: bool) -> tuple[int, str]:
         inside = _inside_word(text, at, before)
         best = (_NOTHING, "")
+        found = next(text[at : at + size] for size in self._sizes if text[at : at + size] in self._by_start)
         for shape in self._by_start[found]:
             if inside and shape.rule.bounded:
                 continue
@@ -130,6 +134,12 @@ def _inside_word(text: bytes, at: int, before: bytes) -> bool:
     r"""Say whether a letter or digit stands before `at`, unless that is the end of an escape (`\n`, `%3D`)."""
     ahead = text[max(0, at - 6) : at] if at >= 6 else before + text[:at]
     return bool(ahead) and _alnum(ahead[-1]) and _ESCAPED_BEFORE.search(ahead) is None
+
+
+def _probe(rule: Rule, start: bytes) -> bytes:
+    """Return what the first search looks for: a start and a little of what must follow, or the end of the text."""
+    literal: bytes = re2.escape(start)
+    return literal + b"(?:" + rule.run + b"{%d}|" % _PROBE + rule.run + b"{0,%d}\\z)" % (_PROBE - 1)
 
 
 def _compiled(rule: Rule, start: bytes) -> _Shape:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from sidecar.redaction.deltas import Delta, Deltas, put
-from sidecar.redaction.joined import Event, JoinedDeltas
+from sidecar.redaction.joined import Changes, Event, JoinedDeltas
 from sidecar.redaction.scan import Scanner, StreamFilter, clean
 
 MAX_EVENT: Final = 256 * 1024
@@ -90,10 +90,13 @@ class EventStreamFilter:
             out += (*self._joined.finish(), raw)
             return
         event, deltas = self._read(data)
-        out += self._joined.push(Event(raw, lambda changed: _rebuilt(raw, changed, whole=event is not None)), deltas)
+        if self._joined.passes(deltas):
+            out.append(raw)
+            return
+        out += self._joined.push(Event(raw, _rebuilt if event is not None else _retold), deltas)
 
     def _plain(self, raw: bytes, out: list[bytes]) -> None:
-        out += self._joined.push(Event(raw, lambda _: raw), ())
+        out += self._joined.push(Event(raw, _rebuilt), ())
 
     def _read(self, data: bytes) -> tuple[Any, list[Delta]]:
         """Return the parsed event and its deltas; what is not JSON is a piece of plain text itself."""
@@ -120,22 +123,27 @@ def _parsed(data: bytes) -> Any:
 
 def _data(raw: bytes) -> bytes | None:
     """Return what a reader gets as the event's data, or None when there is none."""
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+        return raw[6:-2]  # as nearly all events are written
     lines = [line for line in _BREAK.split(raw.removeprefix(_BOM)) if line.startswith(b"data")]
     values = [line[5:].removeprefix(b" ") for line in lines if line[4:5] == b":"]
     return b"\n".join(values) if values else None
 
 
-def _rebuilt(raw: bytes, changed: dict[tuple[str | int, ...], str], *, whole: bool) -> bytes:
-    """Return the event with other texts: every line that is not data stays as it was."""
-    if not whole:
-        data = changed[()].encode("utf-8", "surrogatepass")
-    else:
-        # Parsed again by the parser that keeps long integers: the quick one makes floats of them.
-        event: Any = json.loads(_data(raw) or b"null")
-        for path, text in changed.items():
-            event = put(event, path, text)
-        data = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
-    return _with_data(raw, data)
+def _rebuilt(raw: bytes, changed: Changes) -> bytes:
+    """Return the event with other texts in its JSON: every line that is not data stays as it was."""
+    # Parsed again by the parser that keeps long integers: the quick one makes floats of them.
+    event: Any = json.loads(_data(raw) or b"null")
+    for path, text in changed.items():
+        event = put(event, path, text)
+    return _with_data(
+        raw, json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    )
+
+
+def _retold(raw: bytes, changed: Changes) -> bytes:
+    """Return the event with another plain text as its data."""
+    return _with_data(raw, changed[()].encode("utf-8", "surrogatepass"))
 
 
 def _with_data(raw: bytes, data: bytes) -> bytes:
