@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from sidecar.clock import Clock
 from sidecar.errors import ConfigError, PolicyError, Problem
@@ -14,18 +13,18 @@ from sidecar.policy.read import PolicyDocument
 from sidecar.policy.shape.front import Listen
 from sidecar.vocabulary import Event, Outcome
 
-T = TypeVar("T")
-
 MAX_LINES: Final = 100
 """Problems in one log line; the rest is counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded(Generic[T]):
-    """A compiled policy, and the document that it was compiled from."""
+class Compiled(Protocol):
+    """A policy that can be in force: it knows the document that it was made of."""
 
-    policy: T
-    document: PolicyDocument
+    @property
+    def document(self) -> PolicyDocument: ...
+
+
+T = TypeVar("T", bound=Compiled)
 
 
 class LivePolicy(Generic[T]):
@@ -34,9 +33,8 @@ class LivePolicy(Generic[T]):
     `current` is read once per exchange, so that a reload never changes an exchange in flight.
     """
 
-    def __init__(self, first: Loaded[T], events: EventSink, clock: Clock) -> None:
-        self.current: T = first.policy
-        self.document = first.document
+    def __init__(self, first: T, events: EventSink, clock: Clock) -> None:
+        self.current = first
         self.last_reload_successful = True
         self.last_reload_at = clock.now()
         self._listening = first.document.schema.listen
@@ -44,28 +42,28 @@ class LivePolicy(Generic[T]):
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
 
-    def reload(self, compile_: Callable[[], Loaded[T]]) -> PolicyError | None:
+    def reload(self, compile_: Callable[[], T]) -> PolicyError | None:
         """Swap in what `compile_` returns, or keep the policy in force and return why."""
-        return self._take(_outcome(compile_, self.document.source))
+        return self._take(_outcome(compile_, self.current.document.source))
 
-    async def reload_in_thread(self, compile_: Callable[[], Loaded[T]]) -> PolicyError | None:
+    async def reload_in_thread(self, compile_: Callable[[], T]) -> PolicyError | None:
         """Like `reload`, with files read and the policy compiled off the loop; one reload at a time."""
         async with self._one_at_a_time:
-            return self._take(await asyncio.to_thread(_outcome, compile_, self.document.source))
+            return self._take(await asyncio.to_thread(_outcome, compile_, self.current.document.source))
 
-    def _take(self, outcome: Loaded[T] | PolicyError) -> PolicyError | None:
+    def _take(self, outcome: T | PolicyError) -> PolicyError | None:
         self.last_reload_at = self._clock.now()
-        self.last_reload_successful = isinstance(outcome, Loaded)
+        self.last_reload_successful = not isinstance(outcome, PolicyError)
         if isinstance(outcome, PolicyError):
             self._rejected(outcome)
             return outcome
-        before = self.document.digest
-        self.current, self.document = outcome.policy, outcome.document
+        before = self.current.document.digest
+        self.current = outcome
         self._reloaded(before)
         return None
 
     def _reloaded(self, before: str) -> None:
-        document = self.document
+        document = self.current.document
         detail: dict[str, object] = {
             "source": document.source,
             "digest": document.short_digest,
@@ -81,7 +79,7 @@ class LivePolicy(Generic[T]):
     def _rejected(self, error: PolicyError) -> None:
         detail = {
             "source": error.source,
-            "digest_kept": self.document.short_digest,
+            "digest_kept": self.current.document.short_digest,
             "problems": error.lines()[:MAX_LINES],
             "count": len(error.problems),
         }
@@ -97,7 +95,7 @@ def changed_listeners(running: Listen, wanted: Listen) -> list[str]:
     return [f"listen.{name}" for name in fields if getattr(running, name) != getattr(wanted, name)]
 
 
-def _outcome(compile_: Callable[[], Loaded[T]], source: str) -> Loaded[T] | PolicyError:
+def _outcome(compile_: Callable[[], T], source: str) -> T | PolicyError:
     try:
         return compile_()
     except PolicyError as error:
