@@ -24,7 +24,7 @@ FLOORS: list[set[str]] = [
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 HOMES = {
     "aiohttp": ("proxy/", "admin/", "demo/", "app.py"),
-    "yaml": ("policy/",),
+    "yaml": ("policy/", "vault/providers.py"),
     "pydantic": ("policy/",),
     "cryptography": ("vault/", "stores/"),
     "redis": ("stores/redis",),

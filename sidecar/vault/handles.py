@@ -1,0 +1,270 @@
+"""Phantom keys: what stands in a backend where a key would be. Only our egress listener takes them.
+
+Two kinds. A *stored* handle (`phk_` and 43 characters: 256 random bits) is made by an operator and
+kept as its SHA-256; a fast hash is right for what cannot be guessed. A *signed* one (`phk_1.…`,
+signed.py) is minted per request, lives for minutes and is never stored; it is revoked by its session.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.engine import Row
+
+from sidecar.clock import Clock
+from sidecar.secret import Secret
+from sidecar.vault import records
+from sidecar.vault.database import Database, Write
+from sidecar.vault.errors import Conflict, HandleRefused, Invalid, NotFound
+from sidecar.vault.journal import Facts, Journal
+from sidecar.vault.records import Actor, Grant, Handle
+from sidecar.vault.signed import PREFIX, Signer
+from sidecar.vault.tables import handles, revoked_sessions
+from sidecar.vocabulary import Event, Outcome
+
+SIGNED_SECONDS: Final = 600
+SESSION_REVOKED_SECONDS: Final = 86_400
+FRESH_SECONDS: Final = 30.0  # how long an open handle goes on while the database does not answer
+MAX_CACHED: Final = 10_000
+MAX_PER_ORGANIZATION: Final = 1000
+MAX_REVOKED: Final = 100_000
+RETRY_SECONDS: Final = 1.0
+_STORED: Final = re.compile(r"phk_[A-Za-z0-9_-]{43}")
+_SESSION: Final = re.compile(r"[A-Za-z0-9._:-]{0,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A stored handle as last read; `grant` None: there is no such handle, or it is revoked."""
+
+    grant: Grant | None
+    cause: str
+    until: float
+
+
+class Handles:
+    """`vault.handles`: the book of phantom keys, and the quick answer about one."""
+
+    def __init__(
+        self, database: Database, keys: Mapping[bytes, bytes], providers: Any, journal: Journal, clock: Clock
+    ) -> None:
+        self._database = database
+        self._signer = Signer(keys)
+        self._providers = providers
+        self._journal = journal
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+        self._revoked: dict[tuple[str, str], int] = {}
+        self._fresh_until = 0.0
+        self._generation = 0
+
+    # --- use
+
+    def mint(self, organization: str, provider: str, session: str, now: float, ttl: float = SIGNED_SECONDS) -> str:
+        """Return a fresh signed handle: no I/O. `session` is the session's key (a hash), or empty."""
+        return self._signer.mint(organization, provider, session, int(now + ttl))
+
+    def check(self, token: str, provider: str, now: float) -> Grant | None:
+        """Return the grant when it can be told without the database, None when `resolve` has to be asked.
+
+        Raises HandleRefused when it is certain that the handle is not valid.
+        """
+        if token.startswith(PREFIX):
+            if now >= self._fresh_until:
+                return None
+            grant = self._signer.read(token)
+            return self._valid(grant, provider, now)
+        known = self._known.get(_digest(token)) if now < self._fresh_until else None
+        if known is None or now >= known.until:
+            return None
+        if known.grant is None:
+            raise HandleRefused(known.cause)
+        return self._valid(known.grant, provider, now)
+
+    async def resolve(self, token: str, provider: str, now: float) -> Grant:
+        """Return the grant of a valid handle, or raise HandleRefused (or StoreUnavailable)."""
+        quick = self.check(token, provider, now)
+        if quick is not None:
+            return quick
+        if token.startswith(PREFIX):
+            await self.refresh()
+            return self._valid(self._signer.read(token), provider, now)
+        if not _STORED.fullmatch(token):
+            raise HandleRefused("unknown")
+        digest, generation = _digest(token), self._generation
+        rows = await self._database.rows(select(handles).where(handles.c.digest == digest))
+        known = _known(rows[0]) if rows else _Known(None, "unknown", now + RETRY_SECONDS)
+        if generation == self._generation:
+            self._keep(digest, known)
+        if known.grant is None:
+            raise HandleRefused(known.cause)
+        return self._valid(known.grant, provider, now)
+
+    # --- the book
+
+    async def create(
+        self,
+        actor: Actor,
+        organization: str,
+        provider: str,
+        *,
+        expires_at: float,
+        session: str = "",
+        name: str = "",
+    ) -> tuple[Secret, Handle]:
+        """Make a stored handle; its text is returned once, here, and cannot be had again."""
+        async with self._journal.refusals(actor, "handle.create", organization, provider):
+            now = self._clock.now()
+            organization = records.organization(organization)
+            self._providers.catalogue.get(provider)
+            if not _SESSION.fullmatch(session):
+                raise Invalid("a session is named by its key: letters, digits and . _ : -")
+            ends = records.expiry(expires_at, now)
+            name = records.credential_name(name) if name else ""
+            token = "phk_" + base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
+            handle = Handle(
+                f"hdl_{os.urandom(10).hex()}",
+                organization,
+                provider,
+                session,
+                name,
+                int(now * 1000) / 1000,
+                ends or 0,
+                None,
+            )
+            async with self._database.write() as write:
+                await self._make_room(write, organization, int(now))
+                columns = {**asdict(handle), "created_at": int(now * 1000), "digest": _digest(token)}
+                await write.run(insert(handles).values(**columns))
+                await self._finish(write, actor, "handle.create", handle)
+        self.forget()
+        self._tell(actor, handle, "create")
+        return Secret(token), handle
+
+    async def list(self, organization: str | None) -> list[Handle]:
+        """Return an organization's stored handles, the newest first; None: everybody's."""
+        query = select(handles).order_by(handles.c.created_at.desc(), handles.c.id).limit(MAX_CACHED)
+        if organization is not None:
+            query = query.where(handles.c.organization == records.organization(organization))
+        return [_handle(row) for row in await self._database.rows(query)]
+
+    async def revoke(self, actor: Actor, organization: str, handle: str) -> Handle:
+        """Revoke a stored handle: refused here at once, on other replicas within a second."""
+        async with self._journal.refusals(actor, "handle.revoke", organization, handle):
+            where = (handles.c.organization == organization, handles.c.id == handle)
+            async with self._database.write() as write:
+                at = int(self._clock.now() * 1000)
+                unless = handles.c.revoked_at.is_(None)
+                await write.run(update(handles).where(*where, unless).values(revoked_at=at))
+                found = await write.rows(select(handles).where(*where))
+                if not found:
+                    raise NotFound("no such handle in this organization")
+                revoked = _handle(found[0])
+                await self._finish(write, actor, "handle.revoke", revoked)
+        self.forget()
+        self._tell(actor, revoked, "revoke")
+        return revoked
+
+    async def revoke_session(
+        self, actor: Actor, organization: str, session: str, *, seconds: float = SESSION_REVOKED_SECONDS
+    ) -> None:
+        """Refuse every handle of a session, signed ones too, for as long as the session could last."""
+        async with self._journal.refusals(actor, "handle.revoke_session", organization, ""):
+            records.organization(organization)
+            if not session or not _SESSION.fullmatch(session):
+                raise Invalid("a session is named by its key: letters, digits and . _ : -")
+            now = self._clock.now()
+            place = (revoked_sessions.c.organization == organization, revoked_sessions.c.session == session)
+            async with self._database.write() as write:
+                await write.run(
+                    delete(revoked_sessions).where((revoked_sessions.c.until <= int(now)) | (place[0] & place[1]))
+                )
+                row = {"organization": organization, "session": session, "until": int(now + seconds)}
+                await write.run(insert(revoked_sessions).values(**row))
+                owned = (handles.c.organization == organization, handles.c.session == session)
+                await write.run(
+                    update(handles).where(*owned, handles.c.revoked_at.is_(None)).values(revoked_at=int(now * 1000))
+                )
+                facts = {"session": session[:8]}
+                entry = self._journal.entry(actor, "handle.revoke_session", organization, "", facts)
+                await write.changed(handles=True)
+                await self._journal.append(write, entry)
+            self._revoked[organization, session] = int(now + seconds)
+        self.forget()
+
+    # --- following the database
+
+    async def refresh(self) -> None:
+        """Read which sessions are revoked, and forget what is known of stored handles."""
+        at = self._clock.now()
+        query = select(revoked_sessions).where(revoked_sessions.c.until > int(at)).limit(MAX_REVOKED)
+        rows = await self._database.rows(query)
+        self._revoked = {(row.organization, row.session): row.until for row in rows}
+        self.forget()
+        self.confirm(at)
+
+    def confirm(self, at: float) -> None:
+        """The database was reached at this time and nothing has changed."""
+        self._fresh_until = at + FRESH_SECONDS
+
+    def forget(self) -> None:
+        """Ask the database again about every stored handle."""
+        self._generation += 1
+        self._known.clear()
+
+    # --- inside
+
+    def _valid(self, grant: Grant, provider: str, now: float) -> Grant:
+        if now >= grant.expires_at:
+            raise HandleRefused("expired")
+        if grant.provider != provider:
+            raise HandleRefused("provider")
+        if grant.session and now < self._revoked.get((grant.organization, grant.session), 0):
+            raise HandleRefused("revoked")
+        return grant
+
+    def _keep(self, digest: str, known: _Known) -> None:
+        if len(self._known) >= MAX_CACHED:
+            del self._known[next(iter(self._known))]
+        self._known[digest] = known
+
+    async def _make_room(self, write: Write, organization: str, now: int) -> None:
+        mine = handles.c.organization == organization
+        await write.run(delete(handles).where(mine, handles.c.expires_at <= now))
+        living = await write.rows(select(handles.c.id).where(mine).limit(MAX_PER_ORGANIZATION))
+        if len(living) >= MAX_PER_ORGANIZATION:
+            raise Conflict(f"this organization has {MAX_PER_ORGANIZATION} handles; revoked ones go when they expire")
+
+    async def _finish(self, write: Write, actor: Actor, action: str, handle: Handle) -> None:
+        facts: Facts = {"provider": handle.provider, "name": handle.name, "expires_at": handle.expires_at}
+        await write.changed(handles=True)
+        await self._journal.append(write, self._journal.entry(actor, action, handle.organization, handle.id, facts))
+
+    def _tell(self, actor: Actor, handle: Handle, action: str) -> None:
+        facts = {"action": f"handle.{action}", "handle": handle.id, "provider": handle.provider}
+        self._journal.tell(actor, Event.ADMIN_ACTION, Outcome.ALLOWED, handle.organization, facts)
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def _handle(row: Row[Any]) -> Handle:
+    revoked = row.revoked_at / 1000 if row.revoked_at is not None else None
+    return Handle(
+        row.id, row.organization, row.provider, row.session, row.name, row.created_at / 1000, row.expires_at, revoked
+    )
+
+
+def _known(row: Row[Any]) -> _Known:
+    if row.revoked_at is not None:
+        return _Known(None, "revoked", float(row.expires_at))
+    grant = Grant(row.organization, row.provider, row.session, row.expires_at, row.id)
+    return _Known(grant, "", float(row.expires_at))

@@ -1,0 +1,227 @@
+"""The vault: what the proxy asks per request, and the three books behind it.
+
+`credentials`, `handles` and `audit` are for operators; `cached`, `credential` and `known_secrets`
+for requests. The SQL libraries are imported by `Vault.open`, not by this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from sidecar.clock import Clock
+from sidecar.events import EventSink
+from sidecar.vault.errors import Unavailable
+from sidecar.vault.keys import MasterKeys
+from sidecar.vault.opened import Opened
+from sidecar.vault.providers import Catalogue
+from sidecar.vault.records import Actor, Credential, Expiry, KnownSecrets, Stored
+from sidecar.vault.sealing import Sealing
+
+if TYPE_CHECKING:
+    from sidecar.vault.audit import AuditLog
+    from sidecar.vault.credentials import Credentials
+    from sidecar.vault.database import Database
+    from sidecar.vault.handles import Handles
+    from sidecar.vault.journal import Facts, Journal
+    from sidecar.vault.store import CredentialStore
+    from sidecar.vault.watch import Watch
+
+LOAD_TRIES: Final = 3
+POLL_SECONDS: Final = 0.25
+RETENTION_SECONDS: Final = 90 * 86400.0
+
+
+class Vault:
+    """An open vault. `audit_retention` (seconds, None: for good) may be set when a policy is reloaded."""
+
+    credentials: Credentials
+    handles: Handles
+    audit: AuditLog
+    audit_retention: float | None = RETENTION_SECONDS
+
+    def __init__(self, database: Database, keys: MasterKeys, catalogue: Catalogue, clock: Clock) -> None:
+        self._database = database
+        self._keys = keys
+        self._clock = clock
+        self._sealing = Sealing(keys, catalogue)
+        self._opened = Opened()
+        self._rows: Sequence[Stored] = ()
+        self._loads: dict[tuple[str, str], asyncio.Task[Credential]] = {}
+        self._store: CredentialStore
+        self._journal: Journal
+        self._watch: Watch | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        keys: MasterKeys,
+        catalogue: Catalogue,
+        *,
+        clock: Clock,
+        events: EventSink,
+        watch: bool = True,
+        poll: float = POLL_SECONDS,
+    ) -> Vault:
+        """Open the database, migrate it if it is behind, and follow its changes every `poll` seconds.
+
+        A command that ends at once passes `watch=False`. Raises ConfigError or StoreUnavailable.
+        """
+        from sidecar.vault.audit import AuditLog
+        from sidecar.vault.credentials import Credentials
+        from sidecar.vault.database import Database
+        from sidecar.vault.handles import Handles
+        from sidecar.vault.journal import Journal
+        from sidecar.vault.store import CredentialStore
+        from sidecar.vault.watch import Watch
+
+        vault = cls(await Database.open(url), keys, catalogue, clock)
+        vault.audit = AuditLog(vault._database, keys.subkeys("audit"))
+        vault._journal = Journal(vault.audit, events, clock)
+        vault._store = CredentialStore(vault._database, vault.audit)
+        vault.credentials = Credentials(vault._store, vault._sealing, vault._opened, vault._journal, clock)
+        vault.handles = Handles(vault._database, keys.subkeys("handle"), vault._sealing, vault._journal, clock)
+        try:
+            await vault.refresh(preload=False)
+            await vault.handles.refresh()
+        except BaseException:
+            await vault.close()
+            raise
+        if watch:
+            vault._watch = Watch(vault, vault._database, vault.audit, keys, clock, events, poll=poll)
+            vault._watch.start()
+        return vault
+
+    async def close(self) -> None:
+        """Stop watching, let the database go, forget the keys."""
+        if self._watch is not None:
+            await self._watch.stop()
+        await asyncio.gather(*self._loads.values(), return_exceptions=True)
+        await self._database.close()
+        self._opened.forget_all()
+        self._keys.close()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self._sealing.catalogue
+
+    def use_catalogue(self, catalogue: Catalogue) -> None:
+        """Take the providers of a reloaded policy; what is open is opened again, its header may differ."""
+        self._sealing.catalogue = catalogue
+        self._opened.forget_all()
+
+    def cached(self, organization: str, provider: str, now: float) -> Credential | None:
+        """Return the credential if it is open already: no I/O, no derivation. `now`: epoch seconds."""
+        return self._opened.cached(organization, provider, now)
+
+    async def credential(self, organization: str, provider: str, now: float) -> Credential:
+        """Return the credential to use, or raise Unavailable or StoreUnavailable.
+
+        The newest one that has not expired is the one; if it does not open, no older one takes its
+        place. Requests for the same key share one look at the database and one derivation.
+        """
+        cached = self._opened.cached(organization, provider, now)
+        if cached is not None:
+            return cached
+        cause = self._opened.absent(organization, provider, now)
+        if cause:
+            raise Unavailable(cause)
+        place = (organization, provider)
+        task = self._loads.get(place)
+        if task is None:
+            task = asyncio.create_task(self._load(organization, provider))
+            self._loads[place] = task
+            task.add_done_callback(lambda done: self._loaded(place, done))
+        # Shielded: a client that leaves must not take the key away from the others who wait for it.
+        return await asyncio.shield(task)
+
+    def known_secrets(self) -> KnownSecrets:
+        """Return the plain keys in this process and a counter that grows when they change."""
+        return self._opened.known()
+
+    def expiries(self) -> tuple[Expiry, ...]:
+        """Return one fact per credential, for the metric; as of the last look at the database."""
+        now = self._clock.now()
+        return tuple(
+            Expiry(
+                row.organization, row.provider, row.name, row.expires_at, self._sealing.state(row, self._opened, now)
+            )
+            for row in self._rows
+        )
+
+    async def record(
+        self,
+        actor: Actor,
+        action: str,
+        outcome: str,
+        organization: str,
+        subject: str,
+        detail: Facts | None = None,
+    ) -> None:
+        """Put an entry of another part (a role that was not enough, a ban lifted) into the audit log."""
+        await self._journal.record(actor, action, outcome, organization, subject, detail)
+
+    async def refresh(self, *, preload: bool = True) -> None:
+        """Read all rows, forget what changed, and open what is not open: redaction must know every key."""
+        generation = -1
+        while generation != self._opened.generation:  # what was read while something changed here is old
+            generation, at = self._opened.generation, self._clock.now()
+            rows = await self._store.every()
+        self._rows = rows
+        self._opened.forget_but({(row.id, row.version) for row in rows})
+        self._opened.confirm(at)
+        if preload:
+            await self._preload(rows[: self._opened.max_entries], self._opened.generation)
+
+    async def _preload(self, rows: Sequence[Stored], generation: int) -> None:
+        places: set[tuple[str, str]] = set()
+        for row in rows:
+            entry = self._opened.kept(row.id, row.version) or await self._sealing.open(row)
+            if generation != self._opened.generation:
+                return  # the watch sees that change too, and comes back
+            entry = self._opened.keep(entry)
+            living = row.expires_at is None or self._clock.now() < row.expires_at
+            # Rows come newest first: the first living one of a place is the one to serve.
+            if living and (row.organization, row.provider) not in places:
+                places.add((row.organization, row.provider))
+                if entry.credential is not None:
+                    self._opened.choose(row.organization, row.provider, entry)
+
+    def confirm(self, at: float) -> None:
+        """The database was reached at this time and nothing has changed."""
+        self._opened.confirm(at)
+        self.handles.confirm(at)
+
+    async def _load(self, organization: str, provider: str) -> Credential:
+        for _ in range(LOAD_TRIES):
+            generation, now = self._opened.generation, self._clock.now()
+            rows = await self._store.of(organization, provider)
+            row = next((row for row in rows if row.expires_at is None or now < row.expires_at), None)
+            if row is None:
+                raise self._missing(organization, provider, "expired" if rows else "missing", now)
+            entry = self._opened.kept(row.id, row.version) or await self._sealing.open(row)
+            if generation == self._opened.generation:
+                break
+        else:
+            raise Unavailable("changing")
+        entry = self._opened.keep(entry)
+        credential = entry.credential
+        if credential is None:
+            raise self._missing(organization, provider, entry.cause, now)
+        if credential.expires_at is not None and now >= credential.expires_at:
+            raise self._missing(organization, provider, "expired", now)
+        self._opened.choose(organization, provider, entry)
+        if self._watch is None:
+            self._opened.confirm(now)
+        return credential
+
+    def _loaded(self, place: tuple[str, str], done: asyncio.Task[Credential]) -> None:
+        del self._loads[place]
+        if not done.cancelled():
+            done.exception()  # all who asked may have left; then nobody else looks at it
+
+    def _missing(self, organization: str, provider: str, cause: str, now: float) -> Unavailable:
+        self._opened.miss(organization, provider, cause, now)
+        return Unavailable(cause)
