@@ -1,0 +1,73 @@
+"""Bans: a client whose refusals weigh too much sits out."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Final
+
+from sidecar.decision import PASS, Decision, Detail, Finding, Refuse
+from sidecar.exchange import Exchange
+from sidecar.stores.base import BanStore
+from sidecar.vocabulary import Code, Event
+
+WEIGHTS: Final = {
+    Code.REQUEST_MALFORMED: 2,
+    Code.MESSAGE_INVALID: 1,
+    Code.MESSAGE_TOO_LONG: 1,
+    Code.INVALID_SESSION_ID: 1,
+    Code.AUTH_FAILED: 4,
+    Code.CORS_BLOCKED: 1,
+    Code.CSRF_BLOCKED: 1,
+    Code.CONTENT_BLOCKED: 2,
+    Code.FORBIDDEN: 3,
+    Code.NOT_FOUND: 1,
+    Code.METHOD_NOT_ALLOWED: 1,
+    Code.REQUEST_TIMEOUT: 1,
+    Code.BODY_TOO_LARGE: 1,
+    Code.UNSUPPORTED_MEDIA_TYPE: 1,
+    Code.MISDIRECTED_REQUEST: 1,
+    Code.RATE_LIMIT_EXCEEDED: 1,
+    Code.HEADERS_TOO_LARGE: 2,
+}
+"""How much a refusal weighs; our own and the backend's failures, and what the banned are told, weigh nothing."""
+
+CROSS_SITE: Final = frozenset({Code.CORS_BLOCKED, Code.CSRF_BLOCKED})
+
+
+class BanGuard:
+    """Refuse a banned client; first after the address, so that a flood of his costs a look-up each."""
+
+    name = "bans"
+
+    def __init__(self, store: BanStore) -> None:
+        self._store = store
+
+    def check(self, exchange: Exchange) -> Decision:
+        client = exchange.client
+        if client.exempt:
+            return PASS
+        until = self._store.banned(client.subject, exchange.now)
+        if until <= exchange.now:
+            return PASS
+        seconds = max(1, ceil(until - exchange.now))
+        return Refuse(
+            Code.IP_BLOCKED, {"reason": "banned", "retry_after": seconds}, [(b"Retry-After", b"%d" % seconds)]
+        )
+
+    def struck(self, exchange: Exchange, code: Code) -> Finding | None:
+        """Count a refusal that went out; return what to record when it made a ban.
+
+        Clients that are exempt are never counted. Neither are cross-site refusals that the browser
+        itself announced: a foreign page could otherwise have its visitors banned here.
+        """
+        client = exchange.client
+        weight = WEIGHTS.get(code, 0)
+        if not weight or client.exempt or not client.subject:
+            return None
+        if code in CROSS_SITE and b"sec-fetch-site" in exchange.head.index:
+            return None
+        ban = self._store.strike(client.subject, weight, exchange.now)
+        if ban is None:
+            return None
+        detail: Detail = {"seconds": ceil(ban.until - exchange.now), "strikes": ban.strikes, "code": code.name}
+        return Finding(Event.IP_BANNED, detail)

@@ -1,0 +1,66 @@
+"""How many requests one client may have open at once, streams included."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.decision import PASS, Decision, Detail, Refuse
+from sidecar.errors import Problems
+from sidecar.exchange import Exchange
+from sidecar.vocabulary import Code
+
+RETRY_AFTER: Final = 1
+"""Seconds to wait: nobody knows when a stream ends, but a client that never waits is of no use either."""
+
+
+def build_concurrency(limit: int, problems: Problems, open_requests: dict[str, int] | None = None) -> ConcurrencyGuard:
+    """Build the guard; `problems` stands at `requests.concurrent_per_client`."""
+    if limit < 1:
+        problems.add("admits nobody", "write 1 or more, or null for no bound")
+    return ConcurrencyGuard(limit, open_requests)
+
+
+class Slot:
+    """One open request of a client. Calling it gives the place back, once, however often it is called."""
+
+    __slots__ = ("_open", "_subject")
+
+    def __init__(self, open_requests: dict[str, int], subject: str) -> None:
+        self._open: dict[str, int] | None = open_requests
+        self._subject = subject
+
+    def __call__(self) -> None:
+        counts, self._open = self._open, None
+        if counts is None:
+            return
+        left = counts.get(self._subject, 0) - 1
+        if left > 0:
+            counts[self._subject] = left
+        else:
+            counts.pop(self._subject, None)
+
+
+class ConcurrencyGuard:
+    """Count open requests by client; refuse the one too many with 429, as Traefik, HAProxy and OpenAI do.
+
+    503 would say that the service is busy, and make balancers take it out; it is this client who is.
+    Whoever ends an exchange calls all of `exchange.releases`. `open_requests` is handed from policy to
+    policy, so that a reload forgets no stream; it holds clients with an open request only, and
+    connections bound it.
+    """
+
+    name = "concurrency"
+
+    def __init__(self, limit: int, open_requests: dict[str, int] | None = None) -> None:
+        self._limit = limit
+        self._open: dict[str, int] = {} if open_requests is None else open_requests
+
+    def check(self, exchange: Exchange) -> Decision:
+        subject = exchange.client.subject
+        count = self._open.get(subject, 0)
+        if count >= self._limit:
+            detail: Detail = {"limit": "concurrent_per_client", "per": "ip", "open": count}
+            return Refuse(Code.RATE_LIMIT_EXCEEDED, detail, [(b"Retry-After", b"%d" % RETRY_AFTER)])
+        self._open[subject] = count + 1
+        exchange.releases.append(Slot(self._open, subject))
+        return PASS

@@ -1,0 +1,108 @@
+"""The session id that a client presents: where it stands, what it must look like, and that there is one only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.decision import PASS, Decision, Refuse
+from sidecar.errors import Problems
+from sidecar.exchange import Exchange
+from sidecar.session import key_of
+from sidecar.vocabulary import Code
+
+SHAPE = re.compile(r"[A-Za-z0-9._~+/=-]{22,256}")
+"""22 characters of 6 bits are the first to hold 128; nobody guesses one of 2^128."""
+
+HEX = re.compile(r"[0-9a-fA-F-]+")
+SMALLEST_HEX: Final = 32
+"""Digits of 4 bits, hyphens not counted: a UUID has just as many."""
+
+HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+
+
+def is_well_formed(session_id: str) -> bool:
+    """Say whether an id can hold 128 bits and nothing that is special anywhere."""
+    if SHAPE.fullmatch(session_id) is None:
+        return False
+    return HEX.fullmatch(session_id) is None or len(session_id) - session_id.count("-") >= SMALLEST_HEX
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where ids are looked for: lower-case header names, cookie names, and paths into JSON bodies."""
+
+    headers: tuple[bytes, ...] = ()
+    cookies: tuple[bytes, ...] = ()
+    body: tuple[str, ...] = ()
+
+
+def build_places(texts: Sequence[str], problems: Problems) -> Places:
+    """Read `header:NAME`, `cookie:NAME`, `body:PATH`; `problems` stands at `sessions.in`."""
+    headers, cookies, body = [], [], []
+    for number, text in enumerate(texts):
+        place = problems.at(f"[{number}]")
+        kind, _, name = text.partition(":")
+        if kind == "header" and HEADER_NAME.fullmatch(name):
+            headers.append(name.lower().encode())
+        elif kind == "cookie" and COOKIE_NAME.fullmatch(name):
+            cookies.append(name.encode())
+        elif kind == "body" and name.startswith("$"):
+            body.append(name)
+        else:
+            place.add(
+                f"{text!r} is not a place", "write header:X-Session-ID, cookie:__Host-session or body:$.sessionId"
+            )
+    if not texts:
+        problems.add("names no place, so that no session could be presented", "write [header:X-Session-ID]")
+    return Places(tuple(headers), tuple(cookies), tuple(body))
+
+
+class SessionIdGuard:
+    """Set `exchange.session_id` and `session_key` from the head; refuse malformed and differing ids.
+
+    One request names one session. A header for the sidecar and another id for the backend would let
+    a client use one session to reach the other's conversations.
+    """
+
+    name = "session_id"
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+
+    def check(self, exchange: Exchange) -> Decision:
+        index = exchange.head.index
+        for name in self.places.headers:
+            value = index.get(name)
+            if value is not None:
+                refusal = self.present(exchange, value.decode("latin-1"), "header")
+                if refusal is not None:
+                    return refusal
+        cookies = index.get(b"cookie") if self.places.cookies else None
+        if cookies is not None:
+            for value in presented(cookies, self.places.cookies):
+                refusal = self.present(exchange, value.decode("latin-1"), "cookie")
+                if refusal is not None:
+                    return refusal
+        return PASS
+
+    def present(self, exchange: Exchange, session_id: str, place: str) -> Refuse | None:
+        """Take an id that was found (`place`: header, cookie, body), or say why not. An empty one is none."""
+        if not session_id or session_id == exchange.session_id:
+            return None
+        if not is_well_formed(session_id):
+            return Refuse(Code.INVALID_SESSION_ID, {"reason": "format", "place": place})
+        if exchange.session_id:
+            return Refuse(Code.INVALID_SESSION_ID, {"reason": "two different ids", "place": place})
+        exchange.session_id = session_id
+        exchange.session_key = key_of(session_id)
+        return None
+
+
+def presented(cookies: bytes, names: Sequence[bytes]) -> list[bytes]:
+    """Return the values of the named cookies, in order, each as often as it stands there."""
+    pairs = (part.strip().partition(b"=") for part in cookies.split(b";"))
+    return [value.strip(b'"') for name, separator, value in pairs if separator and name in names]
