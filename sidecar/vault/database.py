@@ -218,5 +218,7 @@ async def _translated() -> AsyncIterator[None]:
     except IntegrityError:
         raise Conflict("an entry of this name exists already") from None
     except (SQLAlchemyError, OSError, TimeoutError) as error:
-        cause = type(getattr(error, "orig", None) or error).__name__
+        # SQLAlchemy wraps the driver's error, and its asyncpg dialect wraps it twice.
+        inner = getattr(error, "orig", None) or error
+        cause = type(inner.__cause__ or inner).__name__
         raise StoreUnavailable(f"the credential database is not available ({cause})") from None

@@ -16,7 +16,7 @@ from sidecar.vault.errors import Unavailable
 from sidecar.vault.keys import MasterKeys
 from sidecar.vault.opened import Opened
 from sidecar.vault.providers import Catalogue
-from sidecar.vault.records import Actor, Credential, Expiry, KnownSecrets, Stored
+from sidecar.vault.records import Credential, Expiry, KnownSecrets, Stored
 from sidecar.vault.sealing import Sealing
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sidecar.vault.credentials import Credentials
     from sidecar.vault.database import Database
     from sidecar.vault.handles import Handles
-    from sidecar.vault.journal import Facts, Journal
+    from sidecar.vault.journal import Journal
     from sidecar.vault.store import CredentialStore
     from sidecar.vault.watch import Watch
 
@@ -34,11 +34,15 @@ RETENTION_SECONDS: Final = 90 * 86400.0
 
 
 class Vault:
-    """An open vault. `audit_retention` (seconds, None: for good) may be set when a policy is reloaded."""
+    """An open vault. `journal` takes audit entries of other parts.
+
+    `audit_retention` (seconds, None: for good) is set by whoever reloads the policy.
+    """
 
     credentials: Credentials
     handles: Handles
     audit: AuditLog
+    journal: Journal
     audit_retention: float | None = RETENTION_SECONDS
 
     def __init__(self, database: Database, keys: MasterKeys, catalogue: Catalogue, clock: Clock) -> None:
@@ -50,7 +54,6 @@ class Vault:
         self._rows: Sequence[Stored] = ()
         self._loads: dict[tuple[str, str], asyncio.Task[Credential]] = {}
         self._store: CredentialStore
-        self._journal: Journal
         self._watch: Watch | None = None
 
     @classmethod
@@ -79,10 +82,10 @@ class Vault:
 
         vault = cls(await Database.open(url), keys, catalogue, clock)
         vault.audit = AuditLog(vault._database, keys.subkeys("audit"))
-        vault._journal = Journal(vault.audit, events, clock)
+        vault.journal = Journal(vault.audit, events, clock)
         vault._store = CredentialStore(vault._database, vault.audit)
-        vault.credentials = Credentials(vault._store, vault._sealing, vault._opened, vault._journal, clock)
-        vault.handles = Handles(vault._database, keys.subkeys("handle"), vault._sealing, vault._journal, clock)
+        vault.credentials = Credentials(vault._store, vault._sealing, vault._opened, vault.journal, clock)
+        vault.handles = Handles(vault._database, keys.subkeys("handle"), vault._sealing, vault.journal, clock)
         try:
             await vault.refresh(preload=False)
             await vault.handles.refresh()
@@ -150,18 +153,6 @@ class Vault:
             )
             for row in self._rows
         )
-
-    async def record(
-        self,
-        actor: Actor,
-        action: str,
-        outcome: str,
-        organization: str,
-        subject: str,
-        detail: Facts | None = None,
-    ) -> None:
-        """Put an entry of another part (a role that was not enough, a ban lifted) into the audit log."""
-        await self._journal.record(actor, action, outcome, organization, subject, detail)
 
     async def refresh(self, *, preload: bool = True) -> None:
         """Read all rows, forget what changed, and open what is not open: redaction must know every key."""

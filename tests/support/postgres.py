@@ -1,0 +1,108 @@
+"""A real PostgreSQL for a test run: a cluster of its own in a temporary folder, on a free port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+from tests.support.processes import Process, free_port
+from tests.support.tools import need
+
+LOCALE = {"LC_ALL": "C.UTF-8"}
+READY = "database system is ready to accept connections"
+
+
+class Postgres:
+    """A running server; `database()` makes an empty database and returns its URL."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self.port = free_port()
+        self._numbers = count()
+        self._folder = folder
+        self._argv = [
+            *_unprivileged(folder),
+            str(binaries / "postgres"),
+            *("-D", str(folder / "data"), "-p", str(self.port), "-k", str(folder), "-h", "127.0.0.1"),
+            # Nobody pulls the plug in a test; what is killed in it is our own process.
+            *("-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=100"),
+        ]
+        self._process = Process(self._argv, env=LOCALE).until_output(READY)
+
+    def database(self) -> str:
+        name = f"vault_{next(self._numbers)}"
+        asyncio.run(self._create(name))
+        return self.url(name)
+
+    def url(self, name: str) -> str:
+        return f"postgresql://tester@127.0.0.1:{self.port}/{name}"
+
+    def stop(self) -> None:
+        """End it without waiting for clients to leave."""
+        if self._process.exit_code is None:
+            self._process.signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
+        self._process.stop()
+
+    def start(self) -> None:
+        """Run it again on the same data and port."""
+        self._process = Process(self._argv, env=LOCALE).until_output(READY)
+
+    async def _create(self, name: str) -> None:
+        import asyncpg
+
+        connection = await asyncpg.connect(self.url("postgres"))
+        try:
+            await connection.execute(f'CREATE DATABASE "{name}" STRATEGY file_copy')
+        finally:
+            await connection.close()
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[Postgres]:
+    """Make a cluster, run it, and leave nothing behind."""
+    binaries = Path(need("initdb")).parent
+    folder = Path(tempfile.mkdtemp(prefix="vault-postgres-"))
+    try:
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        initdb = [
+            str(binaries / "initdb"),
+            "-D",
+            str(folder / "data"),
+            "-U",
+            "tester",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+        ]
+        subprocess.run(
+            [*_unprivileged(folder), *initdb], check=True, capture_output=True, env={**os.environ, **LOCALE}, timeout=60
+        )
+        server = Postgres(binaries, folder)
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unprivileged(folder: Path) -> list[str]:
+    """PostgreSQL refuses to run as root: become the folder's owner."""
+    if os.geteuid() != 0:
+        return []
+    owner = folder.stat()
+    return [need("setpriv"), f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups", "--"]
