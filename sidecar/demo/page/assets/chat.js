@@ -197,6 +197,7 @@ function countDown(seconds) {
 function busy(yes) {
   $("send").disabled = yes;
   $("stop").hidden = !yes;
+  $("log").setAttribute("aria-busy", yes);   // a screen reader waits for the whole answer instead of each word
   for (const button of document.querySelectorAll("[data-try]")) button.disabled = yes;
 }
 
