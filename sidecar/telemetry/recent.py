@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable
+from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from sidecar.events import SecurityEvent, Served
@@ -56,6 +57,17 @@ class Recent:
         ]
         entries.sort(key=lambda entry: entry[0])
         return [_shown(entry) for entry in entries[-limit:]] if limit > 0 else []
+
+    def forget(self, kind: str, subject: str) -> int:
+        """Drop what is about a `session` (its key), an `ip` (or its prefix) or an `organization`; return how many."""
+        gone = 0
+        for kept in self._kept:
+            staying = [entry for entry in kept if not _concerns(entry[1], kind, subject)]
+            gone += len(kept) - len(staying)
+            if len(staying) < len(kept):
+                kept.clear()
+                kept.extend(staying)
+        return gone
 
     def watch(self, organization: str | None = None) -> Watcher | None:
         """Return a subscription for a coroutine of this loop, or None when too many watch already."""
@@ -113,6 +125,23 @@ class Watcher:
 
 def _is_about(entry: Entry, organization: str | None) -> bool:
     return organization is None or entry[1].organization == organization
+
+
+def _concerns(fact: SecurityEvent | Served, kind: str, subject: str) -> bool:
+    if kind == "organization":
+        return fact.organization == subject
+    if kind == "session":
+        return fact.session != "" and subject.startswith(fact.session)
+    return kind == "ip" and _is_in(fact.client_ip, subject)
+
+
+def _is_in(address: str, subject: str) -> bool:
+    if address == subject:
+        return True
+    try:
+        return ip_address(address) in ip_network(subject)
+    except ValueError:
+        return False
 
 
 def _shown(entry: Entry) -> dict[str, Any]:

@@ -1,0 +1,40 @@
+"""The audit log, read: newest entries first."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sidecar.admin.call import MAX_PAGE, Call, Reply, iso
+from sidecar.admin.refusal import refuse
+from sidecar.vocabulary import Code
+
+
+async def recent(call: Call) -> Reply:
+    """`GET /api/audit?limit=100&before=SEQ&organization=…`."""
+    if call.parts.audit is None:
+        raise refuse(Code.NOT_FOUND, "This deployment keeps no audit log")
+    organization = call.scope(call.text("organization"))
+    limit = call.number("limit", 100, 1, MAX_PAGE)
+    before = call.number("before", 0, 0, 2**53) or None
+    call.organization = organization or ""
+    await call.note()
+    rows = await call.parts.audit.recent(organization, limit=limit, before=before)
+    return Reply({"entries": [_shown(row._mapping) for row in rows]})  # noqa: SLF001  SQLAlchemy's public name
+
+
+def _shown(row: Any) -> dict[str, Any]:
+    detail = row["detail"]
+    return {
+        "seq": row["seq"],
+        "at": iso(row["at"] / 1000),
+        "actor": row["actor"],
+        "address": row["address"],
+        "request_id": row["request_id"],
+        "organization": row["organization"],
+        "action": row["action"],
+        "outcome": row["outcome"],
+        "subject": row["subject"],
+        "detail": json.loads(detail) if isinstance(detail, str) else detail,
+        "hash": row["hash"],
+    }

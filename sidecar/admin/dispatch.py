@@ -1,0 +1,142 @@
+"""From a request to an endpoint and back: roles, refusals, and the record of both."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from sidecar.admin.api import Table
+from sidecar.admin.call import Call, Endpoint, Reply
+from sidecar.admin.parts import Parts
+from sidecar.admin.refusal import INTERNAL, UNAVAILABLE, Refusal, Refused, conflict, invalid, refuse
+from sidecar.errors import StoreUnavailable
+from sidecar.events import SecurityEvent
+from sidecar.vault.errors import Conflict, NotFound, VaultError
+from sidecar.vocabulary import Code, Event, Outcome
+
+_LOG: Final = logging.getLogger(__name__)
+
+_EVENTS: Final = {
+    Code.AUTH_FAILED.name: Event.AUTH_FAILED,
+    Code.FORBIDDEN.name: Event.AUTH_FAILED,
+    Code.CSRF_BLOCKED.name: Event.CSRF_BLOCKED,
+    Code.RATE_LIMIT_EXCEEDED.name: Event.RATE_LIMIT_EXCEEDED,
+}
+
+
+class Dispatcher:
+    """Answer the calls of the admin API."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._table = Table()
+
+    async def answer(self, request: web.BaseRequest, request_id: str, peer: str) -> web.StreamResponse:
+        """Return the answer of one call; what goes wrong on the way is a refusal too."""
+        call = Call(self._parts, request, request_id, peer)
+        try:
+            reply, recorded = await self._done(call)
+        except Refused as refused:
+            await self._refused(call, refused.refusal)
+            return refusal_response(refused.refusal, request, request_id)
+        if not isinstance(reply, Reply):
+            return reply
+        if recorded:
+            self._record(call, Event.ADMIN_ACTION, Outcome.ALLOWED, reply.status, reply.facts)
+        body = orjson.dumps(reply.value, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+        return web.Response(body=body, status=reply.status, content_type="application/json")
+
+    async def _done(self, call: Call) -> tuple[Reply | web.StreamResponse, bool]:
+        _same_site(call.request)
+        # Who is not known hears nothing of what there is.
+        call.grant = await self._parts.authority.authenticate(call.peer, call.request.headers.get("Authorization"))
+        endpoint = self._find(call)
+        call.action = endpoint.action
+        if call.grant.role < endpoint.role:
+            raise refuse(Code.FORBIDDEN, f"This takes the role {endpoint.role.word}", reason="role")
+        return await _handled(endpoint, call), endpoint.recorded
+
+    def _find(self, call: Call) -> Endpoint:
+        match = self._table.find(call.request.rel_url.raw_path)
+        if match is None:
+            raise refuse(Code.NOT_FOUND)
+        call.names = match.names
+        endpoint = match.endpoints.get(call.request.method)
+        if endpoint is None:
+            raise refuse(Code.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(sorted(match.endpoints))})
+        return endpoint
+
+    async def _refused(self, call: Call, refusal: Refusal) -> None:
+        outcome = Outcome.FAILED if refusal.status >= 500 else Outcome.REFUSED
+        facts = {**refusal.detail, "code": refusal.code}
+        self._record(call, _EVENTS.get(refusal.code, Event.ADMIN_ACTION), outcome, refusal.status, facts)
+        journal = self._parts.journal
+        if journal is None or call.audited or refusal.code == Code.RATE_LIMIT_EXCEEDED.name:
+            return  # a flood of guesses does not fill the audit log
+        # The answer is a refusal already, and the event log has it: an audit log that is away changes neither.
+        with suppress(StoreUnavailable):
+            await journal.record(call.actor, call.action, outcome.value, call.organization, call.subject, facts)
+
+    def _record(self, call: Call, event: Event, outcome: Outcome, status: int, facts: Mapping[str, str | int]) -> None:
+        detail: dict[str, str | int] = {"action": call.action, "actor": call.grant.actor, "role": call.grant.role.word}
+        if call.subject:
+            detail["subject"] = call.subject
+        self._parts.events.record(
+            SecurityEvent(
+                event,
+                outcome,
+                self._parts.clock.now(),
+                request_id=call.request_id,
+                client_ip=call.peer,
+                organization=call.organization or call.grant.organization or "",
+                method=call.request.method,
+                path=call.request.rel_url.raw_path,
+                status=status,
+                detail={**detail, **facts},
+            )
+        )
+
+
+def refusal_response(refusal: Refusal, request: web.BaseRequest, request_id: str) -> web.Response:
+    """Return a refusal as a response."""
+    body, media_type = refusal.body(request_id, request.headers.get("Accept", ""))
+    return web.Response(body=body, status=refusal.status, headers=dict(refusal.headers), content_type=media_type)
+
+
+async def _handled(endpoint: Endpoint, call: Call) -> Reply | web.StreamResponse:
+    """Let the endpoint do it; what the parts raise ends here, as a refusal."""
+    try:
+        return await endpoint.handler(call)
+    except StoreUnavailable:
+        raise Refused(UNAVAILABLE) from None
+    except VaultError as error:
+        call.audited = call.request.method != "GET"  # what it refuses to do, not what it cannot find for a list
+        raise _translated(error) from None
+    except Refused:
+        raise
+    except Exception as error:  # noqa: BLE001  the one edge where what nobody foresaw becomes a 500
+        # Only its kind: the text of an exception that nobody foresaw may hold anything.
+        _LOG.error("admin: %s failed: %s", endpoint.action, type(error).__name__)
+        raise Refused(INTERNAL) from None
+
+
+def _translated(error: VaultError) -> Refused:
+    """Say what the vault said: its messages are written for operators, and hold no secret."""
+    if isinstance(error, NotFound):
+        return refuse(Code.NOT_FOUND, str(error))
+    return conflict(str(error)) if isinstance(error, Conflict) else invalid(str(error))
+
+
+def _same_site(request: web.BaseRequest) -> None:
+    """Refuse what a page of another site sends: nothing of ours is there for it (Fetch Metadata)."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        raise refuse(Code.CSRF_BLOCKED)
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else str(value)

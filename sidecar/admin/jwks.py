@@ -1,0 +1,199 @@
+"""Key sets (RFC 7517): read from a file or an https URL, kept fresh, within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+from sidecar.admin.tokens import PublicKey
+from sidecar.clock import Clock
+from sidecar.errors import ConfigError, SidecarError
+
+MAX_BYTES: Final = 256 * 1024
+MAX_KEYS: Final = 64
+TIMEOUT: Final = 5.0
+PAUSE: Final = 10.0  # seconds between two readings that tokens with unknown keys ask for
+MIN_RSA: Final = 2048  # RFC 7518 §3.3
+
+# Only what makes the public key: private parts that somebody published by mistake are not taken in.
+_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "RSA": ("kty", "n", "e"),
+    "EC": ("kty", "crv", "x", "y"),
+    "OKP": ("kty", "crv", "x"),
+}
+_CURVES: Final[Mapping[str, str]] = {"EC": "P-256", "OKP": "Ed25519"}
+_ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "RSA": ("RS256",),
+    "EC": ("ES256",),
+    "OKP": ("EdDSA", "Ed25519"),
+}
+
+
+class KeySetError(SidecarError):
+    """A key set cannot be read now."""
+
+
+class KeySet:
+    """Keys of one source. Old ones stay in use while a new reading fails, but no longer than `keep`.
+
+    `read` fetches the document. `renew` is asked when a token names an unknown key, and by
+    `keep_fresh` every `refresh` seconds; one reading runs at a time, and at most one in `PAUSE`.
+    """
+
+    def __init__(
+        self, read: Callable[[], Awaitable[bytes]], clock: Clock, *, refresh: float = 600.0, keep: float = 3600.0
+    ) -> None:
+        self._read = read
+        self._clock = clock
+        self._refresh = refresh
+        self._keep = refresh + keep
+        self._keys: dict[str, list[tuple[str, PublicKey]]] = {}
+        self._read_at = -self._keep - 1
+        self._tried_at = -PAUSE
+        self._reading = asyncio.Lock()
+        self.generation = 0
+
+    def find(self, kid: str | None, key_type: str) -> Sequence[PublicKey]:
+        """Return the keys of a type: the one with that id, or all when the token names none."""
+        if self._clock.monotonic() - self._read_at > self._keep:
+            return ()  # what may have been revoked an hour ago signs nothing any more
+        return [key for name, key in self._keys.get(key_type, ()) if kid is None or name in (kid, "")]
+
+    async def renew(self) -> bool:
+        """Read the set again, if that was not tried just now; return whether it was read."""
+        async with self._reading:
+            now = self._clock.monotonic()
+            if now - self._tried_at < PAUSE:
+                return False
+            self._tried_at = now
+            try:
+                self._keys = parse_keys(await self._read())
+            except KeySetError:
+                return False
+            self._read_at = now
+            self.generation += 1
+            return True
+
+    async def keep_fresh(self) -> None:
+        """Renew for ever; to be run as a task."""
+        while True:
+            renewed = await self.renew()
+            await asyncio.sleep(self._refresh if renewed else min(self._refresh, PAUSE))
+
+
+def from_file(path: Path) -> Callable[[], Awaitable[bytes]]:
+    """Return a reader of a file."""
+
+    async def read() -> bytes:
+        return await asyncio.to_thread(_read_file, path)
+
+    return read
+
+
+def from_url(url: str) -> Callable[[], Awaitable[bytes]]:
+    """Return a reader of a URL: https, or http on this machine. ConfigError for any other."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
+        raise ConfigError(f"a key set comes over https: {url} does not")
+    if not parts.hostname or parts.username is not None:
+        raise ConfigError("the URL of a key set names a host and no user")
+
+    async def read() -> bytes:
+        # A session for each reading: they are minutes apart, and no connection, cookie or redirect outlives one.
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session,
+                session.get(url, allow_redirects=False, headers={"Accept": "application/json"}) as response,
+            ):
+                if response.status != 200:
+                    raise KeySetError(f"the key set's server answered {response.status}")
+                return await _bounded(response)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            raise KeySetError("the key set cannot be fetched") from None
+
+    return read
+
+
+def parse_keys(document: bytes) -> dict[str, list[tuple[str, PublicKey]]]:
+    """Return the usable signature keys by type, each with its id. What is unfit is left out (RFC 7517 §5)."""
+    try:
+        keys = json.loads(document)["keys"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise KeySetError("the key set is not one") from None
+    if not isinstance(keys, list):
+        raise KeySetError("the key set is not one")
+    found: dict[str, list[tuple[str, PublicKey]]] = {}
+    for entry in keys[:MAX_KEYS]:
+        key = _key(entry) if isinstance(entry, dict) else None
+        if key is not None:
+            kid = entry.get("kid")
+            found.setdefault(entry["kty"], []).append((kid if isinstance(kid, str) else "", key))
+    return found
+
+
+def _key(entry: Mapping[str, Any]) -> PublicKey | None:
+    key_type = entry.get("kty")
+    members = _MEMBERS.get(key_type) if isinstance(key_type, str) else None
+    if key_type is None or members is None or not _is_for_signatures(entry, key_type):
+        return None
+    public: Any = {name: entry.get(name) for name in members}
+    try:
+        if key_type == "RSA":
+            rsa = RSAKey.import_key(public)
+            return rsa if rsa.public_key.key_size >= MIN_RSA else None
+        return ECKey.import_key(public) if key_type == "EC" else OKPKey.import_key(public)
+    except (JoseError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _is_for_signatures(entry: Mapping[str, Any], key_type: str) -> bool:
+    operations = entry.get("key_ops")
+    return (
+        entry.get("use", "sig") == "sig"
+        and (operations is None or (isinstance(operations, list) and "verify" in operations))
+        and entry.get("alg") in (None, *_ALGORITHMS[key_type])
+        and entry.get("crv") == _CURVES.get(key_type)
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise KeySetError(f"cannot read the key set {path}: {error.strerror}") from None
+    return _checked(data)
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    data = bytearray()
+    async for chunk in response.content.iter_any():
+        data += chunk
+        if len(data) > MAX_BYTES:
+            break
+    return _checked(bytes(data))
+
+
+def _checked(data: bytes) -> bytes:
+    if len(data) > MAX_BYTES:
+        raise KeySetError(f"the key set is larger than {MAX_BYTES} bytes")
+    return data

@@ -1,0 +1,103 @@
+"""Rate limits: what they are, how full a subject's windows are, and emptying them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from inspect import isawaitable
+from typing import Any
+
+from sidecar.admin.call import Call, Reply, iso
+from sidecar.admin.refusal import invalid
+from sidecar.limit import Ask, Limit, Per
+from sidecar.session import key_of
+
+MAX_KEY = 512
+
+
+async def overview(call: Call) -> Reply:
+    """`GET /api/rate-limit/status`: the limits and the stores; an organization's token also sees its own windows."""
+    limits = call.parts.policy.limits()
+    shown: dict[str, Any] = {
+        "limits": [_limit(limit) for limit in limits],
+        "stores": {name: "up" if is_up else "down" for name, is_up in call.parts.stores().items()},
+    }
+    own = call.grant.organization
+    if own is not None:
+        shown["organization"] = {"key": own, "limits": await _windows(call, Per.ORGANIZATION, own)}
+    return Reply(shown)
+
+
+async def status(call: Call) -> Reply:
+    """`GET /api/rate-limit/admin/status/{type}/{key}`: how full one subject's windows are."""
+    per, subject = _subject(call, call.names["type"], call.names["key"])
+    return Reply({"type": per.value, "key": subject, "limits": await _windows(call, per, subject)})
+
+
+async def reset(call: Call) -> Reply:
+    """`POST /api/rate-limit/reset`: forget what one subject has used."""
+    body = await call.body()
+    kind, key = body.text("type", 32), body.text("key", MAX_KEY)
+    body.done()
+    per, subject = _subject(call, kind, key)
+    await call.note()
+    count = await call.parts.rates.reset(per.value, subject)
+    return Reply({"type": per.value, "key": subject, "reset": count}, facts={"type": per.value, "windows": count})
+
+
+def _subject(call: Call, kind: str, key: str) -> tuple[Per, str]:
+    """Return what the stores count under; Refused when it is none of the caller's business."""
+    try:
+        per = Per(kind)
+    except ValueError:
+        raise invalid(f"`type` is one of {', '.join(Per)}") from None
+    if not key or len(key) > MAX_KEY:
+        raise invalid("`key` is missing, or too long")
+    if per is Per.ORGANIZATION:
+        call.within(key)
+    else:
+        call.needs_all()
+    if per is Per.IP:
+        key = address(call, key)
+    elif per is Per.SESSION:
+        key = session_key(key)
+    # The id of a session is a secret of its browser: its hash stands in the record.
+    call.subject = f"{per.value}:{key[:8] if per is Per.SESSION else key}"
+    return per, key
+
+
+def address(call: Call, text: str) -> str:
+    """Return the name under which an address is counted, or raise Refused."""
+    try:
+        return call.parts.subject_of(text)
+    except ValueError:
+        raise invalid("this is no IP address") from None
+
+
+def session_key(text: str) -> str:
+    """Return a session's key from its key (64 hex digits, as logs shorten it) or its id."""
+    if len(text) == 64 and all(character in "0123456789abcdef" for character in text):
+        return text
+    return key_of(text)
+
+
+async def _windows(call: Call, per: Per, subject: str) -> list[dict[str, Any]]:
+    limits: Sequence[Limit] = [limit for limit in call.parts.policy.limits() if limit.per is per]
+    if not limits:
+        return []
+    asked = call.parts.rates.peek([Ask(limit, subject) for limit in limits], call.parts.clock.monotonic())
+    takes = await asked if isawaitable(asked) else asked
+    now = call.parts.clock.now()
+    return [
+        {
+            **_limit(limit),
+            "remaining": take.remaining,
+            "allowed": take.allowed,
+            "retry_after": round(take.retry_after, 3),
+            "reset": iso(now + take.reset_after),
+        }
+        for limit, take in zip(limits, takes, strict=True)
+    ]
+
+
+def _limit(limit: Limit) -> dict[str, Any]:
+    return {"name": limit.name, "per": limit.per.value, "limit": limit.limit, "window": limit.window}

@@ -1,0 +1,63 @@
+"""The live policy, and what it would say about a request."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sidecar.admin.call import Body, Call, Reply, iso
+from sidecar.admin.parts import Question
+from sidecar.admin.refusal import invalid, refuse
+from sidecar.vocabulary import Code
+
+MAX_HEADERS: Final = 100
+
+
+async def show(call: Call) -> Reply:
+    """`GET /api/policy`: which one is live; the whole of it for tokens of all organizations."""
+    state = dict(call.parts.policy.state())
+    if isinstance(state.get("loaded_at"), int | float):
+        state["loaded_at"] = iso(state["loaded_at"])
+    if call.grant.organization is None:
+        return Reply({**state, "policy": call.parts.policy.document()})
+    # The document and its problems name the other organizations.
+    return Reply({name: state.get(name) for name in ("digest", "mode", "loaded_at", "successful")})
+
+
+async def explain(call: Call) -> Reply:
+    """`POST /api/explain` `{"method", "path", "headers", "ip", "body"}`: what each guard would say; sends nothing."""
+    call.needs_all()
+    if call.parts.explain is None:
+        raise refuse(Code.NOT_FOUND)
+    body = await call.body()
+    question = Question(
+        method=body.text("method", 32),
+        target=body.text("path", 8192),
+        headers=_headers(body),
+        address=body.text("ip", 64) if body.has("ip") else "127.0.0.1",
+        body=(body.optional("body", str) or "").encode("utf-8", "replace"),
+    )
+    body.done()
+    try:
+        return Reply(await call.parts.explain(question))
+    except ValueError as error:
+        raise invalid(str(error)) from None
+
+
+def _headers(body: Body) -> tuple[tuple[str, str], ...]:
+    """Return header lines from an object (name → value or values) or a list of pairs."""
+    value = body.raw("headers")
+    lines: list[tuple[Any, Any]] = []
+    if isinstance(value, dict):
+        for name, held in value.items():
+            lines += [(name, item) for item in (held if isinstance(held, list) else [held])]
+    elif isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value):
+        lines = [(name, held) for name, held in value]
+    elif value is not None:
+        raise invalid("`headers` is an object, or a list of pairs")
+    if len(lines) > MAX_HEADERS or not all(_is_line(name) and _is_line(held) for name, held in lines):
+        raise invalid("`headers` holds names and values without control characters")
+    return tuple(lines)
+
+
+def _is_line(text: Any) -> bool:
+    return isinstance(text, str) and len(text) <= 8192 and not any(character in text for character in "\r\n\0")

@@ -1,0 +1,187 @@
+"""The management listener: metrics, probes, the admin API and the console, over aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from aiohttp import hdrs, web
+from aiohttp.web_protocol import RequestHandler
+
+from sidecar.admin.call import MAX_BODY
+from sidecar.admin.dispatch import Dispatcher, refusal_response
+from sidecar.admin.pages import Console
+from sidecar.admin.parts import Parts
+from sidecar.admin.refusal import INTERNAL, SECURITY_HEADERS, Refusal, refuse
+from sidecar.errors import ConfigError
+from sidecar.events import SecurityEvent
+from sidecar.vocabulary import Code, Event, Outcome
+
+IDLE: Final = 15.0  # seconds that a connection may be silent, and that a head may take to arrive
+MAX_CONNECTIONS: Final = 256
+MAX_SCRAPES: Final = 4  # waiting for the one that renders
+GRACE: Final = 2.0  # seconds that running calls get when the listener stops
+
+
+class ManagementServer:
+    """Serve one address. `start`, then `stop`; `port` is known in between."""
+
+    def __init__(self, parts: Parts, host: str, port: int) -> None:
+        self._parts = parts
+        self._host = host
+        self._port = port
+        self._dispatcher = Dispatcher(parts)
+        self._console = Console()
+        self._scraping = asyncio.Lock()
+        self._scrapes = 0
+        self._streams: set[asyncio.Task[Any]] = set()
+        self._runner: web.ServerRunner | None = None
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listen; ConfigError when the address cannot be had."""
+        # Inside a running loop: aiohttp's server binds to it.
+        server = _Server(self._answer, self._malformed)
+        runner = web.ServerRunner(server, shutdown_timeout=GRACE)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self._host, self._port, backlog=128)
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            raise ConfigError(f"cannot listen on {self._host}:{self._port}: {error.strerror or error}") from None
+        self._runner = runner
+        self.port = runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """End the event streams, let running calls finish within `GRACE`, close."""
+        for task in tuple(self._streams):
+            task.cancel()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        request_id = self._parts.new_id()
+        path = request.rel_url.raw_path
+        if path.startswith("/api/"):
+            response = await self._call(request, request_id)
+        elif request.method not in ("GET", "HEAD"):
+            response = self._refusal(
+                refuse(Code.METHOD_NOT_ALLOWED, headers={"Allow": "GET, HEAD"}).refusal, request, request_id
+            )
+        elif path == "/metrics":
+            response = await self._metrics(request, request_id)
+        elif path == "/livez":
+            response = web.json_response({"status": "alive"})
+        elif path == "/readyz":
+            response = self._ready()
+        else:
+            response = self._console.page(path) or self._refusal(refuse(Code.NOT_FOUND).refusal, request, request_id)
+        if not response.prepared:
+            response.headers["X-Request-ID"] = request_id
+        return response
+
+    async def _call(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
+        task = asyncio.current_task()
+        streams = "text/event-stream" in request.headers.get("Accept", "")
+        if task is not None and streams:
+            self._streams.add(task)
+        try:
+            return await self._dispatcher.answer(request, request_id, request.remote or "")
+        finally:
+            if task is not None:
+                self._streams.discard(task)
+
+    async def _metrics(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
+        if self._scrapes >= MAX_SCRAPES:
+            return self._refusal(refuse(Code.OVERLOADED).refusal, request, request_id)
+        self._scrapes += 1
+        try:
+            async with self._scraping:
+                reading = self._parts.metrics.read()
+                accept = request.headers.get("Accept", "")
+                body, content_type = await asyncio.to_thread(self._parts.metrics.render, accept, reading)
+        finally:
+            self._scrapes -= 1
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    def _ready(self) -> web.StreamResponse:
+        reasons = list(self._parts.not_ready())
+        if reasons:
+            return web.json_response({"status": "not ready", "reasons": reasons}, status=503)
+        return web.json_response({"status": "ready"})
+
+    def _refusal(self, refusal: Refusal, request: web.BaseRequest, request_id: str) -> web.Response:
+        return refusal_response(refusal, request, request_id)
+
+    def _malformed(self, request: web.BaseRequest, status: int) -> web.StreamResponse:
+        """Answer what the parser refused, or what failed where nothing should: without quoting it."""
+        request_id = self._parts.new_id()
+        at, peer = self._parts.clock.now(), request.remote or ""
+        refusal = INTERNAL if status >= 500 else refuse(Code.REQUEST_MALFORMED).refusal
+        outcome = Outcome.FAILED if status >= 500 else Outcome.REFUSED
+        self._parts.events.record(
+            SecurityEvent(Event.REQUEST_MALFORMED, outcome, at, request_id, peer, status=refusal.status)
+        )
+        return refusal_response(refusal, request, request_id)
+
+
+class _Request(web.BaseRequest):
+    """Puts on every response what all of them carry, the parser's own refusals included."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        for name, value in SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
+        # aiohttp names itself and its version in front of us.
+        response.headers.popall(hdrs.SERVER, None)
+
+
+class _Server(web.Server):
+    """aiohttp's server with bounds of our own."""
+
+    def __init__(self, handler: Any, malformed: Any) -> None:
+        super().__init__(
+            handler,
+            request_factory=self._request,
+            access_log=None,
+            keepalive_timeout=IDLE,
+            max_line_size=8190,
+            max_field_size=16384,
+            lingering_time=2.0,
+        )
+        self.malformed = malformed
+
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+    def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> _Request:
+        return _Request(message, payload, protocol, writer, task, self._loop, client_max_size=MAX_BODY)
+
+
+class _Connection(RequestHandler):
+    """One connection; refuses to be one too many, and speaks our refusals when aiohttp would speak its own."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, manager: _Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._server = manager
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if len(self._server.connections) > MAX_CONNECTIONS:
+            transport.close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,  # noqa: ARG002  its text may quote what was sent
+        message: str | None = None,  # noqa: ARG002  likewise
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("the head of an answer is out already")
+        response: web.StreamResponse = self._server.malformed(request, status)
+        response.force_close()
+        return response
