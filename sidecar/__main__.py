@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from sidecar.cli import parse
-from sidecar.errors import ConfigError, SidecarError
+from sidecar.errors import ConfigError, PolicyError, SidecarError
 
 FAILED = 1
 USAGE = 2
@@ -16,6 +16,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         result: int = arguments.run(arguments)
+    except PolicyError as error:
+        print(error, file=sys.stderr)
+        return USAGE
     except ConfigError as error:
         print(f"sidecar: {error}", file=sys.stderr)
         return USAGE

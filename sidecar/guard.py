@@ -12,7 +12,8 @@ from sidecar.exchange import Exchange
 class Guard(Protocol):
     """Ask about the head; answers at once."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def check(self, exchange: Exchange) -> Decision: ...
 
@@ -20,7 +21,8 @@ class Guard(Protocol):
 class WaitingGuard(Protocol):
     """Ask about the head; may wait for a store, each wait with a bound."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     async def check(self, exchange: Exchange) -> Decision: ...
 
@@ -28,7 +30,8 @@ class WaitingGuard(Protocol):
 class BodyGuard(Protocol):
     """Ask about a complete, bounded body. Pure: no I/O."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def inspect(self, exchange: Exchange, body: bytes) -> Inspection: ...
 
@@ -36,7 +39,8 @@ class BodyGuard(Protocol):
 class WaitingBodyGuard(Protocol):
     """Ask about a complete, bounded body; may wait (moderation), each wait with a bound."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     async def inspect(self, exchange: Exchange, body: bytes) -> Inspection: ...
 
@@ -56,7 +60,8 @@ class Stamp(Protocol):
     them; `lines` returns complete lines (`Name: value\r\n`), or nothing.
     """
 
-    owns: frozenset[bytes]
+    @property
+    def owns(self) -> frozenset[bytes]: ...
 
     def lines(self, exchange: Exchange) -> bytes: ...
 

@@ -37,6 +37,7 @@ class LivePolicy(Generic[T]):
         self.current = first
         self.last_reload_successful = True
         self.last_reload_at = clock.now()
+        self.last_problems: tuple[str, ...] = ()
         self._listening = first.document.schema.listen
         self._events = events
         self._clock = clock
@@ -54,6 +55,7 @@ class LivePolicy(Generic[T]):
     def _take(self, outcome: T | PolicyError) -> PolicyError | None:
         self.last_reload_at = self._clock.now()
         self.last_reload_successful = not isinstance(outcome, PolicyError)
+        self.last_problems = tuple(outcome.lines()[:MAX_LINES]) if isinstance(outcome, PolicyError) else ()
         if isinstance(outcome, PolicyError):
             self._rejected(outcome)
             return outcome

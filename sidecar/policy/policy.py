@@ -5,12 +5,19 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from sidecar.exchange import Exchange
 from sidecar.guard import BodyStep, ResponseFilter, Stamp, Step
+from sidecar.messages.frames import FrameGuard
 from sidecar.policy.routes import RouteTable
 from sidecar.vocabulary import Code
+
+HOP_BY_HOP: Final = frozenset({
+    b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization",
+    b"proxy-authentication-info", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings",
+})  # fmt: skip
+"""RFC 9110 §7.6.1 and what older agents use the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,7 @@ class Injection:
 
     provider: str
     form: str
+    ttl: float = 900.0
 
 
 class AnswerFilters(Protocol):
@@ -32,32 +40,29 @@ class AnswerFilters(Protocol):
 
     def for_answer(self, exchange: Exchange, status: int, content_type: bytes) -> ResponseFilter | None: ...
 
-    def value(self, name: bytes, value: bytes) -> bytes:
+    def value(self, exchange: Exchange, value: bytes) -> bytes:
         """Return a header's value as the client may see it."""
         ...
 
 
-class TextInspector(Protocol):
-    """Looks at one text message of a WebSocket."""
-
-    def inspect_text(self, exchange: Exchange, text: str) -> str | tuple[int, str]:
-        """Return the text to pass on, or (close code, reason)."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class BackendTarget:
-    """Where requests go. Times in seconds."""
+    """Where requests go. Times in seconds. Compared by identity: it is looked up once a request."""
 
     host: str
     port: int
     tls: ssl.SSLContext | None
+    server_name: str
     authority: bytes
     preserve_host: bool
     connect: float
     first_byte: float
     idle: float
     max_connections: int
+
+    def values(self) -> tuple[object, ...]:
+        """Return what makes two targets the same server, used in the same way."""
+        return (self.host, self.port, self.tls, self.server_name, self.connect, self.max_connections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +77,10 @@ class Route:
     stamps     header lines of every response
     removed    lower-case names that the backend's answer loses
     dropped    lower-case names that the client's request loses
-    cookies    rewrites one Set-Cookie value of the backend: (value, secure) → value
+    cookies    rewrites one Set-Cookie value of the backend: (value, secure) → value, or None to drop it
     max_body   bytes of a request's body
+    frames     inspects text messages of its WebSockets
+    peek       fills in `exchange.limits` for a refusal that came before limits were taken
     """
 
     name: str
@@ -81,7 +88,7 @@ class Route:
     steps: tuple[Step, ...]
     stamps: tuple[Stamp, ...]
     removed: frozenset[bytes]
-    cookies: Callable[[bytes, bool], bytes]
+    cookies: Callable[[bytes, bool], bytes | None]
     max_body: int
     body_steps: tuple[BodyStep, ...] = ()
     dropped: frozenset[bytes] = frozenset()
@@ -91,7 +98,8 @@ class Route:
     inspected: bool = False
     injection: Injection | None = None
     filters: AnswerFilters | None = None
-    frames: TextInspector | None = None
+    frames: FrameGuard | None = None
+    peek: Callable[[Exchange], Awaitable[None] | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +125,6 @@ class Policy:
 
     malformed  the route of requests that have no readable head
     struck     told of every refusal: bans count them
-    peek       fills in `exchange.limits` for a refusal that came before limits were taken
     """
 
     digest: str
@@ -125,4 +132,3 @@ class Policy:
     routes: RouteTable[Route]
     malformed: Route
     struck: Callable[[Exchange, Code], None] | None = None
-    peek: Callable[[Exchange], Awaitable[None]] | None = None

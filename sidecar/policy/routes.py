@@ -73,6 +73,10 @@ class RouteTable(Generic[T]):
                 return row
         return self._unmatched
 
+    def rows(self) -> list[T]:
+        """Return every route, the one for what no row matches included."""
+        return [*(row for _, _, row in self._rows), self._unmatched]
+
     def methods(self, path: str) -> frozenset[str]:
         """Return the methods of the routes that would have taken this path: what `Allow` says."""
         folded = fold(path)

@@ -307,12 +307,16 @@ class Life:
             return
         if policy.struck is not None:
             policy.struck(exchange, code)
-        if exchange.limits is None and policy.peek is not None and code is not Code.IP_BLOCKED:
-            await policy.peek(exchange)
+        if exchange.limits is None and self.route.peek is not None and code is not Code.IP_BLOCKED:
+            peeked = self.route.peek(exchange)
+            if peeked is not None:
+                await peeked
         self.status = status or code.status
-        if code.event is not None:
+        if refuse.recorded is not None:
             detail = {**refuse.detail, "code": code.name}
-            self.parts.events.record(about(exchange, code.event, Outcome.REFUSED, exchange.now, self.status, detail))
+            self.parts.events.record(
+                about(exchange, refuse.recorded, Outcome.REFUSED, exchange.now, self.status, detail)
+            )
         if refuse.close:
             self.keep = False
         keep = self._skip_body()

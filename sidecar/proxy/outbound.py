@@ -6,13 +6,8 @@ from typing import Final
 
 from sidecar.exchange import Exchange
 from sidecar.head import Fields, RequestHead
+from sidecar.policy.policy import HOP_BY_HOP
 from sidecar.proxy.http1 import CHUNKED
-
-HOP_BY_HOP: Final = frozenset({
-    b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization",
-    b"proxy-authentication-info", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings",
-})  # fmt: skip
-"""RFC 9110 §7.6.1 and what older agents use the same way."""
 
 REWRITTEN: Final = frozenset({
     b"host", b"content-length", b"expect", b"via", b"x-request-id", b"forwarded", b"x-forwarded-for",

@@ -177,4 +177,4 @@ async def _drain(life: Life) -> None:
 
 
 def _kind(answer: ResponseHead) -> str:
-    return "sse" if answer.index.get(b"content-type", b"").startswith(b"text/event-stream") else "http"
+    return "sse" if answer.index.get(b"content-type", b"").startswith(b"text/event-stream") else "chunked"

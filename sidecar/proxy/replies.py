@@ -82,9 +82,12 @@ def relayed_lines(answer: ResponseHead, exchange: Exchange, route: Route, *, len
         if key in removed or key in named or key == b"content-length":
             continue
         if key == b"set-cookie":
-            value = route.cookies(value, exchange.secure)  # noqa: PLW2901
+            hardened = route.cookies(value, exchange.secure)
+            if hardened is None:
+                continue
+            value = hardened  # noqa: PLW2901
         if redact is not None:
-            value = redact(key, value)  # noqa: PLW2901
+            value = redact(exchange, value)  # noqa: PLW2901
         lines.append(b"%b: %b\r\n" % (name, value))
     if length_known and answer.length >= 0 and answer.status != 204:
         lines.append(b"Content-Length: %d\r\n" % answer.length)

@@ -81,7 +81,7 @@ class Upstream:
                 target.host,
                 target.port,
                 ssl=target.tls,
-                server_hostname=target.host if target.tls else None,
+                server_hostname=target.server_name if target.tls else None,
             )
             made = True
         except OSError as error:
@@ -118,6 +118,34 @@ class Upstream:
         """Close what is idle; connections in use end with their exchanges."""
         while self._idle:
             self._idle.pop().abort()
+
+
+class Pools:
+    """One pool for each address, kept over reloads as long as a policy names it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._pools: dict[BackendTarget, Upstream] = {}
+
+    def pool(self, target: BackendTarget) -> Upstream:
+        """Return the pool of a target; an exchange under an older policy may still bring one of its own."""
+        found = self._pools.get(target)
+        if found is None:
+            found = self._pools[target] = Upstream(target, self._loop)
+        return found
+
+    def keep(self, targets: set[BackendTarget]) -> None:
+        """Close what a new policy does not name any more."""
+        known = {target.values(): pool for target, pool in self._pools.items()}
+        self._pools = {target: known.get(target.values(), Upstream(target, self._loop)) for target in targets}
+        named = {target.values() for target in targets}
+        for values, pool in known.items():
+            if values not in named:
+                pool.close()
+
+    def close(self) -> None:
+        for pool in self._pools.values():
+            pool.close()
 
 
 async def read_answer(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.decision import Refuse
 from sidecar.events import about
-from sidecar.policy.policy import TextInspector
+from sidecar.messages.frames import FrameRefuse, FrameRewrite
 from sidecar.proxy import replies
 from sidecar.proxy.frames import (
     BINARY,
@@ -120,7 +120,7 @@ class _Socket:
         self._idle = bounds.socket_idle
         self._max = bounds.max_socket_message
         self._rate = bounds.socket_rate
-        self._inspector: TextInspector | None = life.route.frames
+        self._inspector = life.route.frames
         self._closing: Frame | None = None
 
     async def run(self) -> None:
@@ -208,23 +208,19 @@ class _Socket:
 
     def _inspected(self, data: bytes) -> bytes:
         assert self._inspector is not None
-        result = self._inspector.inspect_text(self._life.exchange, data.decode())
-        if isinstance(result, str):
-            text = result.encode()
-            if text != data:
-                exchange = self._life.exchange
-                event = about(
-                    exchange, Event.MESSAGE_SANITIZED, Outcome.CHANGED, exchange.now, 101, {"kind": "websocket"}
-                )
-                self._life.parts.events.record(event)
-            return text
-        code, reason = result
-        exchange = self._life.exchange
-        event = about(
-            exchange, Event.MESSAGE_INVALID, Outcome.REFUSED, exchange.now, 101, {"close": code, "reason": reason}
-        )
-        self._life.parts.events.record(event)
-        raise FrameError(code, reason)
+        exchange, events = self._life.exchange, self._life.parts.events
+        found = self._inspector.inspect_text(data.decode(), exchange.head.path)
+        if isinstance(found, FrameRefuse):
+            event = found.code.event or Event.MESSAGE_INVALID
+            events.record(
+                about(exchange, event, Outcome.REFUSED, exchange.now, 101, {**found.detail, "close": found.close})
+            )
+            raise FrameError(found.close, found.reason)
+        if isinstance(found, FrameRewrite):
+            for finding in found.findings:
+                events.record(about(exchange, finding.event, Outcome.CHANGED, exchange.now, 101, finding.detail))
+            return found.text.encode()
+        return data
 
 
 class _Budget:

@@ -1,0 +1,32 @@
+"""`sidecar run`: all listeners, until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from sidecar.settings import read_settings
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--policy", metavar="FILE", help="the policy (default: SIDECAR_POLICY, or config/policy.yaml)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from sidecar.app import Sidecar, serve
+
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="sidecar: %(message)s")
+    settings = read_settings(os.environ)
+    policy = Path(arguments.policy) if arguments.policy else settings.policy
+    serve(lambda: Sidecar(settings, policy, os.environ), _say)
+    return 0
+
+
+def _say(sidecar: object) -> None:
+    from sidecar.app import Sidecar
+
+    assert isinstance(sidecar, Sidecar)
+    print(f"sidecar: listening on port {sidecar.public.port}, management on {sidecar.management.port}", file=sys.stderr)

@@ -1,0 +1,422 @@
+"""A policy that was read becomes a Policy that requests meet: the guards, and their order, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+from sidecar.clock import Clock
+from sidecar.errors import Problems
+from sidecar.events import EventSink, about
+from sidecar.exchange import Exchange
+from sidecar.guard import BodyStep, Guard, Stamp, Step, WaitingGuard
+from sidecar.guards.address import AddressGuard, build_address
+from sidecar.guards.bans import BanGuard
+from sidecar.guards.concurrency import ConcurrencyGuard
+from sidecar.guards.cookies import harden
+from sidecar.guards.cors import CorsGuard, build_cors
+from sidecar.guards.endpoints import CspReports, RateLimitStatus, Unmatched
+from sidecar.guards.fetch_metadata import FetchMetadataGuard
+from sidecar.guards.host import build_host
+from sidecar.guards.https import HttpsGuard
+from sidecar.guards.organization import OrganizationGuard, Verify, build_organization
+from sidecar.guards.rate_limit import RateLimitGuard, RateLimitStamp, build_rate_limit
+from sidecar.guards.request_id import RequestIdGuard
+from sidecar.guards.security_headers import LEAKS, build_security_headers
+from sidecar.limit import Limit, Per
+from sidecar.messages.content import ContentGuard, Patterns, compile_patterns
+from sidecar.messages.frames import FrameGuard, frame_guard
+from sidecar.messages.inspect import build_message_guard
+from sidecar.messages.moderation import KeySupplier, ModerationGuard, OnFailure, OpenAIJudge
+from sidecar.policy.answers import Answers, KnownKeys
+from sidecar.policy.policy import HOP_BY_HOP, BackendTarget, Injection, Policy, RequestBounds, Route
+from sidecar.policy.read import PolicyDocument
+from sidecar.policy.routes import Pattern, RouteTable
+from sidecar.policy.schema import PolicySchema
+from sidecar.policy.shape.browser import SecurityHeaders as SecurityHeadersSchema
+from sidecar.policy.shape.route import Route as RouteSchema
+from sidecar.policy.shape.traffic import RateLimit as RateLimitSchema
+from sidecar.policy.targets import build_target
+from sidecar.redaction.filters import build_redaction
+from sidecar.stores.base import BanStore, RateStore, SessionStore
+from sidecar.vault.records import KnownSecrets
+from sidecar.vocabulary import Code, Outcome
+
+UNMATCHED: Final = "unmatched"
+MALFORMED: Final = "malformed"
+CSP_REPORTS: Final = "/.sidecar/csp-report"
+
+_OURS: Final = frozenset({b"x-request-id", b"x-sidecar-sanitized"})
+"""What only the sidecar says, besides what its stamps own."""
+
+
+def _uncounted() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What outlives a policy, and what policies are built upon.
+
+    waits     the rate store is across the network
+    secrets   the plain keys that answers must not hold; None without a vault
+    key_of    provider → who supplies an organization's key for it (moderation)
+    verify    tells the claims of a bearer token; None when there is no way to verify one
+    reports   counts CSP reports
+    """
+
+    rates: RateStore
+    waits: bool
+    bans: BanStore
+    sessions: SessionStore
+    events: EventSink
+    clock: Clock
+    open_requests: dict[str, int]
+    secrets: Callable[[], KnownSecrets] | None = None
+    key_of: Callable[[str], KeySupplier] | None = None
+    verify: Verify | None = None
+    reports: Callable[[], None] = _uncounted
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One policy, ready: what the listeners read, and what it was made of."""
+
+    document: PolicyDocument
+    public: Policy
+    egress: Policy | None
+    limits: tuple[Limit, ...]
+    address: AddressGuard
+
+    @property
+    def schema(self) -> PolicySchema:
+        return self.document.schema
+
+    @property
+    def digest(self) -> str:
+        return self.document.short_digest
+
+    def adopt(self, stage: Stage) -> None:
+        """Tell the stores the rules of a policy that is in force from now on."""
+        ban = self.schema.clients.ban
+        if ban is not None:
+            stage.bans.rule(ban.strikes, ban.within, ban.length)
+
+    def targets(self) -> set[BackendTarget]:
+        """Return every server that requests may go to."""
+        policies = [self.public, *([self.egress] if self.egress is not None else [])]
+        return {route.target for policy in policies for route in policy.routes.rows()}
+
+
+def compile_policy(document: PolicyDocument, stage: Stage) -> Compiled:
+    """Build every part of a policy, or raise PolicyError with every problem that any part found."""
+    problems = Problems()
+    build = _Build(document.schema, stage, problems)
+    public = build.public(document.short_digest)
+    document.refuse(problems.found)
+    return Compiled(document, public, None, tuple(build.limits), build.address)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the answers of a route carry: which security headers, and the state of which limits."""
+
+    headers: SecurityHeadersSchema
+    limits: RateLimitGuard
+
+
+class _Build:
+    """The parts of one policy while it is built. Each method builds one; what is wrong is collected."""
+
+    def __init__(self, schema: PolicySchema, stage: Stage, problems: Problems) -> None:
+        self._schema = schema
+        self._stage = stage
+        self._problems = problems
+        self._keys = KnownKeys(stage.secrets)
+        self.limits: list[Limit] = []
+        self._global_limits = self._limits(schema.rate_limits)
+        self._target = self._backend()
+        self.address = self._address_guard()
+        self._cors = self._cors_guard()
+        self._bans = BanGuard(stage.bans) if schema.clients.ban is not None else None
+        self._organization = self._organization_guard()
+        self._concurrency = self._concurrency_guard()
+        self._patterns = self._content_patterns()
+
+    # --- the whole -----------------------------------------------------------------------------
+
+    def public(self, digest: str) -> Policy:
+        schema = self._schema
+        rows = [*self._own_routes(), *(self._row(number, route) for number, route in enumerate(schema.routes))]
+        table: RouteTable[Route]
+        known: RouteTable[Route] = RouteTable(rows, rows[0][1] if rows else self._plain(UNMATCHED, ()))
+        last = (Step(Unmatched(known.methods)),) if schema.unmatched == "deny" else ()
+        table = RouteTable(rows, self._plain(UNMATCHED, last))
+        return Policy(
+            digest=digest,
+            bounds=self._bounds(),
+            routes=table,
+            malformed=self._malformed(),
+            struck=self._struck if self._bans is not None and self._enforced("ban") else None,
+        )
+
+    def _malformed(self) -> Route:
+        steps = [Step(self.address), *([Step(self._bans)] if self._bans is not None and self._enforced("ban") else [])]
+        return self._route(MALFORMED, tuple(steps), Answered(self._schema.security_headers, self._limit_guard(())))
+
+    def _own_routes(self) -> list[tuple[Pattern, Route]]:
+        """The paths that are answered here come first: a route of the operator's cannot take them by accident."""
+        paths = self._schema.listen.public.paths
+        rows = []
+        guard = self._limit_guard(())
+        if paths.rate_limit_status:
+            own = RateLimitStatus(guard)
+            steps = (*self._gate(None, limits=None), Step(cast(Guard, own), waits=own.waits))
+            answered = Answered(self._schema.security_headers, guard)
+            rows.append(
+                (
+                    Pattern(paths.rate_limit_status, frozenset({"GET"})),
+                    self._route("rate-limit-status", steps, answered),
+                )
+            )
+        if self._schema.security_headers.report_only:
+            steps = (*self._gate(None, limits=guard), Step(CspReports(self._stage.reports)))
+            answered = Answered(self._schema.security_headers, guard)
+            rows.append((Pattern(CSP_REPORTS), self._route("csp-report", steps, answered)))
+        return rows
+
+    def _plain(self, name: str, last: tuple[Step, ...]) -> Route:
+        """A route with the global guards and nothing else."""
+        guard = self._limit_guard(())
+        answered = Answered(self._schema.security_headers, guard)
+        return self._route(name, (*self._gate(None, limits=guard), *last), answered, filters=self._filters(None))
+
+    def _row(self, number: int, route: RouteSchema) -> tuple[Pattern, Route]:
+        place = self._problems.at(f"routes[{number}]")
+        guard = self._limit_guard(self._limits(route.rate_limits), place.at("rate_limits"))
+        body_steps, frames = self._message(route, place)
+        credential = route.credential
+        built = self._route(
+            route.name,
+            self._gate(route, limits=guard),
+            Answered(route.security_headers or self._schema.security_headers, guard),
+            body_steps=body_steps,
+            frames=frames,
+            protocol=route.protocol,
+            inspected=route.message is not None,
+            max_body=route.max_body,
+            injection=Injection(credential.provider, credential.form, self._schema.egress.handle_ttl)
+            if credential
+            else None,
+            filters=self._filters(route),
+        )
+        return Pattern(route.match.path, frozenset(route.match.methods)), built
+
+    def _route(
+        self,
+        name: str,
+        steps: tuple[Step, ...],
+        answered: Answered,
+        *,
+        body_steps: tuple[BodyStep, ...] = (),
+        frames: FrameGuard | None = None,
+        protocol: str = "plain",
+        inspected: bool = False,
+        max_body: int | None = None,
+        injection: Injection | None = None,
+        filters: Answers | None = None,
+    ) -> Route:
+        stamps = self._stamps(answered)
+        return Route(
+            name=name,
+            target=self._target,
+            steps=steps,
+            stamps=stamps,
+            removed=HOP_BY_HOP.union(LEAKS, *(stamp.owns for stamp in stamps), _OURS),
+            cookies=_hardened,
+            max_body=self._schema.requests.max_body if max_body is None else max_body,
+            body_steps=body_steps,
+            protocol=protocol,
+            inspected=inspected,
+            injection=injection,
+            filters=filters,
+            frames=frames,
+            peek=answered.limits.peek if self._stage.waits else None,
+        )
+
+    # --- the guards of a request, in order -----------------------------------------------------
+
+    def _gate(self, route: RouteSchema | None, limits: RateLimitGuard | None) -> tuple[Step, ...]:
+        """Cheap before dear, who before what; what the client is told last is what it could not know."""
+        schema = self._schema
+        steps = [self._step(self.address, "address", route)]
+        if schema.clients.trusted_proxies:
+            steps.append(Step(RequestIdGuard()))
+        if self._bans is not None:
+            steps.append(self._step(self._bans, "ban", route))
+        host = build_host(schema.requests.hosts, Problems())
+        if host is not None:
+            steps.append(self._step(host, "host", route))
+        if schema.requests.https_only and self._enforced("https", route):
+            steps.append(Step(HttpsGuard()))
+        steps.append(self._step(self._cors, "cors", route))
+        steps.append(self._step(FetchMetadataGuard(), "fetch_metadata", route))
+        if self._concurrency is not None:
+            steps.append(self._step(self._concurrency, "concurrency", route))
+        steps.append(Step(self._organization))
+        if limits is not None and limits.limits:
+            steps.append(self._step(limits, "rate_limits", route, waits=limits.waits))
+        return tuple(steps)
+
+    def _step(self, guard: Guard | WaitingGuard, name: str, route: RouteSchema | None, *, waits: bool = False) -> Step:
+        return Step(guard, self._enforced(name, route), waits)
+
+    def _enforced(self, name: str, route: RouteSchema | None = None) -> bool:
+        """Say whether a guard refuses, or only observes: the route's word counts before the policy's."""
+        schema = self._schema
+        mode = route.mode if route is not None and route.mode is not None else schema.mode
+        observed = name in schema.observe or (route is not None and name in route.observe)
+        return mode == "enforce" and not observed
+
+    # --- one part each -------------------------------------------------------------------------
+
+    def _backend(self) -> BackendTarget:
+        backend = self._schema.backend
+        return build_target(
+            backend.url,
+            backend.tls,
+            backend.timeouts,
+            self._problems.at("backend"),
+            preserve_host=backend.preserve_host,
+            max_connections=backend.max_connections,
+        )
+
+    def _address_guard(self) -> AddressGuard:
+        clients = self._schema.clients
+        return build_address(
+            clients.trusted_proxies, clients.ipv6_prefix, clients.allow, clients.deny, self._problems.at("clients")
+        )
+
+    def _cors_guard(self) -> CorsGuard:
+        cors = self._schema.cors
+        return build_cors(
+            cors.allowed_origins,
+            cors.allowed_methods,
+            cors.allowed_headers,
+            cors.exposed_headers,
+            cors.allow_credentials,
+            cors.max_age,
+            cors.dangerously_allow_insecure_origins,
+            self._problems.at("cors"),
+            observe=not self._enforced("cors"),
+        )
+
+    def _organization_guard(self) -> OrganizationGuard:
+        section = self._schema.organizations
+        problems = self._problems.at("organizations")
+        return build_organization(section.sources, section.hosts, section.default, problems, verify=self._stage.verify)
+
+    def _concurrency_guard(self) -> ConcurrencyGuard | None:
+        limit = self._schema.requests.concurrent_per_client
+        if limit is None:
+            return None
+        return ConcurrencyGuard(limit, self._stage.open_requests)
+
+    def _limits(self, section: Sequence[RateLimitSchema]) -> tuple[Limit, ...]:
+        made = tuple(Limit(each.name, Per(each.per), each.limit, each.window) for each in section)
+        self.limits.extend(made)
+        return made
+
+    def _limit_guard(self, own: tuple[Limit, ...], problems: Problems | None = None) -> RateLimitGuard:
+        return build_rate_limit(
+            (*self._global_limits, *own), self._stage.rates, problems or Problems(), waits=self._stage.waits
+        )
+
+    def _stamps(self, answered: Answered) -> tuple[Stamp, ...]:
+        headers = answered.headers
+        security = build_security_headers(
+            headers.preset,
+            headers.overrides(),
+            self._problems.at("security_headers"),
+            report_only=headers.report_only,
+            report_path=CSP_REPORTS if headers.report_only else "",
+            embedders=self._schema.cors.allowed_origins,
+        )
+        return (self._cors.stamp, security, RateLimitStamp(answered.limits))
+
+    def _content_patterns(self) -> Patterns | None:
+        patterns = {each.name: each.pattern for each in self._schema.content_filter.patterns}
+        return compile_patterns(patterns, self._problems.at("content_filter.patterns")) if patterns else None
+
+    def _message(self, route: RouteSchema, place: Problems) -> tuple[tuple[BodyStep, ...], FrameGuard | None]:
+        message = route.message
+        if message is None:
+            return (), None
+        guard = build_message_guard(
+            protocol=route.protocol,
+            fields=message.fields,
+            max_chars=message.max_chars,
+            markup=message.markup,
+            on_uninspectable=message.on_uninspectable,
+            problems=place.at("message"),
+        )
+        if guard is None:
+            return (), None
+        enforce = self._enforced("message", route)
+        steps = [BodyStep(guard, enforce)]
+        if self._patterns is not None:
+            content = ContentGuard(guard.reader, self._patterns, message.on_uninspectable == "pass")
+            steps.append(BodyStep(content, self._enforced("content_filter", route)))
+        moderation = self._schema.content_filter.moderation
+        if moderation is not None and self._stage.key_of is not None:
+            judge = OpenAIJudge(model=moderation.model, timeout=moderation.timeout)
+            asked = ModerationGuard(
+                guard.reader,
+                judge=judge,
+                key=self._stage.key_of(moderation.provider),
+                clock=self._stage.clock,
+                timeout=moderation.timeout,
+                on_failure=OnFailure(moderation.on_failure),
+                ttl=moderation.cache,
+            )
+            steps.append(BodyStep(asked, self._enforced("content_filter", route), waits=True))
+        return tuple(steps), frame_guard(guard) if enforce else None
+
+    def _filters(self, route: RouteSchema | None) -> Answers | None:
+        section = (route.redaction if route is not None else None) or self._schema.redaction
+        problems = self._problems.at("redaction.patterns")
+        redaction = build_redaction(None, section.patterns, problems)
+        keys = self._keys if section.known_secrets else None
+        if keys is None and not section.patterns:
+            return None
+        return Answers(redaction, keys, (), self._stage.events, enforce=self._enforced("redaction", route))
+
+    def _bounds(self) -> RequestBounds:
+        requests, socket = self._schema.requests, self._schema.websocket
+        return RequestBounds(
+            max_header_bytes=requests.max_header_bytes,
+            max_fields=requests.max_headers,
+            max_target=requests.max_target,
+            header_timeout=requests.header_timeout,
+            body_timeout=requests.body_timeout,
+            min_body_rate=requests.min_body_rate,
+            idle_timeout=requests.idle_timeout,
+            max_connections=requests.max_connections,
+            max_socket_message=socket.max_message,
+            socket_idle=socket.idle,
+            socket_rate=socket.messages_per_minute or 0,
+        )
+
+    # --- what a refusal sets off ---------------------------------------------------------------
+
+    def _struck(self, exchange: Exchange, code: Code) -> None:
+        assert self._bans is not None
+        finding = self._bans.struck(exchange, code)
+        if finding is not None:
+            event = about(exchange, finding.event, Outcome.REFUSED, exchange.now, 0, finding.detail)
+            self._stage.events.record(event)
+
+
+def _hardened(value: bytes, secure: bool) -> bytes | None:
+    return harden(value, secure=secure)

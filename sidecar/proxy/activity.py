@@ -1,0 +1,28 @@
+"""How much is going on at this moment: plain counts that the metrics read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class ActivityCounts:
+    """An Activity: requests and streams that are open now."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self._streams: dict[str, int] = {"sse": 0, "websocket": 0, "chunked": 0, "egress": 0}
+
+    def request_began(self) -> None:
+        self.requests += 1
+
+    def request_ended(self) -> None:
+        self.requests -= 1
+
+    def stream_began(self, kind: str) -> None:
+        self._streams[kind] += 1
+
+    def stream_ended(self, kind: str) -> None:
+        self._streams[kind] -= 1
+
+    def streams(self) -> Mapping[str, int]:
+        return self._streams

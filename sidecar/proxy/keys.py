@@ -1,0 +1,74 @@
+"""The key that goes into a request, read from the vault at the last moment."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from ipaddress import ip_address
+from typing import Final
+
+from sidecar.errors import StoreUnavailable
+from sidecar.exchange import Exchange
+from sidecar.head import Fields
+from sidecar.policy.policy import BackendTarget, Injection
+from sidecar.vault.errors import VaultError
+from sidecar.vault.records import Credential
+from sidecar.vault.vault import Vault
+
+HANDLE: Final = "handle"
+
+
+class VaultKeys:
+    """A KeySource over the vault; without one, every route that needs a key is refused."""
+
+    def __init__(self, vault: Vault | None) -> None:
+        self._vault = vault
+
+    def fields(
+        self, exchange: Exchange, injection: Injection, target: BackendTarget
+    ) -> Fields | Awaitable[Fields | None] | None:
+        """Return the header with the key, or None: no credential, an expired one, one that does not open."""
+        vault = self._vault
+        if vault is None:
+            return None
+        if injection.form == HANDLE:
+            return self._handle(vault, exchange, injection)
+        found = vault.cached(exchange.organization, injection.provider, exchange.now)
+        if found is None:
+            return self._load(vault, exchange, injection, target)
+        return _put(found, target)
+
+    async def _load(
+        self, vault: Vault, exchange: Exchange, injection: Injection, target: BackendTarget
+    ) -> Fields | None:
+        try:
+            found = await vault.credential(exchange.organization, injection.provider, exchange.now)
+        except (VaultError, StoreUnavailable):
+            return None
+        return _put(found, target)
+
+    def _handle(self, vault: Vault, exchange: Exchange, injection: Injection) -> Fields | None:
+        try:
+            provider = vault.catalogue.get(injection.provider)
+        except VaultError:
+            return None
+        token = vault.handles.mint(
+            exchange.organization, injection.provider, exchange.session_key, exchange.now, injection.ttl
+        )
+        name, value = provider.write_header(token)
+        return [(name.encode(), value.encode())]
+
+
+def _put(found: Credential, target: BackendTarget) -> Fields | None:
+    # The backend in this pod may see what it is given; anybody else must be named in the sealed credential.
+    if not (_is_loopback(target.host) or found.allows(target.host, target.port)):
+        return None
+    return [(found.header.encode(), found.value.reveal().encode("latin-1"))]
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
