@@ -51,7 +51,7 @@ async def inspect(exchange: Exchange, body: bytes, steps: Sequence[BodyStep], ev
         for finding in result.findings:
             events.record(about(exchange, finding.event, outcome, exchange.now, 0, finding.detail))
         if isinstance(result, Rewrite) and step.enforce:
-            body, changed, drop = result.body, True, drop + result.drop
+            body, changed, drop = result.body, True, (*drop, *(name for name in result.drop if name not in drop))
             if result.changes:
                 exchange.notes["X-Sidecar-Sanitized"] = result.changes
     return Rewrite(body, drop=drop) if changed else KEEP

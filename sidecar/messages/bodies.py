@@ -34,7 +34,8 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A body that was read. `body` is without its content coding; `value` is None for a form."""
+    """A body that was read. `body` is without its content coding, and `opened` says that one was named;
+    `value` is None for a form."""
 
     body: bytes
     opened: bool
@@ -79,17 +80,15 @@ class Reader:
         if isinstance(kind, str):
             return Trouble(Code.UNSUPPORTED_MEDIA_TYPE, kind)
         encoding = index.get(b"content-encoding")
-        if encoding is None:
-            opened = body
-        else:
-            plain = media.open_body(encoding, body, self.max_opened)
-            if isinstance(plain, str):
-                code = Code.BODY_TOO_LARGE if plain == "too_big" else Code.UNSUPPORTED_MEDIA_TYPE
-                return Trouble(code, plain)
-            opened = plain
+        if encoding is not None:
+            opened = media.open_body(encoding, body, self.max_opened)
+            if isinstance(opened, str):
+                code = Code.BODY_TOO_LARGE if opened == "too_big" else Code.UNSUPPORTED_MEDIA_TYPE
+                return Trouble(code, opened)
+            body = opened
         if kind.kind is media.Kind.JSON:
-            return self._json(head.path, opened, opened is not body)
-        return self._form(kind, opened, opened is not body)
+            return self._json(head.path, body, encoding is not None)
+        return self._form(kind, body, encoding is not None)
 
     def _json(self, path: str, body: bytes, opened: bool) -> Message | Trouble:
         value = parse(body)

@@ -49,7 +49,7 @@ LEGITIMATE: Final = "|".join(
         # A flag of a subdivision: country, one to three letters or digits, end. UTS #51 ED-14a.
         r"(?<=\U0001f3f4)[\U000e0061-\U000e007a]{2}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,3}\U000e007f",
         # One selector after what it varies; a run of selectors is a way to hide text.
-        rf"(?<=[#*0-9{EMOJI}\u0023-\u0039\u2000-\u200a\u2010-\u2027\u2030-\u205e\u2190-\u2bff\u3000-\u303f\u1000-\u109f\ua840-\ua87f\uaa60-\uaa7f\U00010ac0-\U00010aff])[\ufe00-\ufe0f]",
+        rf"(?<=[#*0-9{EMOJI}\u2000-\u200a\u2010-\u2027\u2030-\u205e\u2190-\u2bff\u3000-\u303f\u1000-\u109f\ua840-\ua87f\uaa60-\uaa7f\U00010ac0-\U00010aff])[\ufe00-\ufe0f]",
         rf"(?<=[{HAN}])[\ufe00-\ufe02\U000e0100-\U000e01ef]",
         rf"[\u115f\u1160](?=[{HANGUL}])|(?<=[{HANGUL}])\u1160",
     )

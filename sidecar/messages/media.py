@@ -82,8 +82,8 @@ def split(text: str) -> tuple[str, dict[str, str]] | None:
 def open_body(encoding: bytes | None, body: bytes, bound: int) -> bytes | str:
     """Return the body without its content coding, or a word for why not.
 
-    A body that an earlier guard has opened is no longer gzip: neither JSON nor a form starts as
-    gzip does.
+    A body that does not start as gzip does was opened by an earlier guard, or never was gzip: it is
+    read as it is, and goes on without the field. (Neither JSON nor a form can start so.)
     """
     if encoding is None:
         return body
@@ -93,7 +93,7 @@ def open_body(encoding: bytes | None, body: bytes, bound: int) -> bytes | str:
     if coding not in {b"gzip", b"x-gzip"}:
         return "content_encoding"
     if not body.startswith(GZIP_MAGIC):
-        return "not_gzip"
+        return body
     opener = zlib.decompressobj(wbits=31)
     try:
         opened = opener.decompress(body, bound + 1)

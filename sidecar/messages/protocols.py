@@ -195,7 +195,7 @@ LANGGRAPH = Protocol(
         "$.input.messages",
         "$.input.messages.content",
         "$.input.messages[*]",
-        "$.input.messages[*][*]",
+        "$.input.messages[*][1]",  # ("user", text)
         *content("$.input.messages[*].content"),
     ),
     turns=compile_path("$.input.messages"),

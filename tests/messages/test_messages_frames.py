@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+
+from sidecar.decision import Finding
+from sidecar.errors import Problems
+from sidecar.messages.frames import FRAME_KEEP, FrameRefuse, FrameRewrite, frame_guard
+from sidecar.messages.inspect import build_message_guard
+from sidecar.vocabulary import Code, Event
+
+
+def guard(protocol="plain", *, markup="escape", max_chars=10, on_uninspectable="refuse"):
+    built = build_message_guard(
+        protocol=protocol,
+        fields=[],
+        max_chars=max_chars,
+        markup=markup,
+        on_uninspectable=on_uninspectable,
+        problems=Problems(),
+    )
+    assert built is not None
+    return frame_guard(built)
+
+
+def changed(text, count=1):
+    return FrameRewrite(text, (Finding(Event.MESSAGE_SANITIZED, {"markup": count}),))
+
+
+def invalid(reason):
+    return FrameRefuse(1008, "The message is not valid", Code.MESSAGE_INVALID, {"reason": reason})
+
+
+def too_long(length):
+    return FrameRefuse(1009, "The message is too long", Code.MESSAGE_TOO_LONG, {"characters": length, "limit": 10})
+
+
+FRAMES = [
+    ("plain", '{"message":"hi"}', FRAME_KEEP),
+    ("plain", '{"message":"<b>"}', changed('{"message":"&lt;b>"}')),
+    ("plain", '{"type":"typing"}', FRAME_KEEP),
+    ("plain", '{"message":5}', invalid("no_text")),
+    ("plain", '{"message":"0123456789a"}', too_long(11)),
+    ("plain", "hello", invalid("not_json")),
+    ("plain", "ping", FRAME_KEEP),
+    ("plain", "", FRAME_KEEP),
+    ("plain", '{"a":1,"a":2}', invalid("duplicate_key")),
+    ("plain", '{"message":"\ud800"}', invalid("not_utf8")),
+    ("openai-realtime", '{"type":"conversation.item.create","item":{"content":[{"type":"input_text","text":"<b>"}]}}', changed('{"type":"conversation.item.create","item":{"content":[{"type":"input_text","text":"&lt;b>"}]}}')),
+    ("openai-realtime", '{"type":"input_audio_buffer.append","audio":"AAAA"}', FRAME_KEEP),
+    ("chainlit", '42["client_message",{"message":{"id":"<i","output":"<b>"}}]', changed('42["client_message",{"message":{"id":"<i","output":"&lt;b>"}}]')),
+    ("chainlit", '42/chat,17["client_message",{"message":{"output":"<b>"}}]', changed('42/chat,17["client_message",{"message":{"output":"&lt;b>"}}]')),
+    ("chainlit", '451-["client_message",{"message":{"output":"<b>"},"file":{"_placeholder":true,"num":0}}]', changed('451-["client_message",{"message":{"output":"&lt;b>"},"file":{"_placeholder":true,"num":0}}]')),
+    ("chainlit", '4313[{"output":"<b>"}]', changed('4313[{"output":"&lt;b>"}]')),
+    ("chainlit", '42["client_message",{"message":{"output":"0123456789a"}}]', too_long(11)),
+    ("chainlit", '42["stop"]', FRAME_KEEP),
+    ("chainlit", '40{"token":"<secret"}', FRAME_KEEP),
+    ("chainlit", "40/chat,", FRAME_KEEP),
+    ("chainlit", "41", FRAME_KEEP),
+    ("chainlit", "2probe", FRAME_KEEP),
+    ("chainlit", "3", FRAME_KEEP),
+    ("chainlit", "5", FRAME_KEEP),
+    ("chainlit", "42", invalid("not_json")),
+    ("chainlit", "42[", invalid("not_json")),
+    ("chainlit", '42["x","y"] z', invalid("not_json")),
+    ("chainlit", '49["x"]', invalid("not_a_packet")),
+    ("chainlit", '{"message":"x"}', invalid("not_a_packet")),
+    ("open-webui", '42["events:channel",{"data":{"content":"<b>"}}]', changed('42["events:channel",{"data":{"content":"&lt;b>"}}]')),
+    ("auto", '42["client_message",{"message":{"output":"<b>"}}]', changed('42["client_message",{"message":{"output":"&lt;b>"}}]')),
+    ("auto", '{"message":"<b>"}', changed('{"message":"&lt;b>"}')),
+    ("auto", '{"type":"ping"}', FRAME_KEEP),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("protocol", "text", "result"), FRAMES, ids=[f"{row[0]} {ascii(row[1])[:36]}" for row in FRAMES]
+)
+def test_frames(protocol, text, result):
+    assert guard(protocol).inspect_text(text) == result
+
+
+def test_reject_closes():
+    assert guard(markup="reject").inspect_text('{"message":"<b>"}') == invalid("markup")
+
+
+def test_what_cannot_be_read_passes_on_wish():
+    assert guard(on_uninspectable="pass").inspect_text("hello") is FRAME_KEEP
+
+
+def test_reasons_fit_into_a_close_frame():
+    for code in Code:
+        assert len(code.sentence.encode()) <= 123  # RFC 6455 §5.5

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sidecar.messages.protocols import BY_NAME
+from sidecar.messages.refusals import refusal, stream_refusal
+from sidecar.vocabulary import Code
+
+LIMIT = Code.RATE_LIMIT_EXCEEDED
+SAYS = "Too many requests"
+
+BODIES = [
+    ("plain", {"error": SAYS, "code": LIMIT.name, "request_id": "r"}),
+    ("vercel-ai", {"error": SAYS, "code": LIMIT.name, "request_id": "r"}),
+    ("no such protocol", {"error": SAYS, "code": LIMIT.name, "request_id": "r"}),
+    ("openai", {"error": {"message": SAYS, "type": "rate_limit_error", "param": None, "code": LIMIT.name}, "code": LIMIT.name, "request_id": "r"}),
+    ("anthropic", {"type": "error", "error": {"type": "rate_limit_error", "message": SAYS}, "code": LIMIT.name, "request_id": "r"}),
+    ("gradio", {"error": SAYS, "detail": SAYS, "code": LIMIT.name, "request_id": "r"}),
+    ("mcp", {"jsonrpc": "2.0", "id": None, "error": {"code": -32029, "message": SAYS, "data": {"code": LIMIT.name, "request_id": "r"}}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("protocol", "body"), BODIES, ids=[row[0] for row in BODIES])
+@pytest.mark.parametrize("streaming", [False, True], ids=["json", "stream"])
+def test_bodies(protocol, body, streaming):
+    content_type, raw = refusal(protocol, LIMIT, "r", streaming=streaming)
+    assert content_type == b"application/json; charset=utf-8"
+    assert json.loads(raw) == body
+
+
+@pytest.mark.parametrize("protocol", BY_NAME)
+@pytest.mark.parametrize("accept", [b"application/problem+json", b"text/html, Application/Problem+JSON;q=0.9"])
+def test_problem_details(protocol, accept):
+    content_type, raw = refusal(protocol, LIMIT, "r", accept=accept)
+    assert content_type == b"application/problem+json"
+    about = {"type": "about:blank", "title": "Too Many Requests", "status": 429, "detail": SAYS}
+    assert json.loads(raw) == about | {"code": LIMIT.name, "request_id": "r"}
+
+
+def test_chatkit_reads_a_stream():
+    content_type, raw = refusal("chatkit", LIMIT, "r", streaming=True)
+    assert content_type == b"text/event-stream; charset=utf-8"
+    events = [json.loads(event.removeprefix("data: ")) for event in raw.decode().split("\n\n") if event]
+    assert [event["type"] for event in events] == ["notice", "error"]
+    assert events[1]["allow_retry"] is True
+
+
+@pytest.mark.parametrize("protocol", BY_NAME)
+@pytest.mark.parametrize("code", Code, ids=lambda code: code.name)
+def test_every_event_is_one(protocol, code):
+    raw = stream_refusal(protocol, code, "r").decode()
+    assert raw.endswith("\n\n")
+    for event in raw[:-2].split("\n\n"):
+        *named, data = event.split("\n")
+        assert data.startswith("data: ")
+        assert all(line.startswith("event: ") for line in named)
+        assert data == "data: [DONE]" or json.loads(data[6:])
+    assert code.sentence in raw
+
+
+TYPES = [
+    (Code.MESSAGE_INVALID, "invalid_request_error", "invalid_request_error"),
+    (Code.AUTH_FAILED, "authentication_error", "authentication_error"),
+    (Code.FORBIDDEN, "permission_error", "permission_error"),
+    (Code.BODY_TOO_LARGE, "invalid_request_error", "request_too_large"),
+    (Code.BACKEND_BROKEN, "server_error", "api_error"),
+    (Code.OVERLOADED, "server_error", "overloaded_error"),
+]
+
+
+@pytest.mark.parametrize(("code", "openai", "anthropic"), TYPES, ids=[row[0].name for row in TYPES])
+def test_error_types_of_the_providers(code, openai, anthropic):
+    assert json.loads(refusal("openai", code, "r")[1])["error"]["type"] == openai
+    assert json.loads(refusal("anthropic", code, "r")[1])["error"]["type"] == anthropic
