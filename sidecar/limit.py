@@ -51,8 +51,7 @@ class Take(NamedTuple):
     reset_after: float
 
 
-@dataclass(frozen=True, slots=True)
-class LimitReport:
+class LimitReport(NamedTuple):
     """All limits of a request with their answers, in the policy's order; `at` is epoch seconds.
 
     counted  the request was counted (or refused); False: the limits were only looked at

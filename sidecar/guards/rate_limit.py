@@ -73,7 +73,7 @@ class RateLimitGuard:
             asks = self.asks(exchange)
             takes = self._store.peek(asks, exchange.started)
             assert isinstance(takes, tuple)
-            self._report(exchange, asks, takes, counted=False)
+            self._look(exchange, asks, takes)
 
     def status(self, exchange: Exchange) -> Answer:
         """Answer `GET /api/rate-limit/status`: the caller's own state, and nobody else's."""
@@ -97,21 +97,22 @@ class RateLimitGuard:
         return known
 
     def _decide(self, exchange: Exchange, asks: tuple[Ask, ...], takes: Takes) -> Decision:
-        self._report(exchange, asks, takes, counted=True)
-        worst = None
-        for ask, take in zip(asks, takes, strict=True):
-            if not take.allowed and (worst is None or take.retry_after > worst[1].retry_after):
-                worst = (ask, take)
-        if worst is None:
-            return PASS
-        ask, take = worst
+        exchange.limits = LimitReport(asks, takes, exchange.now, True, self._lines.render(takes, exchange.now))
+        for take in takes:
+            if not take.allowed:
+                return self._refusal(asks, takes)
+        return PASS
+
+    def _refusal(self, asks: tuple[Ask, ...], takes: Takes) -> Refuse:
+        """Name the limit that lasts longest: a client that waits for less would be refused again."""
+        refusing = [pair for pair in zip(asks, takes, strict=True) if not pair[1].allowed]
+        ask, take = max(refusing, key=lambda pair: pair[1].retry_after)
         seconds = retry_after(take)
         detail: Detail = {"limit": ask.limit.name, "per": str(ask.limit.per), "retry_after": seconds}
         return Refuse(Code.RATE_LIMIT_EXCEEDED, detail, [(b"Retry-After", b"%d" % seconds)])
 
-    def _report(self, exchange: Exchange, asks: tuple[Ask, ...], takes: Takes, *, counted: bool) -> None:
-        lines = self._lines.render(takes, exchange.now)
-        exchange.limits = LimitReport(asks, takes, exchange.now, counted, lines)
+    def _look(self, exchange: Exchange, asks: tuple[Ask, ...], takes: Takes) -> None:
+        exchange.limits = LimitReport(asks, takes, exchange.now, False, self._lines.render(takes, exchange.now))
 
 
 class WaitingRateLimitGuard(RateLimitGuard):
@@ -129,7 +130,7 @@ class WaitingRateLimitGuard(RateLimitGuard):
         if self.limits and exchange.limits is None and exchange.client is not NOBODY:
             asks = self.asks(exchange)
             takes = await _settled(self._store.peek(asks, exchange.started))
-            self._report(exchange, asks, takes, counted=False)
+            self._look(exchange, asks, takes)
 
     async def status(self, exchange: Exchange) -> Answer:  # type: ignore[override]  # as above
         await self.peek(exchange)

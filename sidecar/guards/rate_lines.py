@@ -31,43 +31,40 @@ class RateLines:
 
     def __init__(self, limits: Sequence[Limit]) -> None:
         quoted = [b'"%s"' % limit.name.encode() for limit in limits]
-        policy = [
-            b"%s;q=%d;w=%d" % (name, limit.limit, ceil(limit.window))
-            for name, limit in zip(quoted, limits, strict=True)
-        ]
-        self._policy = b"RateLimit-Policy: %s\r\nRateLimit: " % b", ".join(policy)
-        self._item = tuple(name + b";r=%d;t=%d" for name in quoted)
-        self._client = self._family(limits, PER_CLIENT, b"X-RateLimit-")
-        self._organization = self._family(limits, frozenset({Per.ORGANIZATION}), b"X-RateLimit-Org-")
+        sizes = [b";q=%d;w=%d" % (limit.limit, ceil(limit.window)) for limit in limits]
+        policy = b", ".join(name + size for name, size in zip(quoted, sizes, strict=True))
+        states = b", ".join(name + b";r=%d;t=%d" for name in quoted)
+        self._lists = b"RateLimit-Policy: %s\r\nRateLimit: %s\r\n" % (policy, states)
+        self._limits = limits
+        self._client = tuple(number for number, limit in enumerate(limits) if limit.per in PER_CLIENT)
+        self._organization = tuple(number for number, limit in enumerate(limits) if limit.per is Per.ORGANIZATION)
+        self._texts: dict[tuple[int, int], bytes] = {}
         self._seconds: dict[int, bytes] = {}
 
     def render(self, takes: Takes, at: float) -> bytes:
         """Return complete lines; `at` is the moment of the takes in epoch seconds."""
-        items = []
-        for item, take in zip(self._item, takes, strict=True):
-            after = take.reset_after if take.remaining > 0 else take.retry_after
-            items.append(item % (take.remaining, ceil(after)))
-        lines = self._policy + b", ".join(items) + b"\r\n"
-        for family in (self._client, self._organization):
-            if family:
-                lines += self._tightest(family, takes, at)
-        return lines
+        values: list[int | bytes] = []
+        for _, remaining, retry, reset in takes:
+            values.append(remaining)
+            values.append(ceil(reset if remaining > 0 else retry))
+        client, organization = _tightest(self._client, takes), _tightest(self._organization, takes)
+        for number in (client, organization):
+            if number >= 0:
+                take = takes[number]
+                values.append(take.remaining)
+                values.append(self.moment(at + returns_after(take)))
+        text = self._texts.get((client, organization)) or self._text(client, organization)
+        return text % tuple(values)
 
-    def _family(self, limits: Sequence[Limit], kinds: frozenset[Per], prefix: bytes) -> tuple[tuple[int, bytes], ...]:
-        text = prefix + b"Limit: %d\r\n" + prefix + b"Remaining: %%d\r\n" + prefix + b"Reset: %%s\r\n"
-        return tuple((number, text % limit.limit) for number, limit in enumerate(limits) if limit.per in kinds)
-
-    def _tightest(self, family: tuple[tuple[int, bytes], ...], takes: Takes, at: float) -> bytes:
-        """Of several limits, the one with the least left speaks; of equals, the one that lasts longest."""
-        number, text = family[0]
-        chosen = takes[number]
-        for other, words in family[1:]:
-            take = takes[other]
-            if take.remaining < chosen.remaining or (
-                take.remaining == chosen.remaining and returns_after(take) > returns_after(chosen)
-            ):
-                chosen, text = take, words
-        return text % (max(0, chosen.remaining), self.moment(at + returns_after(chosen)))
+    def _text(self, client: int, organization: int) -> bytes:
+        """Make what is filled in when these two limits speak for their families."""
+        text = self._lists
+        for number, prefix in ((client, b"X-RateLimit-"), (organization, b"X-RateLimit-Org-")):
+            if number >= 0:
+                text += prefix + b"Limit: %d\r\n" % self._limits[number].limit
+                text += prefix + b"Remaining: %d\r\n" + prefix + b"Reset: %b\r\n"
+        self._texts[client, organization] = text
+        return text
 
     def moment(self, at: float) -> bytes:
         """Return ISO 8601 UTC with milliseconds, rounded up: never earlier than the truth."""
@@ -78,6 +75,16 @@ class RateLines:
                 self._seconds.clear()
             text = self._seconds[second] = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
         return b"%s.%03dZ" % (text, millis)
+
+
+def _tightest(family: tuple[int, ...], takes: Takes) -> int:
+    """Return which of a family has the least left; of equals, the one that lasts longest; -1 for no family."""
+    chosen = family[0] if family else -1
+    for number in family[1:]:
+        left, least = takes[number].remaining, takes[chosen].remaining
+        if left < least or (left == least and returns_after(takes[number]) > returns_after(takes[chosen])):
+            chosen = number
+    return chosen
 
 
 def status_body(report: LimitReport | None, now: float) -> bytes:
