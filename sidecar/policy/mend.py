@@ -30,7 +30,9 @@ class Mended:
         self._kept: dict[str, list[int]] = {}
         tree = _copied(tree)
         for _ in range(_ROUNDS):
-            for loc in sorted({_faulty(error) for error in errors}, key=_deepest_last_first):
+            faulty = {_faulty(error) for error in errors}
+            whole = {loc for loc in faulty if not any(loc[:end] in faulty for end in range(1, len(loc)))}
+            for loc in sorted(whole, key=_last_first):
                 self._remove(tree, loc)
             for key, value in _NEEDED.items():
                 tree.setdefault(key, value)
@@ -111,6 +113,6 @@ def _stand_in(loc: Loc) -> Any:
             return None
 
 
-def _deepest_last_first(loc: Loc) -> tuple[Any, ...]:
+def _last_first(loc: Loc) -> tuple[Any, ...]:
     """Order places so that taking one out moves none that follows."""
     return tuple((0, -step, "") if isinstance(step, int) else (1, 0, step) for step in loc)

@@ -56,7 +56,7 @@ class Provider(Section):
         default="Bearer", description="what stands before the key; Basic: keys are user:password, sent in base64"
     )
     shape: Annotated[str, words.REGEX] = Field(
-        default="[!-~]{8,4096}", description="what a whole key looks like (RE2)", examples=["ak_[a-z0-9]{32}"]
+        default="[!-~]{8,}", description="what a whole key looks like (RE2)", examples=["ak_[a-z0-9]{32}"]
     )
     unlike: Annotated[str, words.REGEX] | None = Field(
         default=None, description="what it must not look like: somebody else's key (RE2)"

@@ -103,8 +103,10 @@ JSON_PATH: Final = _read_as(_json_path, pattern=r"^\$[.\[].+")
 def _path(value: Any) -> str:
     if not isinstance(value, str) or not value.startswith("/"):
         refuse("is not a path", "begin it with /, like /api/chat")
-    if len(value) > 1024 or re.search(r"[\x00-\x20?#\\\x7f-\U0010ffff]", value) or "//" in value:
-        refuse("is not a path", "leave out blanks, `?`, `#`, `\\`, `//`; percent-encode what is not ASCII")
+    if "%" in value:
+        refuse("holds a percent-escape", "write the character that it stands for")
+    if len(value) > 1024 or not value.isprintable() or re.search(r"[?#\\;]|//", value):
+        refuse("is not a path", "leave out `?`, `#`, `;`, `\\` and `//`")
     if {".", ".."} & set(value.split("/")):
         refuse("holds a dot segment", "write the path that it leads to")
     return value
@@ -124,8 +126,8 @@ def _fixed_path(value: Any) -> str:
     return path
 
 
-PATH: Final = _read_as(_fixed_path, pattern="^/[^?#*\\s]*$")
-PATTERN: Final = _read_as(_pattern, pattern="^/[^?#\\s]*$")
+PATH: Final = _read_as(_fixed_path, pattern=r"^/[^?#%;*\\]*$")
+PATTERN: Final = _read_as(_pattern, pattern=r"^/[^?#%;\\]*$")
 
 
 def _network(value: Any) -> str:
