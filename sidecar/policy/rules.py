@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from sidecar.errors import ConfigError, Problem, Problems
 from sidecar.policy.routes import Pattern, fold
@@ -94,7 +94,7 @@ def routes_can_match(schema: PolicySchema, problems: Problems) -> None:
     """A route is dead when earlier ones take every request that it would."""
     earlier: list[tuple[re.Pattern[str], Route]] = []
     for path, route in _routes(schema):
-        folded = fold(route.match.path)
+        folded = fold(quote(route.match.path))  # as it would arrive
         taking = [other for expression, other in earlier if expression.fullmatch(folded)]
         taken = frozenset[str]().union(*(other.match.methods for other in taking))
         own = frozenset(route.match.methods)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.errors import PolicyError
+from sidecar.errors import PolicyError, Problem
 from sidecar.policy import compose, load
 from sidecar.policy.load import scan
 
@@ -118,7 +118,7 @@ def test_a_bomb_of_aliases_ends_at_its_own_line() -> None:
 
 def test_aliases_are_counted() -> None:
     (line,) = lines("a: &a 1\nb: [" + ", ".join(["*a"] * 101) + "]\n")
-    assert line.startswith("P:2:") and line.endswith("b[100]: is alias number 101; use at most 100")
+    assert line.partition(" ")[2] == "b[100]: is alias number 101; use at most 100"
 
 
 def test_aliases_stand_for_their_value() -> None:
@@ -151,7 +151,17 @@ def test_places() -> None:
     assert document.place("b.missing.deeper") == (2, 1)
     assert document.place("nowhere") == (1, 1)
     assert document.key_place("b.c[1].d") == (3, 11)
-    assert document.holds("b.c[1]") and not document.holds("b.c[2]")
+    assert document.holds("b.c[1]")
+    assert not document.holds("b.c[2]")
+
+
+def scanned(text: str | bytes) -> list[Problem]:
+    """Return the problems; no other exception than a PolicyError with some is let through."""
+    try:
+        document, problems = scan(text, "P")
+    except PolicyError as error:
+        return error.problems or pytest.fail("a PolicyError without a problem")
+    return problems if isinstance(document.tree, dict) else pytest.fail("a tree that is none")
 
 
 TEXTS = st.one_of(
@@ -180,22 +190,13 @@ TEXTS = st.one_of(
 @example("a: ..\n...\n...\n")
 @example("\x85")
 def test_nothing_but_a_policy_error_comes_out(text: str) -> None:
-    try:
-        document, problems = scan(text, "P")
-    except PolicyError as error:
-        assert error.problems
-        assert all(problem.line >= 1 and problem.column >= 1 for problem in error.problems)
-    else:
-        assert isinstance(document.tree, dict)
-        assert all(problem.line >= 1 for problem in problems)
+    found = scanned(text)
+    assert all(problem.line >= 1 and problem.column >= 1 for problem in found)
 
 
 @given(st.binary(max_size=300))
 def test_nothing_but_a_policy_error_comes_out_of_bytes(text: bytes) -> None:
-    try:
-        scan(text, "P")
-    except PolicyError as error:
-        assert error.problems
+    assert all(problem.line >= 1 and problem.column >= 1 for problem in scanned(text))
 
 
 GROWING = {
@@ -218,7 +219,7 @@ GROWING = {
 
 
 @pytest.mark.parametrize("make", GROWING.values(), ids=GROWING)
-def test_time_grows_with_the_text(make) -> None:  # noqa: ANN001
+def test_time_grows_with_the_text(make) -> None:
     def seconds(size: int) -> float:
         text = make(size)
         started = time.process_time()

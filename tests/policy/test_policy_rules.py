@@ -23,8 +23,10 @@ BROKEN = {
     "egress for other machines": (
         BASE + 'listen: { egress: { address: "0.0.0.0:8181" } }',
         [
-            "P:3:30: listen.egress.address: would let other machines use the providers' keys; "
-            "write 127.0.0.1, or egress.dangerously_listen_beyond_loopback: true"
+            (
+                "P:3:30: listen.egress.address: would let other machines use the providers' keys; "
+                "write 127.0.0.1, or egress.dangerously_listen_beyond_loopback: true"
+            )
         ],
     ),
     "one path for two answers": (
@@ -57,30 +59,38 @@ BROKEN = {
     "a session that cannot be had": (
         BASE + "routes: [{ name: a, match: { path: /a }, session: required }]",
         [
-            "P:3:51: routes[0].session: cannot be met while sessions.mode is off; "
-            "write sessions: { mode: issue }, or session: optional"
+            (
+                "P:3:51: routes[0].session: cannot be met while sessions.mode is off; "
+                "write sessions: { mode: issue }, or session: optional"
+            )
         ],
     ),
     "counting sessions without any": (
         BASE + "rate_limits: [{ name: a, per: session, limit: 1, window: 1m }]",
         [
-            "P:3:31: rate_limits[0].per: counts sessions, and sessions.mode is off; "
-            "write sessions: { mode: issue }, or per: ip"
+            (
+                "P:3:31: rate_limits[0].per: counts sessions, and sessions.mode is off; "
+                "write sessions: { mode: issue }, or per: ip"
+            )
         ],
     ),
     "counting sessions that are not looked at": (
         BASE + "sessions: { mode: issue }\nroutes: [{ name: a, match: { path: /a }, session: none, "
         "rate_limits: [{ name: s, per: session, limit: 1, window: 1m }] }]",
         [
-            "P:4:87: routes[0].rate_limits[0].per: counts sessions on a route that does not look at them; "
-            "write session: optional"
+            (
+                "P:4:87: routes[0].rate_limits[0].per: counts sessions on a route that does not look at them; "
+                "write session: optional"
+            )
         ],
     ),
     "owning without sessions": (
         BASE + "ownership: { mode: enforce }",
         [
-            "P:3:20: ownership.mode: needs sessions to own conversations, and sessions.mode is off; "
-            "write sessions: { mode: issue }, or ownership: { mode: off }"
+            (
+                "P:3:20: ownership.mode: needs sessions to own conversations, and sessions.mode is off; "
+                "write sessions: { mode: issue }, or ownership: { mode: off }"
+            )
         ],
     ),
     "idle longer than all": (
@@ -94,8 +104,10 @@ BROKEN = {
     "learning from nowhere": (
         BASE + "sessions: { mode: learn }",
         [
-            "P:3:1: sessions: does not say where to learn from; "
-            "write learn: { json: $.sessionId } or learn: { cookie: NAME }"
+            (
+                "P:3:1: sessions: does not say where to learn from; "
+                "write learn: { json: $.sessionId } or learn: { cookie: NAME }"
+            )
         ],
     ),
     "learning from two places": (
@@ -105,16 +117,20 @@ BROKEN = {
     "observing the whole listener on a route": (
         BASE + "routes: [{ name: a, match: { path: /a }, observe: [rate_limits, ban] }]",
         [
-            "P:3:65: routes[0].observe[1]: cannot be observed on one route, for ban guards the whole listener; "
-            "write it under observe at the top of the policy"
+            (
+                "P:3:65: routes[0].observe[1]: cannot be observed on one route, for ban guards the whole listener; "
+                "write it under observe at the top of the policy"
+            )
         ],
     ),
     "a provider that nobody knows": (
         BASE + "providers: { acme: { hosts: [a.example] } }\n"
         "routes: [{ name: a, match: { path: /a }, credential: { provider: opnai } }]",
         [
-            "P:4:66: routes[0].credential.provider: is not a provider that is known; write one of acme, anthropic, "
-            "azure-openai, google, groq, intercom, mistral, openai, openrouter, stripe, zendesk, or describe it under providers"
+            (
+                "P:4:66: routes[0].credential.provider: is not a provider that is known; write one of acme, anthropic, "
+                "azure-openai, google, groq, intercom, mistral, openai, openrouter, stripe, zendesk, or describe it under providers"
+            )
         ],
     ),
     "a custom provider with a header that frames": (
@@ -122,11 +138,15 @@ BROKEN = {
         ["P:3:14: providers.acme: header: cannot carry a key; see docs/policy.md"],
     ),
     "a key over plain http to the backend": (
-        "version: 1\nbackend: { url: http://chat.internal:3001 }\n"
-        "routes: [{ name: a, match: { path: /a }, credential: { provider: openai } }]",
+        (
+            "version: 1\nbackend: { url: http://chat.internal:3001 }\n"
+            "routes: [{ name: a, match: { path: /a }, credential: { provider: openai } }]"
+        ),
         [
-            "P:3:42: routes[0].credential: would send a key over plain http to chat.internal; "
-            "write an https backend.url, one on 127.0.0.1, or as: handle"
+            (
+                "P:3:42: routes[0].credential: would send a key over plain http to chat.internal; "
+                "write an https backend.url, one on 127.0.0.1, or as: handle"
+            )
         ],
     ),
     "a key over plain http to a provider": (
@@ -136,15 +156,19 @@ BROKEN = {
     "a handle without a listener": (
         BASE + "routes: [{ name: a, match: { path: /a }, credential: { provider: openai, as: handle } }]",
         [
-            "P:3:78: routes[0].credential.as: makes handles that nothing turns into keys, for listen.egress is off; "
-            'write listen: { egress: { address: "127.0.0.1:8181" } }'
+            (
+                "P:3:78: routes[0].credential.as: makes handles that nothing turns into keys, for listen.egress is off; "
+                'write listen: { egress: { address: "127.0.0.1:8181" } }'
+            )
         ],
     ),
     "a handle without its provider": (
         BASE + EGRESS + "routes: [{ name: a, match: { path: /a }, credential: { provider: openai, as: handle } }]",
         [
-            "P:4:78: routes[0].credential.as: makes handles that nothing turns into keys, for egress.providers has no openai; "
-            "add it to egress.providers"
+            (
+                "P:4:78: routes[0].credential.as: makes handles that nothing turns into keys, for egress.providers has no openai; "
+                "add it to egress.providers"
+            )
         ],
     ),
     "an egress that allows nothing": (
@@ -231,8 +255,10 @@ def test_routes_that_can_never_match(rows: list[tuple[str, list[str]]], dead: bo
     if dead:
         last = len(rows) - 1
         assert lines == [
-            f"P:{4 + last}:17: routes[{last}].match: can never match, for the route r0 before it takes these requests; "
-            "put the narrower route first"
+            (
+                f"P:{4 + last}:17: routes[{last}].match: can never match, for the route r0 before it takes these requests; "
+                "put the narrower route first"
+            )
         ]
     else:
         assert lines == []
@@ -259,8 +285,10 @@ NOTES = {
     ),
     "redirecting for ever": (
         "requests: { https_only: true }",
-        "requests.https_only: redirects every request, for there is neither TLS here nor a trusted proxy that could have "
-        "had it; write listen.public.tls or clients.trusted_proxies",
+        (
+            "requests.https_only: redirects every request, for there is neither TLS here nor a trusted proxy that could have "
+            "had it; write listen.public.tls or clients.trusted_proxies"
+        ),
     ),
     "learning unasked": (
         "sessions: { mode: issue, learn: { cookie: sid } }",
@@ -282,7 +310,7 @@ def test_notes(text: str, note: str) -> None:
 
 
 def test_every_rule_is_asked() -> None:
-    """Each rule has a case above: they are as many as the messages' paths suggest, and none is left out."""
+    """A rule that is written and not listed would never be asked."""
     import sidecar.policy.rules as module
 
     named = {
@@ -290,5 +318,5 @@ def test_every_rule_is_asked() -> None:
         for name, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", "") == module.__name__
     }
-    rules = {name for name in named if not name.startswith("_") and name not in ("broken_rules",)}
+    rules = {name for name in named if not name.startswith("_") and name != "broken_rules"}
     assert rules == {rule.__name__ for rule in RULES}

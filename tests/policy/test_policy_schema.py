@@ -22,7 +22,7 @@ LIMIT = "name: a, per: ip, limit: 5, window: 1m"
 # What is written below BASE (so from line 3), and all that is said about it.
 REFUSED = {
     # --- keys
-    "unknown key": ("corss: {}", "3:1: corss: is not a key that is known here; did you mean \"cors\"?"),
+    "unknown key": ("corss: {}", '3:1: corss: is not a key that is known here; did you mean "cors"?'),
     "unknown deep key": (
         "cors:\n  max_age: 5m\n  allowed_origin: [x]",
         '5:3: cors.allowed_origin: is not a key that is known here; did you mean "allowed_origins"?',
@@ -86,12 +86,12 @@ REFUSED = {
     # --- words
     "near word": ("mode: enforced", '3:7: mode: is not known here; did you mean "enforce"?'),
     "far word": ("mode: x", "3:7: mode: is not known here; write enforce or observe"),
-    "off without quotes is a word": ("mode: off", '3:7: mode: is not known here; write enforce or observe'),
+    "off without quotes is a word": ("mode: off", "3:7: mode: is not known here; write enforce or observe"),
     "not a word": ("unmatched: 404", "3:12: unmatched: is not a word that is known here; write proxy or deny"),
     "observed grammar": (
         "observe: [shape]",
-        "3:11: observe[0]: is not known here; write address, ban, host, https, cors, fetch_metadata, concurrency, "
-        "rate_limits, session, message, content_filter, redaction or ownership",
+        ("3:11: observe[0]: is not known here; write address, ban, host, https, cors, fetch_metadata, concurrency, "
+        "rate_limits, session, message, content_filter, redaction or ownership"),
     ),
     "a key pasted as a word is not repeated": (
         "redaction: { patterns: [sk-proj-abcdefghijklmnopqrstuvwxyz] }",
@@ -176,8 +176,8 @@ REFUSED = {
     ),
     "JSON path": (
         "routes: [{ name: a, match: { path: /a }, message: { fields: [message] } }]",
-        "3:62: routes[0].message.fields[0]: is not a path into JSON (a path starts with `$` at character 1); "
-        "write one like $.messages[*].content",
+        ("3:62: routes[0].message.fields[0]: is not a path into JSON (a path starts with `$` at character 1); "
+        "write one like $.messages[*].content"),
     ),
     "session in the query": (
         "sessions: { in: [query:sid] }",
@@ -189,8 +189,8 @@ REFUSED = {
     ),
     "pattern of content": (
         'content_filter: { patterns: [{ name: a, pattern: "(?=x)" }] }',
-        "3:50: content_filter.patterns[0].pattern: is not a pattern (invalid perl operator: (?=); "
-        "write RE2's syntax: no look-around, no back-references",
+        ("3:50: content_filter.patterns[0].pattern: is not a pattern (invalid perl operator: (?=); "
+        "write RE2's syntax: no look-around, no back-references"),
     ),
     "name": (
         "organizations: { default: 'a b' }",
