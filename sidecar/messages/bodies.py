@@ -35,7 +35,8 @@ class Trouble:
 @dataclass(frozen=True, slots=True)
 class Message:
     """A body that was read. `body` is without its content coding, and `opened` says that one was named;
-    `value` is None for a form."""
+    `value` is None for a form.
+    """
 
     body: bytes
     opened: bool
