@@ -39,9 +39,6 @@ TEXT_DELTAS: Final[tuple[Path, ...]] = (
     ("message",),
 )
 
-_PLACES: Final = ("type", "index", "output_index", "content_index")
-"""What tells interleaved texts of one path apart. Not ids: some servers make a new one per event."""
-
 Tree: TypeAlias = "dict[str, Tree | None]"
 _TEXT: Final = ""  # a node that has it holds a text, if it is a string
 
@@ -71,26 +68,37 @@ class Deltas:
             node[_TEXT] = None
 
     def find(self, event: Any) -> list[Delta]:
-        """Return the deltas of a parsed event; an event that is a string is one itself."""
+        """Return the deltas of a parsed event; an event that is a string is one itself.
+
+        Interleaved texts of one path are told apart by the numbers around them and by the event's
+        type; not by ids, because some servers make a new one for each event.
+        """
         if isinstance(event, str):
             return [Delta((), (), event)]
         if not isinstance(event, dict):
             return []
         found: list[Delta] = []
-        place = tuple(event.get(name) for name in _PLACES)
-        if not all(value is None or isinstance(value, str | int) for value in place):
-            place = ()
+        get = event.get
+        kind = get("type")
+        # Elsewhere a top-level index may count tokens, and would tear one text into as many.
+        block = get("index") if kind == "content_block_delta" else None
+        place = (kind, block, get("output_index"), get("content_index"))
+        try:
+            hash(place)
+        except TypeError:
+            place = (None,) * 4  # lists or objects: not what these names mean in any protocol
         _walk(event, self._tree, place, (), found)
         return found
 
 
 def _walk(value: Any, tree: Tree, channel: tuple[Any, ...], path: tuple[str | int, ...], found: list[Delta]) -> None:
-    if isinstance(value, str):
-        if _TEXT in tree and value:
+    if type(value) is str:
+        if value and _TEXT in tree:
             found.append(Delta(channel, path, value))
     elif isinstance(value, dict):
-        for name, below in tree.items():
-            if below is not None and name in value:
+        for name in value:
+            below = tree.get(name)
+            if below is not None:
                 _walk(value[name], below, (*channel, name), (*path, name), found)
     elif isinstance(value, list):
         below = tree.get(EACH)

@@ -7,7 +7,6 @@ levels of either are undone; the bounds also bound what a filter holds back.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
 import re2
@@ -21,6 +20,7 @@ _ITSELF: Final = b"\"/'"
 _HEX: Final = rb"[0-9A-Fa-f]"
 _LOW: Final = rb"[Dd][C-Fc-f]" + _HEX + rb"{2}"
 _PERCENT: Final = 0x25
+_BACKSLASH: Final = 0x5C
 _SLASHES: Final = (2, 4, 8)  # a backslash at one, two and three levels
 _DIGITS: Final = re.compile(rb"[0-9A-Fa-f]{2}")
 _ESCAPE = re2.compile(
@@ -79,17 +79,34 @@ def unfinished(text: bytes, at: int) -> bool:
     return len(text) - at < LONGEST and _PARTIAL.fullmatch(text, at) is not None
 
 
-def disguises(characters: Iterable[int]) -> bytes:
-    """Return a pattern for every spelling of the given bytes but the plain one."""
-    wanted = sorted(set(characters))
-    digits = b"|".join(b"%02x" % byte for byte in wanted)
-    names = {byte: bytes((letter,)) for letter, byte in _NAMED.items()}
-    letters = [names.get(byte, bytes((byte,)) if byte in _ITSELF else b"") for byte in wanted]
-    named = b"".join(b"|" + letter for letter in letters if letter)
-    # Beyond ASCII a JSON escape names a character, not a byte: any such escape may begin a secret.
-    beyond = rb"|u[0-9A-Fa-f]{4}" if wanted and wanted[-1] >= 0x80 else b""
-    itself = rb"|\\" if 0x5C in wanted else b""
-    return (
-        rb"\\{1,7}(?:(?i:(?:u00|x)(?:" + digits + rb"))" + named + beyond + itself + rb")"
-        rb"|%(?:25){0,3}(?i:" + digits + rb")"
-    )
+def spelled(head: bytes) -> bytes:
+    """Return a pattern for the beginning of a needle in every spelling.
+
+    It ends early at a character beyond ASCII: an escape names it whole, not byte by byte.
+    """
+    out = b""
+    for byte in head:
+        plain = b"\\x%02x" % byte
+        percent = rb"%(?:25){0,3}(?i:" + b"%02x" % byte + b")"
+        if byte >= 0x80:
+            return out + b"(?:" + plain + b"|" + percent + rb"|\\{1,7}u" + _HEX + rb"{4})"
+        out += (
+            b"(?:"
+            + plain
+            + b"|"
+            + percent
+            + rb"|\\{1,7}(?:(?i:(?:u00|x)"
+            + b"%02x" % byte
+            + b")"
+            + _letter(byte)
+            + b"))"
+        )
+    return out
+
+
+def _letter(byte: int) -> bytes:
+    """Return the short escape of a byte as one more alternative, if it has one."""
+    letter = next((name for name, meant in _NAMED.items() if meant == byte), byte)
+    if letter == byte and byte != _BACKSLASH and byte not in _ITSELF:
+        return b""
+    return b"|\\x%02x" % letter

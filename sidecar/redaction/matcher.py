@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 import re2
 
-from sidecar.redaction.escapes import LONGEST, disguises, readings, unfinished
+from sidecar.redaction.escapes import LONGEST, readings, spelled, unfinished
 from sidecar.redaction.needles import END, Tree, grow, spellings
 from sidecar.redaction.scan import Hit, StreamFilter
 from sidecar.secret import Secret
@@ -15,7 +15,8 @@ from sidecar.secret import Secret
 KNOWN: Final = "known"
 MIN_BYTES: Final = 8
 """Shorter secrets are not searched: they are words of ordinary text, and redacting them would break it."""
-_HEAD: Final = 8  # as many characters of a needle as the first, cheap search looks for
+_HEADS: Final = (16, 8, 5, 3, 2)  # as many bytes of each needle may the first, cheap search look for …
+_BUDGET: Final = 2000  # … as long as all of them are no more than this
 _MEMORY: Final = 64 << 20  # for the search's automaton, which is built as far as it is used
 _LIVE: Final = -1
 _Path: TypeAlias = tuple["Tree | bytes", int, int]  # a node, how far into it when it is a tail, a place in the text
@@ -29,7 +30,7 @@ class SecretMatcher:
     `skipped` counts secrets that are too short to be searched safely.
     """
 
-    __slots__ = ("_firsts", "_heads", "_quick", "_reaches_end", "_tree", "reach", "size", "skipped")
+    __slots__ = ("_firsts", "_head", "_quick", "_reaches_end", "_tree", "reach", "size", "skipped")
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
         plain = [secret.reveal().encode("utf-8", "surrogatepass") for secret in secrets]
@@ -39,8 +40,7 @@ class SecretMatcher:
         self.skipped = sum(len(value) < MIN_BYTES for value in plain)
         self.reach = LONGEST * max(map(len, needles), default=0)
         self._tree: Tree = grow(needles)
-        heads = sorted({needle[:_HEAD] for needle in needles})
-        self._heads = frozenset(head[:size] for head in heads for size in range(1, _HEAD))
+        heads, self._head = _heads(needles)
         self._firsts = frozenset(head[0] for head in heads)
         self._reaches_end = _ends(needles)
         self._quick = _compile(heads)
@@ -72,18 +72,13 @@ class SecretMatcher:
         return hits, live
 
     def _candidates(self, text: bytes, some: bool, final: bool) -> list[int]:
-        """Return, in order, where a needle may begin: at a plain head, or close to a disguise, or at the end."""
+        """Return, in order, where a needle may begin: where its head is, or where the end of the text may cut it."""
         places: set[int] = set()
         if some:
             at = 0
             while (found := self._quick.search(text, at)) is not None:
-                start = found.start()
-                places.add(start)
-                # A head whose first disguise is here began at most seven plain characters earlier.
-                for back in range(max(0, start - _HEAD + 1), start):
-                    if text[back:start] in self._heads:
-                        places.add(back)
-                at = start + 1
+                places.add(found.start())
+                at = found.start() + 1
         if not final:
             places.update(self._near_end(text))
         return sorted(places)
@@ -91,9 +86,9 @@ class SecretMatcher:
     def _near_end(self, text: bytes) -> Iterable[int]:
         """Return where a head may have begun that the end of the text cuts."""
         size = len(text)
-        start = max(0, size - _HEAD * LONGEST)
+        start = max(0, size - self._head * LONGEST)
         disguised = text.find(b"\\", start) >= 0 or text.find(b"%", start) >= 0
-        start = start if disguised else max(0, size - _HEAD + 1)
+        start = start if disguised else max(0, size - self._head + 1)
         return (at for at in range(start, size) if text[at] in self._firsts or text[at] in b"\\%")
 
     def _walk(self, text: bytes, at: int, final: bool) -> int:
@@ -167,9 +162,19 @@ def _ends(needles: Iterable[bytes]) -> frozenset[int]:
     return inside | frozenset(b"0123456789abcdefABCDEF\\%ux")
 
 
+def _heads(needles: list[bytes]) -> tuple[list[bytes], int]:
+    """Return the beginnings to search for, as long as their number allows, and that length."""
+    heads: set[bytes] = set()
+    size = 0
+    for size in _HEADS:
+        heads = {needle[:size] for needle in needles}
+        if len(heads) * size <= _BUDGET:
+            break
+    return sorted(heads), size
+
+
 def _compile(heads: list[bytes]) -> re2._Regexp:
     options = re2.Options()
     options.max_mem = _MEMORY
     options.encoding = re2.Options.Encoding.LATIN1
-    disguised = disguises(byte for head in heads for byte in head)
-    return re2.compile(b"|".join([*map(re2.escape, heads), disguised]) if heads else b"[^\\x00-\\xff]", options=options)
+    return re2.compile(b"|".join(map(spelled, heads)) if heads else b"[^\\x00-\\xff]", options=options)

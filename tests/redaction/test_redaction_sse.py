@@ -147,6 +147,15 @@ def test_interleaved_texts_are_kept_apart() -> None:
     assert [len(e["choices"]) for e in parsed(clean)] == [1] * 7, "as many events, in their order"
 
 
+def test_an_index_that_counts_tokens_does_not_tear_the_text() -> None:
+    pieces = (KEY[:5], KEY[5:11], KEY[11:], ".")
+    events = [
+        b"data: " + json.dumps({"index": at, "token": {"id": 7, "text": piece}}).encode() + b"\n\n"
+        for at, piece in enumerate(pieces)
+    ]
+    assert text_of(run(stream(), events)) == "[redacted]."
+
+
 def test_an_event_leaves_at_once_unless_its_text_is_live() -> None:
     filtered = stream()
     assert filtered.feed(openai("Hello")) == openai("Hello")
