@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -125,3 +127,9 @@ def test_messages_of_a_socket_keep_their_borders() -> None:
     assert frames.feed(b"tail o") == []
     assert frames.finish() == [b"tail o"]
     assert frames.counts == {"known": 3}
+
+
+def test_the_documentation_names_every_pattern() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "redaction.md").read_text()
+    listed = page.partition("## Patterns")[2].partition("\n* ")[0]
+    assert set(re.findall(r"`(\w+)`", listed)) == PATTERN_NAMES
