@@ -157,7 +157,7 @@ class MasterKeys:
 
 
 def _password(name: str, secret: Secret) -> bytes:
-    password = secret.reveal().encode()
+    password = secret.reveal().encode("utf-8", "surrogateescape")  # the bytes of the environment, whatever they are
     if len(password) < MIN_SECRET:
         raise ConfigError(f"{name} is shorter than {MIN_SECRET} bytes; make one with: openssl rand -base64 48")
     return password

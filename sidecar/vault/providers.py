@@ -121,7 +121,7 @@ def build(name: str, entry: Mapping[str, Any]) -> Provider:
         name,
         header,
         scheme,
-        _pattern(f"{where}: shape", entry.get("shape", r"[!-~]{8,4096}")),
+        _pattern(f"{where}: shape", entry.get("shape", "[!-~]{8,}")),
         _pattern(f"{where}: unlike", entry["unlike"]) if "unlike" in entry else None,
         hosts,
         _url(where, str(entry.get("url", ""))),

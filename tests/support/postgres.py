@@ -11,7 +11,6 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 from tests.support.processes import Process, free_port
@@ -22,11 +21,10 @@ READY = "database system is ready to accept connections"
 
 
 class Postgres:
-    """A running server; `database()` makes an empty database and returns its URL."""
+    """A running server with one database; `database()` empties it and returns its URL."""
 
     def __init__(self, binaries: Path, folder: Path) -> None:
         self.port = free_port()
-        self._numbers = count()
         self._folder = folder
         self._argv = [
             *_unprivileged(folder),
@@ -38,12 +36,12 @@ class Postgres:
         self._process = Process(self._argv, env=LOCALE).until_output(READY)
 
     def database(self) -> str:
-        name = f"vault_{next(self._numbers)}"
-        asyncio.run(self._create(name))
-        return self.url(name)
+        asyncio.run(self._empty())
+        return self._url
 
-    def url(self, name: str) -> str:
-        return f"postgresql://tester@127.0.0.1:{self.port}/{name}"
+    @property
+    def _url(self) -> str:
+        return f"postgresql://tester@127.0.0.1:{self.port}/postgres"
 
     def stop(self) -> None:
         """End it without waiting for clients to leave."""
@@ -57,12 +55,17 @@ class Postgres:
         """Run it again on the same data and port."""
         self._process = Process(self._argv, env=LOCALE).until_output(READY)
 
-    async def _create(self, name: str) -> None:
+    async def _empty(self) -> None:
         import asyncpg
 
-        connection = await asyncpg.connect(self.url("postgres"))
+        connection = await asyncpg.connect(self._url)
         try:
-            await connection.execute(f'CREATE DATABASE "{name}" STRATEGY file_copy')
+            # What a killed program left open would hold its locks for a moment more.
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+            await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         finally:
             await connection.close()
 
