@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import datetime
 
 import orjson
 import pytest
+from hypothesis import given as with_
+from hypothesis import strategies as st
 
 from sidecar.decision import PASS, Refuse
 from sidecar.errors import Problems
@@ -280,3 +283,26 @@ def test_what_the_compiler_refuses(limits, path) -> None:
     problems = Problems("rate_limits")
     build_rate_limit(limits, MemoryRateStore(), problems, waits=False)
     assert [problem.path for problem in problems.found] == [path]
+
+
+numbers = st.integers(0, 10**6)
+seconds = st.integers(0, 86_400_000).map(lambda millis: millis / 1000)
+takes = st.builds(Take, st.booleans(), numbers, seconds, seconds)
+
+
+@with_(st.tuples(takes, takes, takes))
+def test_every_state_makes_lines_that_can_be_read_back(given) -> None:
+    lines = RateLines(DEFAULTS).render(given, 1_800_000_000.123).decode()
+    assert lines.endswith("\r\n")
+    told = dict(line.split(": ", 1) for line in lines.split("\r\n")[:-1])
+    states = re.findall(r'"([a-z-]+)";r=(\d+);t=(\d+)', told["RateLimit"])
+    assert [(name, int(left)) for name, left, _ in states] == [
+        (limit.name, take.remaining) for limit, take in zip(DEFAULTS, given, strict=True)
+    ]
+    for (_, left, wait), take in zip(states, given, strict=True):
+        truth = take.reset_after if int(left) else take.retry_after
+        assert truth <= int(wait) <= truth + 1
+    assert int(told["X-RateLimit-Remaining"]) == min(given[0].remaining, given[1].remaining)
+    reset = datetime.fromisoformat(told["X-RateLimit-Org-Reset"]).timestamp()
+    truth = 1_800_000_000.123 + (given[2].reset_after if given[2].remaining else given[2].retry_after)
+    assert truth - 0.0001 <= reset <= truth + 0.0021
