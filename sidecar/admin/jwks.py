@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_address
@@ -23,6 +24,7 @@ MAX_KEYS: Final = 64
 TIMEOUT: Final = 5.0
 PAUSE: Final = 10.0  # seconds between two readings that tokens with unknown keys ask for
 MIN_RSA: Final = 2048  # RFC 7518 §3.3
+MAX_RSA: Final = 8192  # more would only cost time
 
 # Only what makes the public key: private parts that somebody published by mistake are not taken in.
 _MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -149,8 +151,7 @@ def _key(entry: Mapping[str, Any]) -> PublicKey | None:
     public: Any = {name: entry.get(name) for name in members}
     try:
         if key_type == "RSA":
-            rsa = RSAKey.import_key(public)
-            return rsa if rsa.public_key.key_size >= MIN_RSA else None
+            return RSAKey.import_key(public) if _is_large_enough(public["n"]) else None
         return ECKey.import_key(public) if key_type == "EC" else OKPKey.import_key(public)
     except (JoseError, ValueError, TypeError, AttributeError):
         return None
@@ -164,6 +165,11 @@ def _is_for_signatures(entry: Mapping[str, Any], key_type: str) -> bool:
         and entry.get("alg") in (None, *_ALGORITHMS[key_type])
         and entry.get("crv") == _CURVES.get(key_type)
     )
+
+
+def _is_large_enough(modulus: Any) -> bool:
+    size = int.from_bytes(base64.urlsafe_b64decode(modulus + "=" * (-len(modulus) % 4))).bit_length()
+    return MIN_RSA <= size <= MAX_RSA
 
 
 def _is_loopback(host: str) -> bool:
