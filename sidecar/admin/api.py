@@ -41,8 +41,9 @@ ENDPOINTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a path leads to: one endpoint per method."""
+    """What a path leads to: the pattern that it meets, and one endpoint per method."""
 
+    path: str
     endpoints: Mapping[str, Endpoint]
     names: Mapping[str, str]
 
@@ -54,7 +55,7 @@ class Table:
         rows: dict[str, dict[str, Endpoint]] = {}
         for endpoint in endpoints:
             rows.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-        self._rows = [(_pattern(path), methods) for path, methods in rows.items()]
+        self._rows = [(path, _pattern(path), methods) for path, methods in rows.items()]
 
     def find(self, raw_path: str) -> Match | None:
         """Return what stands at a path, or None. A fixed path comes before one with a name in its place."""
@@ -62,10 +63,12 @@ class Table:
         return min(found, key=lambda match: len(match.names)) if found else None
 
     def _matches(self, raw_path: str) -> Iterator[Match]:
-        for pattern, methods in self._rows:
+        for path, pattern, methods in self._rows:
             met = pattern.fullmatch(raw_path)
             if met is not None:
-                yield Match(methods, {name: unquote(text, errors="replace") for name, text in met.groupdict().items()})
+                yield Match(
+                    path, methods, {name: unquote(text, errors="replace") for name, text in met.groupdict().items()}
+                )
 
 
 def _pattern(path: str) -> re.Pattern[str]:

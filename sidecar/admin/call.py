@@ -42,6 +42,7 @@ class Call:
     request: web.BaseRequest
     request_id: str
     peer: str
+    path: str  # for the record; the API's own pattern once it is known: a name in its place may be a session's id
     grant: Grant = NOBODY  # dispatch
     action: str = "unknown"  # dispatch
     names: Mapping[str, str] = field(default_factory=dict)  # dispatch, from the path

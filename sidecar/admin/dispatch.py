@@ -10,7 +10,7 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from sidecar.admin.api import Table
+from sidecar.admin.api import Match, Table
 from sidecar.admin.call import Call, Endpoint, Reply
 from sidecar.admin.parts import Parts
 from sidecar.admin.refusal import INTERNAL, UNAVAILABLE, Refusal, Refused, conflict, invalid, refuse
@@ -38,7 +38,7 @@ class Dispatcher:
 
     async def answer(self, request: web.BaseRequest, request_id: str, peer: str) -> web.StreamResponse:
         """Return the answer of one call; what goes wrong on the way is a refusal too."""
-        call = Call(self._parts, request, request_id, peer)
+        call = Call(self._parts, request, request_id, peer, path=request.rel_url.raw_path)
         try:
             reply, recorded = await self._done(call)
         except Refused as refused:
@@ -52,24 +52,17 @@ class Dispatcher:
         return web.Response(body=body, status=reply.status, content_type="application/json")
 
     async def _done(self, call: Call) -> tuple[Reply | web.StreamResponse, bool]:
+        match = self._table.find(call.path)
+        if match is not None:
+            call.names, call.path = match.names, match.path
         _same_site(call.request)
-        # Who is not known hears nothing of what there is.
+        # Before anything that would tell a stranger what there is.
         call.grant = await self._parts.authority.authenticate(call.peer, call.request.headers.get("Authorization"))
-        endpoint = self._find(call)
+        endpoint = _endpoint(match, call.request.method)
         call.action = endpoint.action
         if call.grant.role < endpoint.role:
             raise refuse(Code.FORBIDDEN, f"This takes the role {endpoint.role.word}", reason="role")
         return await _handled(endpoint, call), endpoint.recorded
-
-    def _find(self, call: Call) -> Endpoint:
-        match = self._table.find(call.request.rel_url.raw_path)
-        if match is None:
-            raise refuse(Code.NOT_FOUND)
-        call.names = match.names
-        endpoint = match.endpoints.get(call.request.method)
-        if endpoint is None:
-            raise refuse(Code.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(sorted(match.endpoints))})
-        return endpoint
 
     async def _refused(self, call: Call, refusal: Refusal) -> None:
         outcome = Outcome.FAILED if refusal.status >= 500 else Outcome.REFUSED
@@ -95,7 +88,7 @@ class Dispatcher:
                 client_ip=call.peer,
                 organization=call.organization or call.grant.organization or "",
                 method=call.request.method,
-                path=call.request.rel_url.raw_path,
+                path=call.path,
                 status=status,
                 detail={**detail, **facts},
             )
@@ -106,6 +99,15 @@ def refusal_response(refusal: Refusal, request: web.BaseRequest, request_id: str
     """Return a refusal as a response."""
     body, media_type = refusal.body(request_id, request.headers.get("Accept", ""))
     return web.Response(body=body, status=refusal.status, headers=dict(refusal.headers), content_type=media_type)
+
+
+def _endpoint(match: Match | None, method: str) -> Endpoint:
+    if match is None:
+        raise refuse(Code.NOT_FOUND)
+    endpoint = match.endpoints.get(method)
+    if endpoint is None:
+        raise refuse(Code.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(sorted(match.endpoints))})
+    return endpoint
 
 
 async def _handled(endpoint: Endpoint, call: Call) -> Reply | web.StreamResponse:

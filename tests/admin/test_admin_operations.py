@@ -44,7 +44,8 @@ async def test_an_address_is_counted_by_its_prefix_and_a_session_by_its_hash(pan
     assert shown["key"] == "2001:db8:1:2::/64"
     _, shown = await call(panel, client, "GET", "/api/rate-limit/admin/status/session/the-id-of-a-session")
     assert shown["key"] == key_of("the-id-of-a-session")
-    assert "the-id-of-a-session" not in str(panel.recorder.events[-1].detail)
+    assert panel.recorder.events[-1].path == "/api/rate-limit/admin/status/{type}/{key}"
+    assert "the-id-of-a-session" not in repr(panel.recorder.events)
 
 
 async def test_an_organization_sees_its_own_windows(panel, client):
