@@ -14,7 +14,7 @@ import re2
 LONGEST: Final = 2 * (7 + 5)
 """A surrogate pair, each half behind seven backslashes: the longest spelling of one character."""
 
-_NAMED: Final = {0x62: 8, 0x66: 12, 0x6E: 10, 0x72: 13, 0x74: 9}  # b f n r t: RFC 8259 §7
+NAMED: Final = {0x62: 8, 0x66: 12, 0x6E: 10, 0x72: 13, 0x74: 9}  # b f n r t: RFC 8259 §7
 _ITSELF: Final = b"\"/'"
 
 _HEX: Final = rb"[0-9A-Fa-f]"
@@ -70,7 +70,7 @@ def _named(escape: re2._Match) -> tuple[bytes, int]:
         return chr(point).encode("utf-8", "surrogatepass"), escape.end(1)
     if named:
         byte = named[0]
-        return bytes((byte if byte in _ITSELF else _NAMED[byte],)), escape.end()
+        return bytes((byte if byte in _ITSELF else NAMED[byte],)), escape.end()
     return bytes((int(short, 16),)), escape.end()
 
 
@@ -106,7 +106,7 @@ def spelled(head: bytes) -> bytes:
 
 def _letter(byte: int) -> bytes:
     """Return the short escape of a byte as one more alternative, if it has one."""
-    letter = next((name for name, meant in _NAMED.items() if meant == byte), byte)
+    letter = next((name for name, meant in NAMED.items() if meant == byte), byte)
     if letter == byte and byte != _BACKSLASH and byte not in _ITSELF:
         return b""
     return b"|\\x%02x" % letter

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 import re2
 
-from sidecar.redaction.escapes import LONGEST, readings, spelled, unfinished
+from sidecar.redaction.escapes import LONGEST, NAMED, readings, spelled, unfinished
 from sidecar.redaction.needles import END, Tree, grow, spellings
 from sidecar.redaction.scan import Hit, StreamFilter
 from sidecar.secret import Secret
@@ -16,7 +16,7 @@ KNOWN: Final = "known"
 MIN_BYTES: Final = 8
 """Shorter secrets are not searched: they are words of ordinary text, and redacting them would break it."""
 _HEADS: Final = (16, 8, 5, 3, 2)  # as many bytes of each needle may the first, cheap search look for …
-_BUDGET: Final = 2000  # … as long as all of them are no more than this
+_BUDGET: Final = 6500  # … as long as all of them are no more than this
 _MEMORY: Final = 64 << 20  # for the search's automaton, which is built as far as it is used
 _LIVE: Final = -1
 _Path: TypeAlias = tuple["Tree | bytes", int, int]  # a node, how far into it when it is a tail, a place in the text
@@ -159,7 +159,8 @@ def _follow(node: Tree | bytes, depth: int, characters: bytes) -> tuple[Tree | b
 def _ends(needles: Iterable[bytes]) -> frozenset[int]:
     """Return the bytes that a text may end with when it ends inside a needle."""
     inside = frozenset().union(*map(frozenset, needles))
-    return inside | frozenset(b"0123456789abcdefABCDEF\\%ux")
+    letters = {letter for letter, meant in NAMED.items() if meant in inside}
+    return inside | letters | frozenset(b"0123456789abcdefABCDEF\\%ux")
 
 
 def _heads(needles: list[bytes]) -> tuple[list[bytes], int]:

@@ -65,6 +65,7 @@ def test_every_spelling_at_every_chunk_size(way: str, size: int) -> None:
     at=places,
 )
 @example(secret="aaaaaaaabcde", way="raw", before=b"aaaaaaaa", after=b"", at=[3, 9, 12])
+@example(secret="0000\n000123", way="json-twice", before=b"", after=b"", at=[7])
 @example(secret="00001%23", way="url", before=b"", after=b"", at=[])
 @example(secret='\\u0073k-\\n/"', way="json-twice", before=b"", after=b"", at=[5])
 def test_no_spelling_of_any_secret_passes(secret: str, way: str, before: bytes, after: bytes, at: list[int]) -> None:
