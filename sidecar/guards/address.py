@@ -19,6 +19,9 @@ from sidecar.vocabulary import Code
 CACHED: Final = 8192
 """Clients remembered in each of the two caches; a full cache is emptied, never searched."""
 
+LONGEST_KEY: Final = 512
+"""Bytes of headers that are remembered: what a client put in front of them may be long."""
+
 Key = TypeVar("Key")
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -100,9 +103,7 @@ class AddressGuard:
             subject = str(ip_network(f"{text}/{self._ipv6_prefix}", strict=False))
             network = str(ip_network(f"{text}/64", strict=False))
         refused = address in self._deny or (bool(self._allow) and address not in self._allow)
-        # All that comes from this machine comes through something that we were not told of: a ban would hit everybody.
-        exempt = address in self._trusted or address.is_loopback
-        return Client(text, subject, network, trusted, refused, exempt)
+        return Client(text, subject, network, trusted, refused, exempt=address in self._trusted)
 
     def _meet(self, peer: str) -> Believed:
         address = parse_address(peer)
@@ -125,6 +126,8 @@ class AddressGuard:
         hop = client_hop(hops, nearest, self._trusted)
         client = self.client(hop.address or nearest, trusted=True)
         found = Believed(client, hop.secure, self._decide(client, hop.address or nearest))
+        if sum(len(value) for value in key[1:] if value is not None) > LONGEST_KEY:
+            return found
         return _remember(self._forwarded, key, found)
 
     def _decide(self, client: Client, address: Address | None) -> Decision:

@@ -16,8 +16,6 @@ WEIGHTS: Final = {
     Code.MESSAGE_TOO_LONG: 1,
     Code.INVALID_SESSION_ID: 1,
     Code.AUTH_FAILED: 4,
-    Code.CORS_BLOCKED: 1,
-    Code.CSRF_BLOCKED: 1,
     Code.CONTENT_BLOCKED: 2,
     Code.FORBIDDEN: 3,
     Code.NOT_FOUND: 1,
@@ -29,9 +27,11 @@ WEIGHTS: Final = {
     Code.RATE_LIMIT_EXCEEDED: 1,
     Code.HEADERS_TOO_LARGE: 2,
 }
-"""How much a refusal weighs; our own and the backend's failures, and what the banned are told, weigh nothing."""
+"""How much a refusal weighs; our own and the backend's failures, and what the banned are told, weigh nothing.
 
-CROSS_SITE: Final = frozenset({Code.CORS_BLOCKED, Code.CSRF_BLOCKED})
+Neither do CORS and CSRF refusals: only browsers tell honestly where a request comes from, and do so on
+behalf of people whom a foreign page sent here. Who attacks by program leaves Origin out.
+"""
 
 
 class BanGuard:
@@ -55,16 +55,10 @@ class BanGuard:
         )
 
     def struck(self, exchange: Exchange, code: Code) -> Finding | None:
-        """Count a refusal that went out; return what to record when it made a ban.
-
-        Clients that are exempt are never counted. Neither are cross-site refusals that the browser
-        itself announced: a foreign page could otherwise have its visitors banned here.
-        """
+        """Count a refusal that went out; return what to record when it made a ban. Exempt clients are not counted."""
         client = exchange.client
         weight = WEIGHTS.get(code, 0)
         if not weight or client.exempt or not client.subject:
-            return None
-        if code in CROSS_SITE and b"sec-fetch-site" in exchange.head.index:
             return None
         ban = self._store.strike(client.subject, weight, exchange.now)
         if ban is None:

@@ -11,6 +11,9 @@ from sidecar.guards.networks import Address, parse_address
 HOPS: Final = 32
 """Hops that are looked at, from the nearest on; no honest chain is longer."""
 
+LONGEST_ITEM: Final = 256
+"""Characters of one hop's item; a longer one says nothing readable."""
+
 PAIR = re.compile(r'\s*([A-Za-z-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*')  # RFC 7239 §4
 
 
@@ -40,7 +43,7 @@ def forwarded_hops(value: bytes | None, scheme: bytes | None) -> list[Hop]:
     hops = []
     fallback = next((_secure(item) for item in _nearest_first(scheme)), None)
     for item in _nearest_first(value):
-        pairs = {name.lower(): _unquoted(text) for name, text in PAIR.findall(item)}
+        pairs = {name.lower(): _unquoted(text) for name, text in PAIR.findall(item[:LONGEST_ITEM])}
         proto = pairs.get("proto", "").lower()
         secure = proto == "https" if proto else fallback
         hops.append(Hop(_node(pairs.get("for", "")), secure))
@@ -68,6 +71,8 @@ def _unquoted(text: str) -> str:
 
 def _node(text: str) -> Address | None:
     """Read an address with or without a port: `192.0.2.1:80`, `[2001:db8::1]:80`, `2001:db8::1`."""
+    if len(text) > LONGEST_ITEM:
+        return None
     text = text.strip('"')
     if text.startswith("["):
         inside, bracket, port = text[1:].partition("]")

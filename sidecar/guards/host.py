@@ -12,6 +12,9 @@ from sidecar.exchange import Exchange
 from sidecar.vocabulary import Code
 
 CACHED: Final = 1024
+LONGEST_HOST: Final = 300
+"""A name of 253 characters, a port, and room to spare."""
+
 HOST = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
 
 MISDIRECTED: Final = Refuse(Code.MISDIRECTED_REQUEST, {"reason": "host"})
@@ -48,6 +51,8 @@ class HostGuard:
         host = exchange.head.index.get(b"host", b"")
         known = self._known.get(host)
         if known is None:
+            if len(host) > LONGEST_HOST:
+                return MISDIRECTED
             if len(self._known) >= CACHED:
                 self._known.clear()
             known = self._known[host] = self._serves(host.lower())

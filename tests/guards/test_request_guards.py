@@ -65,6 +65,9 @@ def test_a_flood_of_hosts_stays_bounded() -> None:
     for number in range(CACHED + 10):
         made.check(exchange(Host=f"h{number}"))
     assert len(made._known) <= CACHED
+    before = len(made._known)
+    assert made.check(exchange(Host="h" * 5000)) is not PASS
+    assert len(made._known) == before
 
 
 REDIRECT = [(b"Location", b"https://chat.example.com/a?b=%20"), (b"Cache-Control", b"no-store")]
