@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
+from sidecar.policy.effective import reader, shown
 from sidecar.policy.schema import PolicySchema
 from sidecar.policy.shape.quantities import DURATION, SIZE, as_duration, as_size
 from sidecar.policy.shape.words import Address, Where
@@ -34,9 +36,15 @@ class _Generator(GenerateJsonSchema):
         if isinstance(dft, tuple):
             return [self.encode_default(item) for item in dft]
         if isinstance(dft, BaseModel):
-            fields = type(dft).model_fields.items()
-            return {field.alias or name: self.encode_default(getattr(dft, name)) for name, field in fields}
+            return {
+                field.alias or name: self._written(dft, name, field) for name, field in type(dft).model_fields.items()
+            }
         return super().encode_default(dft)
+
+    def _written(self, section: BaseModel, name: str, field: FieldInfo) -> Any:
+        value, read = getattr(section, name), reader(field)
+        measured = read is not None and read.schema.get("pattern") in (DURATION, SIZE)
+        return shown(value, read) if measured else self.encode_default(value)
 
 
 def _tidy(node: Any) -> None:
