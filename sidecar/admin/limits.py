@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from inspect import isawaitable
+from ipaddress import ip_address
 from typing import Any
 
 from sidecar.admin.call import Call, Reply, iso
@@ -68,7 +69,8 @@ def _subject(call: Call, kind: str, key: str) -> tuple[Per, str]:
 def address(call: Call, text: str) -> str:
     """Return the name under which an address is counted, or raise Refused."""
     try:
-        return call.parts.subject_of(text)
+        ip_address(text.partition("/")[0])  # a prefix, as lists show it, is named by its first address
+        return call.parts.subject_of(text.partition("/")[0])
     except ValueError:
         raise invalid("this is no IP address") from None
 

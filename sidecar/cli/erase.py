@@ -1,0 +1,62 @@
+"""`sidecar erase --session ID | --ip A | --org ORG`: delete what is stored about a subject.
+
+A running sidecar does it, through its admin API: it alone knows what is in its memory, it tells the
+other replicas, and it writes the audit entry. The token for that is made here and good for a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import Final
+from urllib.parse import quote
+
+from sidecar.admin.client import ask
+from sidecar.admin.roles import Role
+from sidecar.admin.tokens import make_token
+from sidecar.clock import SystemClock
+from sidecar.secret import Secret
+from sidecar.session import key_of
+from sidecar.settings import read_settings
+
+MANAGEMENT: Final = "http://127.0.0.1:9090"
+TTL: Final = 60.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    subject = parser.add_mutually_exclusive_group(required=True)
+    subject.add_argument("--session", metavar="ID", help="a session, by its id or its key (64 hex digits)")
+    subject.add_argument("--ip", metavar="A", help="an address")
+    subject.add_argument("--org", metavar="ORG", help="an organization, with its credentials and handles")
+    parser.add_argument(
+        "--management",
+        default=MANAGEMENT,
+        metavar="URL",
+        help=f"the sidecar's management listener (default {MANAGEMENT})",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    secret = read_settings(os.environ).token_secret("the call to the running sidecar")
+    kind, name = _subject(arguments)
+    token = Secret(make_token(secret, Role.ADMIN, now=SystemClock().now(), ttl=TTL))
+    answer = ask(arguments.management, "DELETE", f"/api/subjects/{kind}/{quote(name, safe='')}", token)
+    if arguments.json:
+        print(json.dumps(answer))
+        return 0
+    for what, count in answer["erased"].items():
+        print(f"{count:6d} {what}")
+    return 0
+
+
+def _subject(arguments: argparse.Namespace) -> tuple[str, str]:
+    if arguments.session is not None:
+        text: str = arguments.session
+        # Only its hash travels: an id in a path would stand in somebody's access log.
+        is_key = len(text) == 64 and all(character in "0123456789abcdef" for character in text)
+        return "session", text if is_key else key_of(text)
+    if arguments.ip is not None:
+        return "ip", arguments.ip
+    return "organization", arguments.org
