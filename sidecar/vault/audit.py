@@ -139,16 +139,12 @@ class AuditLog:
         for _ in range(3):
             ends, verdict = await self._walk(anchor)
             # Retention that ran meanwhile took entries away from under the walk: go again.
-            if (await self._ends()).base_seq == ends.base_seq:
+            if (await self._database.state()).base_seq == ends.base_seq:
                 break
         return verdict
 
-    async def _ends(self) -> Row[Any]:
-        [ends] = await self._database.rows(select(state))
-        return ends
-
     async def _walk(self, anchor: Anchor | None) -> tuple[Row[Any], Verdict]:
-        ends = await self._ends()
+        ends = await self._database.state()
         walk = _Walk(Anchor(ends.base_seq, ends.base_hash), anchor)
         if ends.base_seq and self._forged(ends.base_key_id, ends.base_hash, ends.base_mac):
             walk.faults.append("the base left by retention is not authentic")

@@ -95,9 +95,16 @@ class Database:
         async with self._transaction(writes=False) as connection:
             return list((await connection.execute(statement)).all())
 
+    async def state(self) -> Row[Any]:
+        """Read the row that everything is locked by."""
+        rows = await self.rows(select(state))
+        if not rows:
+            raise StoreUnavailable("the credential database has lost its state row: restore it from a backup")
+        return rows[0]
+
     async def versions(self) -> Versions:
         """Read the change counters: one row by its key."""
-        [row] = await self.rows(select(state.c.credentials_version, state.c.handles_version))
+        row = await self.state()
         return Versions(row.credentials_version, row.handles_version)
 
     @asynccontextmanager

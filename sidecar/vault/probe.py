@@ -145,8 +145,9 @@ async def _openai(base: str, value: Secret) -> int:
 def _openai_models(base: str, value: Secret) -> int:
     import openai
 
-    # Its own transport would follow a redirect, and proxies of the environment.
-    transport = openai.DefaultHttpxClient(follow_redirects=False, trust_env=False, timeout=TIMEOUT)
+    # Its own transport would follow a redirect, take the environment's proxies, and trust another set of CAs.
+    trusted = ssl.create_default_context()
+    transport = openai.DefaultHttpxClient(follow_redirects=False, trust_env=False, timeout=TIMEOUT, verify=trusted)
     client = openai.OpenAI(api_key=value.reveal(), base_url=f"{base}/v1", max_retries=0, http_client=transport)
     try:
         with client:

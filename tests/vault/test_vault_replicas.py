@@ -1,0 +1,161 @@
+"""Two processes on one database: what changes on one is seen by the other. Both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from sidecar.vault.errors import HandleRefused, Unavailable
+from sidecar.vault.vault import Vault
+from sidecar.vocabulary import Event
+from tests.support.clock import FakeClock
+from tests.support.exchanges import Recorder
+from tests.support.postgres import Postgres
+from tests.support.vaults import ALICE, OPENAI_KEY, OTHER_KEY, open_vault, secret
+
+NOW = FakeClock().now()
+
+
+async def until(fact: Callable[[], Any], seconds: float = 10.0) -> None:
+    """Wait for the watch to see something: real time, since the other replica is real."""
+    async with asyncio.timeout(seconds):
+        while not fact():  # noqa: ASYNC110  # nobody signals it: that is the point
+            await asyncio.sleep(0.01)
+
+
+def shown(vault: Vault, organization: str = "acme") -> str | None:
+    credential = vault.cached(organization, "openai", NOW)
+    return credential.value.reveal() if credential else None
+
+
+async def refusal(asked: Awaitable[Any]) -> str:
+    with pytest.raises((HandleRefused, Unavailable)) as refused:
+        await asked
+    return refused.value.cause
+
+
+async def test_the_life_of_a_key_is_followed(url: str) -> None:
+    async with open_vault(url) as here, open_vault(url, watch=True) as there:
+        await until(lambda: there._watch._seen is not None)
+        made = await here.credentials.create(ALICE, "acme", "openai", secret())
+        await until(lambda: shown(there) == f"Bearer {OPENAI_KEY}")
+        assert [known.reveal() for known in there.known_secrets().secrets] == [OPENAI_KEY]
+        await here.credentials.rotate(ALICE, "acme", made.id, secret(OTHER_KEY))
+        await until(lambda: shown(there) == f"Bearer {OTHER_KEY}")
+        await here.credentials.delete(ALICE, "acme", made.id)
+        await until(lambda: shown(there) is None and not there.known_secrets().secrets)
+        assert await refusal(there.credential("acme", "openai", NOW)) == "missing"
+
+
+async def test_a_newer_key_takes_over_and_an_absence_ends(url: str) -> None:
+    clock = FakeClock()
+    async with open_vault(url, clock=clock) as here, open_vault(url, watch=True) as there:
+        assert await refusal(there.credential("acme", "openai", NOW)) == "missing"
+        await here.credentials.create(ALICE, "acme", "openai", secret())
+        await until(lambda: shown(there) == f"Bearer {OPENAI_KEY}")
+        clock.advance(1)
+        await here.credentials.create(ALICE, "acme", "openai", secret(OTHER_KEY), name="newer")
+        await until(lambda: shown(there) == f"Bearer {OTHER_KEY}")
+
+
+async def test_revoked_handles_and_sessions_are_followed(url: str) -> None:
+    async with open_vault(url) as here, open_vault(url, watch=True) as there:
+        token, made = await here.handles.create(ALICE, "acme", "openai", expires_at=NOW + 60)
+        assert (await there.handles.resolve(token.reveal(), "openai", NOW)).id == made.id
+        await here.handles.revoke(ALICE, "acme", made.id)
+        await until(lambda: there.handles._known == {})
+        assert await refusal(there.handles.resolve(token.reveal(), "openai", NOW)) == "revoked"
+        signed = there.handles.mint("acme", "openai", "s1", NOW)
+        assert there.handles.check(signed, "openai", NOW) is not None
+        await here.handles.revoke_session(ALICE, "acme", "s1")
+        await until(lambda: there.handles._revoked)
+        assert await refusal(there.handles.resolve(signed, "openai", NOW)) == "revoked"
+
+
+async def test_a_change_while_a_key_is_being_opened_is_not_lost(url: str) -> None:
+    async with open_vault(url) as vault:
+        made = await vault.credentials.create(ALICE, "acme", "openai", secret())
+        results = await asyncio.gather(
+            vault.credential("acme", "openai", NOW),
+            vault.refresh(),
+            vault.credentials.rotate(ALICE, "acme", made.id, secret(OTHER_KEY)),
+            *(vault.credential("acme", "openai", NOW) for _ in range(5)),
+            vault.refresh(),
+        )
+        assert len(results) == 9
+        assert shown(vault) in (None, f"Bearer {OTHER_KEY}")
+        assert (await vault.credential("acme", "openai", NOW)).value.reveal() == f"Bearer {OTHER_KEY}"
+
+
+async def test_many_at_once_end_in_one_true_state(url: str) -> None:
+    async with open_vault(url) as one, open_vault(url, watch=True) as two:
+
+        async def life(vault: Vault, organization: str) -> None:
+            made = await vault.credentials.create(ALICE, organization, "openai", secret())
+            await vault.credential(organization, "openai", NOW)
+            await vault.credentials.rotate(ALICE, organization, made.id, secret(OTHER_KEY))
+            got = await vault.credential(organization, "openai", NOW)
+            assert got.value.reveal() == f"Bearer {OTHER_KEY}"
+
+        await asyncio.gather(*(life(vault, f"o{n}{i}") for n, vault in enumerate((one, two)) for i in range(4)))
+        await until(lambda: all(shown(two, f"o{n}{i}") == f"Bearer {OTHER_KEY}" for n in (0, 1) for i in range(4)))
+        assert (await one.audit.verify()).faults == ()
+        assert (await one.audit.verify()).entries == 16
+
+
+async def test_an_outage_is_told_once_and_so_is_its_end(postgres_server: Postgres) -> None:
+    url = await asyncio.to_thread(postgres_server.database)
+    events = Recorder()
+    async with open_vault(url, events=events) as vault:
+        vault._database._wait = 1.0
+        from sidecar.vault.watch import Watch
+
+        watch = Watch(vault, vault._database, vault.audit, vault._keys, FakeClock(), events, poll=1.0)
+        await watch.look()
+        await asyncio.to_thread(postgres_server.stop)
+        try:
+            await watch.look()
+            await watch.look()
+        finally:
+            await asyncio.to_thread(postgres_server.start)
+        await watch.look()
+        await watch.look()
+    assert events.names() == ["STORE_DEGRADED", "STORE_RECOVERED"]
+
+
+async def test_an_ending_key_is_spoken_of_ahead_and_when_it_ended() -> None:
+    clock, events = FakeClock(), Recorder()
+    async with open_vault("sqlite://", clock=clock, events=events) as vault:
+        from sidecar.vault.watch import Watch
+
+        watch = Watch(vault, vault._database, vault.audit, vault._keys, clock, events, poll=1.0)
+        await vault.credentials.create(ALICE, "acme", "openai", secret(), expires_at=NOW + 8 * 86400)
+        await watch.look()
+        told = []
+        for step in (0, 86400, 0, 6 * 86400, 86400 - 3600, 3600, 10):
+            clock.advance(step)
+            await watch.look()
+            told.append(sum(event.event is Event.CREDENTIAL_EXPIRED for event in events.events))
+    assert told == [0, 1, 1, 2, 3, 4, 4]
+
+
+async def test_the_watch_keeps_the_log_within_its_retention() -> None:
+    clock = FakeClock()
+    async with open_vault("sqlite://", clock=clock) as vault:
+        from sidecar.vault.watch import Watch
+
+        watch = Watch(vault, vault._database, vault.audit, vault._keys, clock, Recorder(), poll=1.0)
+        await vault.credentials.create(ALICE, "acme", "openai", secret())
+        await watch.look()
+        clock.advance(91 * 86400)
+        await vault.credentials.create(ALICE, "acme", "stripe", secret("sk_test_0123456789"))
+        await watch.look()
+        assert [row.action async for row in vault.audit.rows()] == ["credential.create", "audit.prune"]
+        assert (await vault.audit.verify()).faults == ()
+        vault.audit_retention = None
+        clock.advance(91 * 86400)
+        await watch.look()
+        assert len([row async for row in vault.audit.rows()]) == 2
