@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
 from sidecar.errors import StoreUnavailable
 from sidecar.stores.redis_urls import Target, patience
-from sidecar.stores.redis_wire import QUEUE, TIMEOUT, Command, unavailable, words
+from sidecar.stores.redis_wire import QUEUE, TIMEOUT, Command, encoded, unavailable, words
+
+RAW: Final = ("HSCAN", "XRANGE", "XREVRANGE", "ZRANGE", "ZPOPMIN")
+"""Commands whose answers redis-py would reshape: on one server we read them as they come."""
+
+DISCOVERY: Final = 5.0
+"""Seconds for drawing the map of the cluster, in the background."""
 
 
 class ClusterWire:
@@ -23,6 +29,7 @@ class ClusterWire:
         self._target = target
         self._timeout = timeout
         self._client: RedisCluster | None = None
+        self._discovery: asyncio.Task[RedisCluster] | None = None
         self._waiting: list[tuple[Sequence[Command], asyncio.Future[list[Any]]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._waits = 0
@@ -43,9 +50,10 @@ class ClusterWire:
 
     async def close(self) -> None:
         """End what runs, and hang up."""
-        for task in self._tasks:
+        running = [*self._tasks, *([self._discovery] if self._discovery is not None else [])]
+        for task in running:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
         await self._hang_up()
 
     def _gone(self, _: object) -> None:
@@ -67,11 +75,11 @@ class ClusterWire:
                     again = await self._send([flat[place] for place in missed], full=True)
                     for place, answer in zip(missed, again, strict=True):
                         answers[place] = answer
-        except (RedisError, OSError, TimeoutError) as error:
-            await self._hang_up()
-            answers = [unavailable(error)] * len(flat)
         except asyncio.CancelledError:
             answers = [StoreUnavailable("the store is closed")] * len(flat)
+        except Exception as error:  # noqa: BLE001  # whatever it is: nobody may be left waiting
+            await self._hang_up()
+            answers = [unavailable(error)] * len(flat)
         rest = iter(answers)
         for commands, done in batch:
             own = [next(rest) for _ in commands]
@@ -84,24 +92,46 @@ class ClusterWire:
                 done.set_result(own)
 
     async def _send(self, commands: Sequence[Command], *, full: bool) -> list[Any]:
-        if self._client is None:
-            self._client = self._made()
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = (self._client or await self._discovered()).pipeline(transaction=False)
         for command in commands:
-            pipeline.execute_command(*words(command, full))
+            pipeline.execute_command(*encoded(words(command, full)))
         return await pipeline.execute(raise_on_error=False, allow_redirections=True)
+
+    async def _discovered(self) -> RedisCluster:
+        """Wait for the map of the cluster. Drawing it may take longer than anyone here waits, and goes on then."""
+        if self._discovery is None:
+            self._discovery = asyncio.get_running_loop().create_task(self._discover())
+            self._discovery.add_done_callback(self._drawn)
+        return await asyncio.shield(self._discovery)
+
+    async def _discover(self) -> RedisCluster:
+        client = self._made()
+        try:
+            async with asyncio.timeout(DISCOVERY):
+                await client.initialize()
+        except BaseException:
+            await client.aclose()
+            raise
+        return client
+
+    def _drawn(self, discovery: asyncio.Task[RedisCluster]) -> None:
+        self._discovery = None
+        if not discovery.cancelled() and discovery.exception() is None:
+            self._client = discovery.result()
 
     def _made(self) -> RedisCluster:
         target = self._target
         nodes = [ClusterNode(host, port) for host, port in target.hosts]
         tls = {"ssl": True, **target.options} if target.tls else {}
-        return RedisCluster(
+        client = RedisCluster(
             startup_nodes=nodes,
-            cluster_error_retry_attempts=0,
             **patience(self._timeout),
             **target.credentials(),
             **tls,
         )
+        for name in RAW:
+            client.response_callbacks.pop(name, None)
+        return client
 
     async def _hang_up(self) -> None:
         client, self._client = self._client, None

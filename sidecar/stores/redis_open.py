@@ -109,6 +109,8 @@ class SharedStores:
             await self.bans.exchange(self._clock.now())
         except StoreUnavailable as error:
             circuit.trip(error)
+        except Exception as error:  # noqa: BLE001  # foreign data in Redis must not end the background for good
+            circuit.trip(StoreUnavailable(f"Redis answers what it should not ({type(error).__name__})"))
         return EVERY if circuit.up else self._pause
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ from importlib import resources
 from typing import Any, Final, Protocol, TypeAlias
 
 from redis.asyncio import Connection
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from sidecar.errors import StoreUnavailable
 
@@ -65,6 +65,19 @@ def words(command: Command, full: bool = False) -> tuple[Any, ...]:
     if not isinstance(script, Script):
         return command
     return ("EVAL", script.text, *command[1:]) if full else ("EVALSHA", script.digest, *command[1:])
+
+
+def encoded(command: Command) -> Command:
+    """Return a command in bytes: a name out of a token's JSON may hold what UTF-8 has no form for."""
+    rest = [word.encode("utf-8", "surrogatepass") if isinstance(word, str) else word for word in command[1:]]
+    return (command[0], *rest)  # redis-py looks its first word up
+
+
+def _packed(connection: Connection, command: Command, full: bool) -> list[bytes]:
+    try:
+        return connection.pack_command(*words(command, full))
+    except UnicodeError:
+        return connection.pack_command(*encoded(words(command, full)))
 
 
 def unavailable(error: BaseException) -> StoreUnavailable:
@@ -147,13 +160,11 @@ class Line:
                     self._wake.clear()
                 if not batch:
                     continue
-                packed = [
-                    connection.pack_command(*words(command, sent.full)) for sent in batch for command in sent.commands
-                ]
+                packed = [_packed(connection, command, sent.full) for sent in batch for command in sent.commands]
                 self._flight.extend(batch)
                 self._flying.set()
                 await connection.send_packed_command([piece for pieces in packed for piece in pieces], False)
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is: nobody may be left waiting
                 self._hang_up(unavailable(error))
 
     async def _read(self) -> None:
@@ -166,7 +177,7 @@ class Line:
             sent = self._flight[0]
             try:
                 answer = await self._answer(connection)
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001  # as above
                 if connection is self._connection:
                     self._hang_up(unavailable(error))
                 continue

@@ -201,6 +201,12 @@ def test_a_clock_that_steps_back_frees_nothing(benches: Benches) -> None:
     assert not bench.take([Ask(rule, "b"), Ask(rule, "a")][1:])[0].allowed
 
 
+def test_any_text_may_be_a_subject(benches: Benches) -> None:
+    bench, rule = benches.fresh(), Limit("own", Per.USER, 1, 60.0)
+    for subject in ("", "with space\r\n*1", "ünï", "\ud800", "x" * 10_000):
+        assert [bench.take([Ask(rule, subject)])[0].allowed for _ in range(2)] == [True, False]
+
+
 class TestRedisAlone:
     def test_a_key_is_small_and_expires(self) -> None:
         with redis_server() as server:
