@@ -1,0 +1,59 @@
+"""Limits per session where the session stands in the body: they can be asked only when it has been read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from sidecar.decision import KEEP, Decision, Inspection, Refuse
+from sidecar.exchange import Exchange
+from sidecar.guards.rate_limit import RateLimitGuard
+from sidecar.guards.rate_lines import RateLines
+from sidecar.limit import Limit, LimitReport, Per
+
+
+def split(limits: Sequence[Limit]) -> tuple[tuple[Limit, ...], tuple[Limit, ...]]:
+    """Return (what the head guard asks, what waits for the body)."""
+    late = tuple(limit for limit in limits if limit.per is Per.SESSION)
+    return tuple(limit for limit in limits if limit.per is not Per.SESSION), late
+
+
+class LateLimits:
+    """Take the limits that waited, and join their state to the report. After `BodySessionGuard`.
+
+    `head` and `late` are guards over the two halves of `split`. A request that is refused here has
+    been counted by the other limits: it was read to its end, and that is what they bound.
+    """
+
+    name = "rate_limits"
+
+    def __init__(self, head: RateLimitGuard, late: RateLimitGuard) -> None:
+        self._late = late
+        self._lines = RateLines((*head.limits, *late.limits))
+        self.waits = late.waits
+
+    def inspect(self, exchange: Exchange, _: bytes) -> Inspection:
+        before = exchange.limits
+        return self._joined(exchange, before, self._late.check(exchange))
+
+    def _joined(self, exchange: Exchange, before: LimitReport | None, decision: Decision) -> Inspection:
+        report = exchange.limits
+        if before is not None and report is not None:
+            takes = (*before.takes, *report.takes)
+            lines = self._lines.render(takes, exchange.now)
+            exchange.limits = LimitReport((*before.asks, *report.asks), takes, exchange.now, True, lines)
+        return decision if isinstance(decision, Refuse) else KEEP
+
+
+class WaitingLateLimits(LateLimits):
+    """The same over a store across the network."""
+
+    async def inspect(self, exchange: Exchange, _: bytes) -> Inspection:  # type: ignore[override]  # a BodyStep says which
+        before = exchange.limits
+        decision = cast(Decision, await self._late.check(exchange))  # type: ignore[misc]  # a waiting guard's
+        return self._joined(exchange, before, decision)
+
+
+def build_late_limits(head: RateLimitGuard, late: RateLimitGuard) -> LateLimits:
+    """Build the body guard over two guards of one store."""
+    return (WaitingLateLimits if late.waits else LateLimits)(head, late)
