@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sidecar.decision import Detail, Finding
-from sidecar.messages.inspect import MessageGuard, clean
-from sidecar.messages.protocols import AUTO, Protocol, recognise
-from sidecar.messages.sanitize import Markup
+from sidecar.messages.clean import clean
+from sidecar.messages.protocols import AUTO, SOCKET_IO, Protocol, recognise
+from sidecar.messages.sanitize import NONE, Counts, Markup
 from sidecar.messages.scan import Fault, parse
 from sidecar.messages.splice import splice
 from sidecar.messages.texts import Finder, Texts, counted
 from sidecar.vocabulary import Code, Event
 
+if TYPE_CHECKING:
+    from sidecar.messages.inspect import MessageGuard
+
 VIOLATES_POLICY: Final = 1008  # RFC 6455 §7.4.1
 TOO_BIG: Final = 1009
 
-SOCKET_IO: Final = frozenset({"chainlit", "open-webui"})
 KEEPALIVES: Final = frozenset({"", "ping", "pong", "2", "3", "2probe", "3probe", "1", "5", "6"})
 
 # engine.io message (4), socket.io type, attachments, namespace, acknowledgement id; then JSON.
@@ -39,6 +41,7 @@ class FrameRewrite:
 
     text: str
     findings: tuple[Finding, ...] = ()
+    counts: Counts = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class FrameGuard:
         if not counts:
             return FRAME_KEEP
         finding = Finding(Event.MESSAGE_SANITIZED, counts.detail())
-        return FrameRewrite(prefix + splice(body, changes).decode(), (finding,))
+        return FrameRewrite(prefix + splice(body, changes).decode(), (finding,), counts)
 
     def _is_packet(self, text: str) -> bool:
         return self.protocol.name in SOCKET_IO or (self.protocol is AUTO and text[0].isdigit())

@@ -81,7 +81,9 @@ def pattern_for(text: str, opening: re.Match[str]) -> re.Pattern[str]:
 def is_image(text: str, close: int) -> bool:
     """Say whether the `]` at `close` surely ends the label of an image (`![label]`)."""
     start = text.rfind("[", max(0, close - LONGEST_LABEL), close)
-    return start > 0 and text[start - 1] == "!" and "]" not in text[start:close] and not text.startswith(":", close + 1)
+    if start < 1 or text[start - 1] != "!" or text.startswith("\\", max(0, start - 2)):
+        return False  # `\\![` is a link behind an exclamation mark
+    return "]" not in text[start:close] and not text.startswith(":", close + 1)
 
 
 FENCE = re.compile(r"^([ \t>*+0-9.)-]*)(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)

@@ -64,7 +64,12 @@ class Path:
         for step in self.steps:
             if not found:
                 break
-            found = [item for place, parent in found for item in children(place, parent, step)]
+            if isinstance(step, str):  # by far the most: written out, without a generator for each parent
+                found = [
+                    ((*place, step), parent[step]) for place, parent in found if type(parent) is dict and step in parent
+                ]
+            else:
+                found = [item for place, parent in found for item in children(place, parent, step)]
         return found
 
     def first(self, value: Any) -> Any:
@@ -79,12 +84,9 @@ class Path:
         return step if isinstance(step, str) else None
 
 
-def children(place: Location, parent: Any, step: Step) -> Iterator[tuple[Location, Any]]:
-    """Yield what one step selects below a value; a step that does not fit selects nothing."""
-    if isinstance(step, str):
-        if isinstance(parent, dict) and step in parent:
-            yield (*place, step), parent[step]
-    elif isinstance(step, int):
+def children(place: Location, parent: Any, step: int | Wildcard | Descendants) -> Iterator[tuple[Location, Any]]:
+    """Yield what a step that is no name selects below a value; one that does not fit selects nothing."""
+    if isinstance(step, int):
         if isinstance(parent, list) and -len(parent) <= step < len(parent):
             yield (*place, step % len(parent)), parent[step]
     elif isinstance(step, Wildcard):

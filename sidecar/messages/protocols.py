@@ -230,6 +230,9 @@ OPEN_WEBUI = Protocol(  # HTTP bodies, and the arguments of a socket.io packet
     learned=paths("$.chat_id"),
 )
 
+SOCKET_IO: Final = frozenset({CHAINLIT.name, OPEN_WEBUI.name})
+"""Spoken in socket.io packets, over a WebSocket or by long polling."""
+
 KNOWN: Final = (
     PLAIN,
     OPENAI,

@@ -6,13 +6,12 @@ nothing more; text without markup comes through byte for byte. Time is linear in
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from sidecar.messages import markup
-from sidecar.messages.invisible import remove_invisible
+from sidecar.messages.invisible import hides, remove_invisible
 from sidecar.messages.links import defang_links
 
 
@@ -56,9 +55,6 @@ class MarkupFound(Exception):
     """Raised by `sanitize` under `reject`."""
 
 
-QUIET = re.compile(r"[^<\]\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*")
-
-
 def sanitize(text: str, mode: Markup = Markup.ESCAPE) -> tuple[str, Counts]:
     """Return the text made harmless, and what was done to it.
 
@@ -66,7 +62,7 @@ def sanitize(text: str, mode: Markup = Markup.ESCAPE) -> tuple[str, Counts]:
     markup, links last (removing a tag could have joined a scheme). `strip` looks for hidden
     characters again, because what it removes changes their neighbours.
     """
-    if text.isascii() and QUIET.fullmatch(text):
+    if "<" not in text and "]" not in text and not hides(text):
         return text, NONE
     text, invisible = remove_invisible(text)
     marked = linked = 0

@@ -23,6 +23,7 @@ class Place:
     lists: bool
     objects: bool
     lenient: bool
+    first: str | None  # the name that the path starts with, if it is one: most paths of `auto` end there
 
     def allows(self, value: Any) -> bool:
         if value is None or self.lenient:
@@ -44,7 +45,10 @@ class Finder:
             text = value.get(self.only) if type(value) is dict else None
             return [((self.only,), text)] if type(text) is str else None
         found: dict[Location, str] = {}
+        names = value if type(value) is dict else ()
         for place in self.places:
+            if place.first is not None and place.first not in names:
+                continue
             for where, text in place.path.find(value):
                 if isinstance(text, str):
                     found[where] = text
@@ -74,7 +78,8 @@ def place(path: Path, every: Sequence[Path], *, lenient: bool) -> Place:
     next_steps = [other.steps[size] for other in every if len(other.steps) > size and other.steps[:size] == path.steps]
     lists = any(step is EVERY or isinstance(step, int) for step in next_steps)
     objects = any(step is EVERY or isinstance(step, str) for step in next_steps)
-    return Place(path, lists, objects, lenient)
+    first = path.steps[0] if path.steps and isinstance(path.steps[0], str) else None
+    return Place(path, lists, objects, lenient, first)
 
 
 def counted(protocol: Protocol, value: Any, texts: Texts) -> int:

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.decision import Finding
+from sidecar.decision import KEEP, Finding, Refuse, Rewrite
 from sidecar.errors import Problems
 from sidecar.messages.frames import FRAME_KEEP, FrameRefuse, FrameRewrite, frame_guard
 from sidecar.messages.inspect import build_message_guard
+from sidecar.messages.sanitize import Counts
 from sidecar.vocabulary import Code, Event
+from tests.support.exchanges import exchange
 
 
-def guard(protocol="plain", *, markup="escape", max_chars=10, on_uninspectable="refuse"):
-    built = build_message_guard(
+def built(protocol="plain", *, markup="escape", max_chars=10, on_uninspectable="refuse"):
+    made = build_message_guard(
         protocol=protocol,
         fields=[],
         max_chars=max_chars,
@@ -18,12 +20,16 @@ def guard(protocol="plain", *, markup="escape", max_chars=10, on_uninspectable="
         on_uninspectable=on_uninspectable,
         problems=Problems(),
     )
-    assert built is not None
-    return frame_guard(built)
+    assert made is not None
+    return made
+
+
+def guard(protocol="plain", **changes):
+    return frame_guard(built(protocol, **changes))
 
 
 def changed(text, count=1):
-    return FrameRewrite(text, (Finding(Event.MESSAGE_SANITIZED, {"markup": count}),))
+    return FrameRewrite(text, (Finding(Event.MESSAGE_SANITIZED, {"markup": count}),), Counts(markup=count))
 
 
 def invalid(reason):
@@ -89,3 +95,20 @@ def test_what_cannot_be_read_passes_on_wish():
 def test_reasons_fit_into_a_close_frame():
     for code in Code:
         assert len(code.sentence.encode()) <= 123  # RFC 6455 §5.5
+
+
+POLLED = [
+    ("connect", b'40{"token":"<x"}', KEEP),
+    ("several", b'2\x1e42["client_message",{"message":{"output":"<b>"}}]\x1e41', Rewrite(b'2\x1e42["client_message",{"message":{"output":"&lt;b>"}}]\x1e41', (Finding(Event.MESSAGE_SANITIZED, {"markup": 1}),), "markup=1")),
+    ("bad one", b"2\x1e42[", Refuse(Code.MESSAGE_INVALID, {"reason": "not_json"})),
+    ("too long", b'42["client_message",{"message":{"output":"0123456789a"}}]', Refuse(Code.MESSAGE_TOO_LONG, {"characters": 11, "limit": 10})),
+    ("bad UTF-8", b"42\xff", Refuse(Code.MESSAGE_INVALID, {"reason": "not_utf8"})),
+    ("many", b"2\x1e" * 300, Refuse(Code.MESSAGE_INVALID, {"reason": "too_complex"})),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "decision"), [row[1:] for row in POLLED], ids=[row[0] for row in POLLED])
+@pytest.mark.parametrize("content_type", ["text/plain", "text/plain; charset=UTF-8"])
+def test_long_polling(body, decision, content_type):
+    asked = exchange("POST", "/ws/socket.io/?EIO=4&transport=polling", content_type=content_type)
+    assert built("chainlit").inspect(asked, body) == decision
