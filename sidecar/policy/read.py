@@ -59,9 +59,10 @@ class PolicyDocument:
 
     def refuse(self, found: Iterable[Problem] = ()) -> None:
         """Raise PolicyError if there is any problem: those of reading, and those that builders found."""
-        every = [*self.problems, *(problem for problem in self.locate(found) if problem not in self.problems)]
+        # A part that several routes share is built several times, and its problem is one.
+        every = dict.fromkeys((*self.problems, *self.locate(found)))
         if every:
-            raise PolicyError(self.source, every)
+            raise PolicyError(self.source, list(every))
 
     def origin(self, path: str) -> str:
         """Tell where the value of a key comes from: `file:line`, `environment:NAME` or `default`."""

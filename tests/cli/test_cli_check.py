@@ -66,6 +66,20 @@ def test_a_bad_policy(policy: Path) -> None:
     assert done.stderr == "3 problems; this policy would not be used\n"
 
 
+def test_what_the_builders_find_is_told_with_the_rest(policy: Path) -> None:
+    text = BAD.replace("version: 1\n", 'version: 1\ncors: { allowed_origins: ["https://*.com"] }\n')
+    policy.write_text(text)
+    done = sidecar("check", str(policy))
+    assert done.returncode == 2
+    assert [line.removeprefix(f"{policy}:").split(" ")[0] for line in done.stdout.splitlines()] == [
+        "2:27:",
+        "4:7:",
+        "5:23:",
+    ]
+    done = sidecar("check", str(policy), ALLOWED_ORIGINS="https://*.com")
+    assert done.stdout.splitlines()[0].startswith("environment:ALLOWED_ORIGINS: ")
+
+
 def test_json_of_a_good_policy(policy: Path) -> None:
     policy.write_text(GOOD + "mode: observe\n")
     done = sidecar("check", "--json", str(policy), ALLOWED_ORIGINS="https://a.example")

@@ -87,6 +87,7 @@ def test_scalars_are_yaml_1_2(written: str, meant: object) -> None:
         ),
         ("? [a]\n: b\n", ["P:1:3: has a key that is not a short word; write `key: value`"]),
         ("a: b\n*x : c\n", ["P:2:1: has a key that is not a short word; write `key: value`"]),
+        ('a: {"b\\nc": 1}\n', ["P:1:5: a: has a key that is not a short word; write `key: value`"]),
         ("a: x\x00y\n", ["P:1:5: holds the control character U+0000; remove it"]),
         ("a: 1\nb: \x1b[31m\n", ["P:2:4: holds the control character U+001B; remove it"]),
         (b"a: 1\nb: \xff\n", ["P:2:4: is not UTF-8; save the file as UTF-8"]),
