@@ -143,3 +143,17 @@ def test_the_production_policy_says_what_the_defaults_are() -> None:
     silent = dict(values(read_policy(BASE, {}).schema))
     differing = {path for path in written.keys() & silent.keys() if written[path] != silent[path]}
     assert differing == {"cors.allowed_origins"}
+
+
+@pytest.mark.parametrize("path", [*sorted((ROOT / "config").glob("*.yaml"))], ids=lambda path: path.name)
+def test_an_editor_finds_no_fault_in_the_policies_of_the_project(path: Path) -> None:
+    from jsonschema import Draft202012Validator
+
+    from sidecar.policy.load import load
+
+    validator = Draft202012Validator(json_schema())
+    Draft202012Validator.check_schema(json_schema())
+    tree = load(path.read_text(), str(path)).tree
+    assert [error.message for error in validator.iter_errors(tree)] == []
+    assert validator.is_valid(tree | {"corss": {}}) is False
+    assert validator.is_valid(tree | {"requests": {"max_body": 5}}) is False
