@@ -60,6 +60,7 @@ class Gauges:
     policy: Callable[[], PolicyState | None] = _unknown
     credentials: Callable[[], Sequence[CredentialState]] = _no_credentials
     log_dropped: Callable[[], int] = int
+    csp_reports: Callable[[], int] = int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Reading:
     policy: PolicyState | None = None
     credentials: Sequence[CredentialState] = ()
     log_dropped: int = 0
+    csp_reports: int = 0
 
 
 T = TypeVar("T")
@@ -90,6 +92,7 @@ def read(gauges: Gauges) -> Reading:
         _answer(gauges.policy, None),
         tuple(_answer(gauges.credentials, ())),
         _answer(gauges.log_dropped, 0),
+        _answer(gauges.csp_reports, 0),
     )
 
 

@@ -162,6 +162,9 @@ class Metrics:
             "sidecar_log_lines_dropped", "Log lines lost because nobody took them.", value=reading.log_dropped
         )
         yield CounterMetricFamily(
+            "sidecar_csp_reports", "Reports of browsers about the Content-Security-Policy.", value=reading.csp_reports
+        )
+        yield CounterMetricFamily(
             "sidecar_event_sink_failures", "Events that one of the sinks failed to take.", value=self._sink_failures
         )
 
