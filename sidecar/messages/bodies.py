@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sidecar.exchange import Exchange
-from sidecar.messages import forms, media
+from sidecar.messages import forms, media, packets
 from sidecar.messages.paths import Location
-from sidecar.messages.protocols import AUTO, Protocol, recognise
+from sidecar.messages.protocols import AUTO, SOCKET_IO, Protocol, recognise
 from sidecar.messages.scan import Fault, parse
 from sidecar.messages.splice import splice
 from sidecar.messages.texts import Finder, Texts, counted
@@ -33,6 +33,14 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Packet:
+    """One packet of a long-polling body; its texts stand in the message under its number."""
+
+    prefix: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """A body that was read. `body` is without its content coding, and `opened` says that one was named;
     `value` is None for a form.
@@ -45,6 +53,7 @@ class Message:
     value: Any = None
     fields: tuple[forms.Field, ...] = ()
     media: media.Media = media.JSON
+    packets: tuple[Packet, ...] = ()
 
     def length(self) -> int:
         """Return the length in characters that the limit applies to."""
@@ -52,6 +61,8 @@ class Message:
 
     def with_texts(self, changes: Mapping[Location, str]) -> bytes | None:
         """Return the body with these texts changed; None if they do not fit into it."""
+        if self.packets:
+            return self._with_packets(changes)
         if not self.fields:
             return splice(self.body, changes)
         texts = {str(place[0]): text for place, text in changes.items()}
@@ -60,6 +71,15 @@ class Message:
         # Removing hidden characters must not have made a line of text into a boundary.
         boundary = b"--" + self.media.boundary
         return body if quoted or body.count(boundary) == self.body.count(boundary) else None
+
+    def _with_packets(self, changes: Mapping[Location, str]) -> bytes:
+        by_packet: dict[str | int, dict[Location, str]] = {}
+        for (number, *place), text in changes.items():
+            by_packet.setdefault(number, {})[tuple(place)] = text
+        return packets.RECORD_SEPARATOR.encode().join(
+            packet.prefix.encode() + (splice(packet.body, by_packet[number]) if number in by_packet else packet.body)
+            for number, packet in enumerate(self.packets)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +94,7 @@ class Reader:
     def read(self, exchange: Exchange, body: bytes) -> Message | Trouble | None:
         """Return the message, why there is none, or None for a request that carries no body."""
         head = exchange.head
-        if not body and head.method in BODILESS:
+        if not body and (head.method in BODILESS or not self.finder.required):
             return None
         index = head.index
         kind = media.media_of(index.get(b"content-type"))
@@ -89,6 +109,8 @@ class Reader:
             body = opened
         if kind.kind is media.Kind.JSON:
             return self._json(head.path, body, encoding is not None)
+        if kind.kind is media.Kind.TEXT:
+            return self._packets(body, encoding is not None)
         return self._form(kind, body, encoding is not None)
 
     def _json(self, path: str, body: bytes, opened: bool) -> Message | Trouble:
@@ -102,6 +124,34 @@ class Reader:
         if protocol is AUTO:
             protocol = recognise(path, value) or AUTO
         return Message(body, opened, texts, protocol, value)
+
+    def _packets(self, body: bytes, opened: bool) -> Message | Trouble:
+        """Read the packets of one long-polling POST: where every socket.io client begins."""
+        if self.protocol.name not in SOCKET_IO:
+            return Trouble(Code.UNSUPPORTED_MEDIA_TYPE, "content_type")
+        try:
+            split = body.decode().split(packets.RECORD_SEPARATOR)
+        except UnicodeDecodeError:
+            return Trouble(Code.MESSAGE_INVALID, "not_utf8")
+        if len(split) > packets.MAX_PACKETS:
+            return Trouble(Code.MESSAGE_INVALID, "too_complex")
+        read: list[Packet] = []
+        texts: Texts = []
+        for number, text in enumerate(split):
+            start = packets.start_of_json(text)
+            if start is None:
+                return Trouble(Code.MESSAGE_INVALID, "not_a_packet")
+            packet = Packet(text[:start], text[start:].encode())
+            read.append(packet)
+            if start:
+                value = parse(packet.body)
+                if type(value) is Fault:
+                    return Trouble(Code.MESSAGE_INVALID, value.value)
+                found = self.finder.find(value)
+                if found is None:
+                    return Trouble(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
+                texts += [((number, *place), one) for place, one in found]
+        return Message(body, opened, texts, self.protocol, packets=tuple(read))
 
     def _form(self, kind: media.Media, body: bytes, opened: bool) -> Message | Trouble:
         if not self.form_fields:

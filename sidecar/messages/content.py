@@ -14,6 +14,7 @@ from sidecar.errors import Problems
 from sidecar.exchange import Exchange
 from sidecar.messages.bodies import Reader, Trouble
 from sidecar.messages.invisible import remove_invisible
+from sidecar.messages.texts import Texts
 from sidecar.vocabulary import Code
 
 MAX_PATTERNS: Final = 500
@@ -37,6 +38,14 @@ class Patterns:
             found: list[int] = self.joined.Match(form)
             if found:
                 return self.names[min(found)]
+        return None
+
+    def first(self, texts: Texts) -> str | None:
+        """Return the name of the first pattern found in any of the texts."""
+        for _, text in texts:
+            name = self.match(text)
+            if name is not None:
+                return name
         return None
 
 
@@ -64,11 +73,8 @@ class ContentGuard:
             if message.uninspectable and self.pass_uninspectable:
                 return KEEP
             return Refuse(message.code, {"reason": message.reason})
-        for _, text in message.texts:
-            name = self.patterns.match(text)
-            if name is not None:
-                return Refuse(Code.CONTENT_BLOCKED, {"pattern": name})
-        return KEEP
+        name = self.patterns.first(message.texts)
+        return KEEP if name is None else Refuse(Code.CONTENT_BLOCKED, {"pattern": name})
 
 
 def compile_patterns(patterns: Mapping[str, str], problems: Problems) -> Patterns | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from sidecar.decision import KEEP, Finding, Inspection, Refuse, Rewrite
@@ -11,18 +11,14 @@ from sidecar.errors import Problems
 from sidecar.exchange import Exchange
 from sidecar.messages.bodies import MAX_OPENED, Message, Reader, Trouble
 from sidecar.messages.clean import clean
-from sidecar.messages.frames import FrameGuard, FrameRefuse, FrameRewrite, frame_guard
 from sidecar.messages.paths import Path, PathError, compile_path
-from sidecar.messages.protocols import BY_NAME, SOCKET_IO, Protocol
-from sidecar.messages.sanitize import NONE, Markup
+from sidecar.messages.protocols import BY_NAME, Protocol
+from sidecar.messages.sanitize import Markup
 from sidecar.messages.texts import finder
 from sidecar.vocabulary import Code, Event
 
 DROP: Final = (b"content-encoding",)
 MODES: Final = ("refuse", "pass")
-POLLING_TYPES: Final = frozenset({b"text/plain", b"text/plain;charset=utf-8"})
-RECORD_SEPARATOR: Final = "\x1e"  # engine.io protocol 4
-MAX_PACKETS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +29,9 @@ class MessageGuard:
     max_chars: int | None
     markup: Markup
     pass_uninspectable: bool = False
-    packets: FrameGuard | None = None  # for socket.io's long polling
     name: str = "message"
 
     def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
-        if self.packets is not None and is_polling(exchange):
-            return poll(self.packets, body)
         message = self.reader.read(exchange, body)
         if message is None:
             return KEEP
@@ -63,34 +56,6 @@ class MessageGuard:
             return Refuse(Code.MESSAGE_INVALID, {"reason": "bad_multipart"})
         findings = (Finding(Event.MESSAGE_SANITIZED, counts.detail()),)
         return Rewrite(changed, findings, counts.header(), drop)
-
-
-def is_polling(exchange: Exchange) -> bool:
-    index = exchange.head.index
-    kind = index.get(b"content-type", b"").replace(b" ", b"").lower()
-    return kind in POLLING_TYPES and b"content-encoding" not in index
-
-
-def poll(guard: FrameGuard, body: bytes) -> Inspection:
-    """Inspect the packets of one long-polling POST, where every socket.io client begins."""
-    try:
-        packets = body.decode().split(RECORD_SEPARATOR)
-    except UnicodeDecodeError:
-        return Refuse(Code.MESSAGE_INVALID, {"reason": "not_utf8"})
-    if len(packets) > MAX_PACKETS:
-        return Refuse(Code.MESSAGE_INVALID, {"reason": "too_complex"})
-    counts = NONE
-    for number, packet in enumerate(packets):
-        result = guard.inspect_text(packet)
-        if isinstance(result, FrameRefuse):
-            return Refuse(result.code, result.detail)
-        if isinstance(result, FrameRewrite):
-            packets[number] = result.text
-            counts += result.counts
-    if not counts:
-        return KEEP
-    findings = (Finding(Event.MESSAGE_SANITIZED, counts.detail()),)
-    return Rewrite(RECORD_SEPARATOR.join(packets).encode(), findings, counts.header())
 
 
 def build_message_guard(
@@ -120,8 +85,7 @@ def build_message_guard(
     if known is None or compiled is None or problems:
         return None
     reader = build_reader(known, compiled, max_opened)
-    guard = MessageGuard(reader, max_chars, Markup(markup), on_uninspectable == "pass")
-    return replace(guard, packets=frame_guard(guard)) if known.name in SOCKET_IO else guard
+    return MessageGuard(reader, max_chars, Markup(markup), on_uninspectable == "pass")
 
 
 def build_reader(protocol: Protocol, fields: Sequence[Path], max_opened: int = MAX_OPENED) -> Reader:

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     JSON = "json"
     MULTIPART = "multipart"
     URLENCODED = "urlencoded"
+    TEXT = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Media:
 
 JSON: Final = Media(Kind.JSON)
 URLENCODED: Final = Media(Kind.URLENCODED)
+TEXT: Final = Media(Kind.TEXT)
 
 
 def media_of(content_type: bytes | None) -> Media | str:
@@ -52,6 +54,8 @@ def media_of(content_type: bytes | None) -> Media | str:
         return "charset"
     if name == "application/json" or (name.startswith("application/") and name.endswith("+json")):
         return JSON
+    if name == "text/plain":
+        return TEXT
     if name == "application/x-www-form-urlencoded":
         return URLENCODED
     boundary = parameters.get("boundary", "")

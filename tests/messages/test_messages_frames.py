@@ -4,9 +4,9 @@ import pytest
 
 from sidecar.decision import KEEP, Finding, Refuse, Rewrite
 from sidecar.errors import Problems
+from sidecar.messages.content import ContentGuard, compile_patterns
 from sidecar.messages.frames import FRAME_KEEP, FrameRefuse, FrameRewrite, frame_guard
 from sidecar.messages.inspect import build_message_guard
-from sidecar.messages.sanitize import Counts
 from sidecar.vocabulary import Code, Event
 from tests.support.exchanges import exchange
 
@@ -29,7 +29,7 @@ def guard(protocol="plain", **changes):
 
 
 def changed(text, count=1):
-    return FrameRewrite(text, (Finding(Event.MESSAGE_SANITIZED, {"markup": count}),), Counts(markup=count))
+    return FrameRewrite(text, (Finding(Event.MESSAGE_SANITIZED, {"markup": count}),))
 
 
 def invalid(reason):
@@ -100,6 +100,8 @@ def test_reasons_fit_into_a_close_frame():
 POLLED = [
     ("connect", b'40{"token":"<x"}', KEEP),
     ("several", b'2\x1e42["client_message",{"message":{"output":"<b>"}}]\x1e41', Rewrite(b'2\x1e42["client_message",{"message":{"output":"&lt;b>"}}]\x1e41', (Finding(Event.MESSAGE_SANITIZED, {"markup": 1}),), "markup=1")),
+    ("odd, but no text", b'41}\x1e42["client_message",{"message":{"output":"<b>"}}]', Rewrite(b'41}\x1e42["client_message",{"message":{"output":"&lt;b>"}}]', (Finding(Event.MESSAGE_SANITIZED, {"markup": 1}),), "markup=1")),
+    ("no packet", b'{"message":"x"}', Refuse(Code.MESSAGE_INVALID, {"reason": "not_a_packet"})),
     ("bad one", b"2\x1e42[", Refuse(Code.MESSAGE_INVALID, {"reason": "not_json"})),
     ("too long", b'42["client_message",{"message":{"output":"0123456789a"}}]', Refuse(Code.MESSAGE_TOO_LONG, {"characters": 11, "limit": 10})),
     ("bad UTF-8", b"42\xff", Refuse(Code.MESSAGE_INVALID, {"reason": "not_utf8"})),
@@ -112,3 +114,22 @@ POLLED = [
 def test_long_polling(body, decision, content_type):
     asked = exchange("POST", "/ws/socket.io/?EIO=4&transport=polling", content_type=content_type)
     assert built("chainlit").inspect(asked, body) == decision
+
+
+def test_the_content_filter_looks_at_frames_too():
+    patterns = compile_patterns({"foo": "foo"}, Problems())
+    filtering = frame_guard(built("chainlit"), patterns)
+    blocked = FrameRefuse(1008, "This content is not allowed", Code.CONTENT_BLOCKED, {"pattern": "foo"})
+    assert filtering.inspect_text('42["client_message",{"message":{"output":"a foo"}}]') == blocked
+    assert filtering.inspect_text('42["client_message",{"message":{"output":"bar"}}]') is FRAME_KEEP
+
+
+def test_the_content_filter_looks_at_long_polling_too():
+    patterns = compile_patterns({"foo": "foo"}, Problems())
+    assert patterns is not None
+    guard_ = ContentGuard(built("chainlit").reader, patterns)
+    asked = exchange("POST", "/ws/socket.io/", content_type="text/plain;charset=UTF-8")
+    assert guard_.inspect(asked, b'42["client_message",{"message":{"output":"a foo"}}]') == Refuse(
+        Code.CONTENT_BLOCKED, {"pattern": "foo"}
+    )
+    assert guard_.inspect(asked, b"40") is KEEP

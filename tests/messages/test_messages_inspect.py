@@ -67,6 +67,7 @@ DECIDES = [
     ("twice", {"body": b'{"message":"a","message":"b"}'}, invalid("duplicate_key")),
     ("not JSON", {"body": b"message=x"}, invalid("not_json")),
     ("empty POST", {"body": b""}, invalid("not_json")),
+    ("empty POST where text may be missing", {"body": b"", "protocol": "langgraph", "fields": [], "content_type": ""}, KEEP),
     ("GET without body", {"body": b"", "method": "GET", "content_type": ""}, KEEP),
     ("HEAD without body", {"body": b"", "method": "HEAD", "content_type": ""}, KEEP),
     ("GET with a body", {"body": b'{"message":5}', "method": "GET"}, invalid("no_text")),

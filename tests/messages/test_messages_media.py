@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from sidecar.messages.media import JSON, URLENCODED, Kind, Media, media_of, open_body
+from sidecar.messages.media import JSON, TEXT, URLENCODED, Kind, Media, media_of, open_body
 
 MEDIA = [
     (b"application/json", JSON),
@@ -26,7 +26,7 @@ MEDIA = [
     (b"json", "bad_content_type"),
     (b"", "bad_content_type"),
     (b"text/json", "content_type"),
-    (b"text/plain", "content_type"),
+    (b"text/plain", TEXT),
     (b"text/plain; application/json", "bad_content_type"),
     (b"application/jsonp", "content_type"),
     (b"application/x-www-form-urlencoded", URLENCODED),
