@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from sidecar.demo.backend import Backend, application, serving
 from tests.support.browser import chromium
@@ -18,12 +19,21 @@ from tests.support.browser import chromium
 CSP = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 
 
-@contextlib.asynccontextmanager
-async def page_in_chromium() -> AsyncIterator[Page]:
-    async with chromium() as browser:
-        page = await browser.new_page()
-        page.set_default_timeout(10_000)
-        yield page
+# One browser for all tests here: it takes a second to start. So all of them share its event loop.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    context = await browser.new_context()
+    yield await context.new_page()
+    await context.close()
 
 
 async def type_and_send(page: Page, text: str) -> None:
@@ -67,7 +77,7 @@ async def listening(app: web.Application) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def front() -> AsyncIterator[tuple[Front, str]]:
     standing = Front()
     app = application(pace=0)
@@ -77,42 +87,40 @@ async def front() -> AsyncIterator[tuple[Front, str]]:
         yield standing, url
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def backend() -> AsyncIterator[Backend]:
     async with serving(pace=0) as running:
         yield running
 
 
-async def test_a_person_chats_by_keyboard_over_every_transport_under_a_strict_csp(front):
+async def test_a_person_chats_by_keyboard_over_every_transport_under_a_strict_csp(front, page):
     standing, url = front
     standing.marks = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "57"}
-    async with page_in_chromium() as page:
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        await page.goto(url)
-        log = page.get_by_role("log")
-        await expect(page.get_by_text("behind a sidecar")).to_be_visible()
-        for number, transport in enumerate(("stream", "json", "socket"), start=1):
-            await page.get_by_label("Answers come as").select_option(transport)
-            await type_and_send(page, f"say {number} <b>bold</b>")
-            await expect(log).to_contain_text(f"say {number} <b>bold</b>")
-            await expect(log.locator(".parrot .text")).to_have_count(number + 1)
-            await expect(log.locator(".parrot .text").last).to_contain_text(f"“say {number} <b>bold</b>” ")
-            await expect(page.get_by_label("Your message")).to_be_focused()
-        assert await log.locator("b").count() == 0
-        await expect(page.get_by_text("57 of 60 left")).to_be_visible()
-        await expect(page.get_by_role("alert")).to_be_empty()
-        assert complaints == []
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    await page.goto(url)
+    log = page.get_by_role("log")
+    await expect(page.get_by_text("behind a sidecar")).to_be_visible()
+    for number, transport in enumerate(("stream", "json", "socket"), start=1):
+        await page.get_by_label("Answers come as").select_option(transport)
+        await type_and_send(page, f"say {number} <b>bold</b>")
+        await expect(log).to_contain_text(f"say {number} <b>bold</b>")
+        await expect(log.locator(".parrot .text")).to_have_count(number + 1)
+        await expect(log.locator(".parrot .text").last).to_contain_text(f"“say {number} <b>bold</b>” ")
+        await expect(page.get_by_label("Your message")).to_be_focused()
+    assert await log.locator("b").count() == 0
+    await expect(page.get_by_text("57 of 60 left")).to_be_visible()
+    await expect(page.get_by_role("alert")).to_be_empty()
+    assert complaints == []
 
 
-async def test_a_changed_message_is_explained(front):
+async def test_a_changed_message_is_explained(front, page):
     standing, url = front
     standing.marks = {"X-Sidecar-Sanitized": "1"}
-    async with page_in_chromium() as page:
-        await page.goto(url)
-        await page.get_by_role("button", name="Send a <script>").click()
-        await expect(page.get_by_text("Made harmless on its way.")).to_be_visible()
+    await page.goto(url)
+    await page.get_by_role("button", name="Send a <script>").click()
+    await expect(page.get_by_text("Made harmless on its way.")).to_be_visible()
 
 
 WAIT = "You can go on in"
@@ -129,61 +137,57 @@ REFUSALS = [
 ]
 
 
-async def test_every_refusal_is_a_sentence_and_loses_nothing(front):
+async def test_every_refusal_is_a_sentence_and_loses_nothing(front, page):
     standing, url = front
-    async with page_in_chromium() as page:
-        await page.goto(url)
-        for refusal in REFUSALS:
-            status, code, headers, says = refusal.values
-            standing.refuse(status, code, headers)
-            await type_and_send(page, "my dear words")
-            for words in [*says, "req-7"]:
-                await expect(page.get_by_role("alert")).to_contain_text(words)
-            await expect(page.get_by_label("Your message")).to_have_value("my dear words")
-            await expect(page.locator(".bubble")).to_have_count(1)
-        standing.refusal = None
-        await type_and_send(page, "hello")
-        await expect(page.locator(".bubble")).to_have_count(3)
-        await expect(page.get_by_role("alert")).to_be_empty()
+    await page.goto(url)
+    for refusal in REFUSALS:
+        status, code, headers, says = refusal.values
+        standing.refuse(status, code, headers)
+        await type_and_send(page, "my dear words")
+        for words in [*says, "req-7"]:
+            await expect(page.get_by_role("alert")).to_contain_text(words)
+        await expect(page.get_by_label("Your message")).to_have_value("my dear words")
+        await expect(page.locator(".bubble")).to_have_count(1)
+    standing.refusal = None
+    await type_and_send(page, "hello")
+    await expect(page.locator(".bubble")).to_have_count(3)
+    await expect(page.get_by_role("alert")).to_be_empty()
 
 
-async def test_the_countdown_reads_the_reset_too_and_ends(front):
+async def test_the_countdown_reads_the_reset_too_and_ends(front, page):
     standing, url = front
     soon = datetime.now(UTC) + timedelta(seconds=30)
     reset = soon.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     standing.refuse(429, "RATE_LIMIT_EXCEEDED", {"X-RateLimit-Reset": reset})
-    async with page_in_chromium() as page:
-        await page.clock.install()
-        await page.goto(url)
-        await type_and_send(page, "quick")
-        await expect(page.get_by_role("timer")).to_contain_text(WAIT)
-        await page.clock.run_for(40_000)
-        await expect(page.get_by_role("timer")).to_have_text("You can go on now.")
+    await page.clock.install()
+    await page.goto(url)
+    await type_and_send(page, "quick")
+    await expect(page.get_by_role("timer")).to_contain_text(WAIT)
+    await page.clock.run_for(40_000)
+    await expect(page.get_by_role("timer")).to_have_text("You can go on now.")
 
 
-async def test_failure_of_the_backend_shows_no_stack(backend):
-    async with page_in_chromium() as page:
-        await page.goto(backend.url)
-        await expect(page.get_by_text("no sidecar in front")).to_be_visible()
-        await page.get_by_role("button", name="Make the backend fail").click()
-        await expect(page.get_by_role("alert")).to_contain_text("The chat stumbled")
-        assert "Traceback" not in await page.content()
+async def test_failure_of_the_backend_shows_no_stack(backend, page):
+    await page.goto(backend.url)
+    await expect(page.get_by_text("no sidecar in front")).to_be_visible()
+    await page.get_by_role("button", name="Make the backend fail").click()
+    await expect(page.get_by_role("alert")).to_contain_text("The chat stumbled")
+    assert "Traceback" not in await page.content()
 
 
-async def test_the_naive_page_alone_runs_what_comes_back(backend):
+async def test_the_naive_page_alone_runs_what_comes_back(backend, page):
     """Without a sidecar the trap springs: so the page is a fair witness when one stands in front."""
-    async with page_in_chromium() as page:
-        for path, title in (("/", "Parrot chat"), ("/naive", "owned")):
-            await page.goto(backend.url + path)
-            await page.get_by_role("button", name="Send an image with a trap").click()
-            await expect(page.locator(".parrot .text")).to_have_count(2)
-            await expect(page.get_by_role("button", name="Send", exact=True)).to_be_enabled()
-            await expect(page).to_have_title(title)
+    for path, title in (("/", "Parrot chat"), ("/naive", "owned")):
+        await page.goto(backend.url + path)
+        await page.get_by_role("button", name="Send an image with a trap").click()
+        await expect(page.locator(".parrot .text")).to_have_count(2)
+        await expect(page.get_by_role("button", name="Send", exact=True)).to_be_enabled()
+        await expect(page).to_have_title(title)
 
 
-async def test_a_foreign_origin_and_a_missing_chat_are_told_apart(front):
+async def test_a_foreign_origin_and_a_missing_chat_are_told_apart(front, page):
     _, url = front
-    async with page_in_chromium() as page, serving(pace=0) as elsewhere:
+    async with serving(pace=0) as elsewhere:
         # The chat in front sends no CORS headers: as seen from elsewhere it refuses.
         await page.goto(f"{elsewhere.url}/?through={url}")
         await expect(page.get_by_text(f"comes from {elsewhere.url} and talks to the chat at {url}")).to_be_visible()
@@ -194,7 +198,7 @@ async def test_a_foreign_origin_and_a_missing_chat_are_told_apart(front):
         await expect(page.get_by_role("alert")).to_contain_text("is not running")
 
 
-async def test_a_stream_that_breaks_off_keeps_what_was_heard():
+async def test_a_stream_that_breaks_off_keeps_what_was_heard(page):
     seen = asyncio.Event()
 
     async def broken(request: web.Request) -> web.StreamResponse:
@@ -214,7 +218,7 @@ async def test_a_stream_that_breaks_off_keeps_what_was_heard():
         return await (broken if request.path == "/api/chat" else handler)(request)
 
     app.middlewares.append(breaking)
-    async with listening(app) as url, page_in_chromium() as page:
+    async with listening(app) as url:
         await page.goto(url)
         await type_and_send(page, "m")
         await expect(page.locator(".parrot .text").last).to_have_text("half an ans")
