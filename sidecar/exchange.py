@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from sidecar.head import RequestHead
@@ -56,3 +56,6 @@ class Exchange:
         default_factory=list
     )  # guards.concurrency: given back when the exchange ends
     notes: dict[str, str] = field(default_factory=dict)  # response headers that a guard owes (`X-Sidecar-Sanitized`)
+    pending: list[Callable[[], Awaitable[None]]] = field(
+        default_factory=list
+    )  # filters of the answer: done before the client sees what they found

@@ -8,6 +8,7 @@ from typing import Protocol
 from sidecar.events import EventSink, about
 from sidecar.exchange import Exchange
 from sidecar.guard import ResponseFilter
+from sidecar.head import Fields
 from sidecar.redaction.filters import AnswerFilter, Redaction
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.vault.records import KnownSecrets
@@ -35,7 +36,7 @@ class KnownKeys:
 class Watcher(Protocol):
     """A further filter of a route: it looks at answers, and may learn from them."""
 
-    def for_answer(self, exchange: Exchange, status: int, content_type: bytes) -> ResponseFilter | None: ...
+    def for_answer(self, exchange: Exchange, status: int, fields: Fields) -> ResponseFilter | None: ...
 
 
 class Answers:
@@ -69,11 +70,11 @@ class Answers:
                 self._redaction.know(matcher)
         return self._redaction.active or bool(self._watchers)
 
-    def for_answer(self, exchange: Exchange, status: int, content_type: bytes) -> ResponseFilter | None:
-        found = self._redaction.filter_for(content_type) if self._redaction.active else None
+    def for_answer(self, exchange: Exchange, status: int, fields: Fields) -> ResponseFilter | None:
+        found = self._redaction.filter_for(content_type(fields)) if self._redaction.active else None
         chain: list[ResponseFilter] = [] if found is None else [_Reported(found, exchange, self._events, self._enforce)]
         for watcher in self._watchers:
-            further = watcher.for_answer(exchange, status, content_type)
+            further = watcher.for_answer(exchange, status, fields)
             if further is not None:
                 chain.append(further)
         if len(chain) < 2:
@@ -86,6 +87,11 @@ class Answers:
         if counts:
             _report(exchange, counts, self._events, enforce=self._enforce)
         return clean if self._enforce else value
+
+
+def content_type(fields: Fields) -> bytes:
+    """Return the value of an answer's Content-Type, b"" when it has none."""
+    return next((value for name, value in fields if name.lower() == b"content-type"), b"")
 
 
 class _Reported:

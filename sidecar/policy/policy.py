@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from sidecar.exchange import Exchange
 from sidecar.guard import BodyStep, ResponseFilter, Stamp, Step
+from sidecar.head import Fields
 from sidecar.messages.frames import FrameGuard
 from sidecar.policy.routes import RouteTable
 from sidecar.vocabulary import Code
@@ -38,7 +39,13 @@ class AnswerFilters(Protocol):
 
     def wanted(self) -> bool: ...
 
-    def for_answer(self, exchange: Exchange, status: int, content_type: bytes) -> ResponseFilter | None: ...
+    def for_answer(self, exchange: Exchange, status: int, fields: Fields) -> ResponseFilter | None:
+        """Look at the head of an answer; return the filter of its body.
+
+        What must be done before the client sees something (store a session that the answer names) is
+        put into `exchange.pending`, here or by the filter.
+        """
+        ...
 
     def value(self, exchange: Exchange, value: bytes) -> bytes:
         """Return a header's value as the client may see it."""

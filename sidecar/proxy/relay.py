@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Final
 
+from sidecar.exchange import Exchange
 from sidecar.guard import ResponseFilter
 from sidecar.proxy import replies
 from sidecar.proxy.http1 import LAST_CHUNK, UNTIL_CLOSE, Body, Malformed, ResponseHead, body_of, chunk
@@ -33,9 +34,11 @@ async def relay(life: Life, back: Wire, answer: ResponseHead) -> bool:
         return await _replace(life, back, answer)
     filters = life.route.filters
     chosen: ResponseFilter | None = None
-    if filters is not None and filters.wanted() and answer.framing != 0:
-        chosen = filters.for_answer(life.exchange, answer.status, answer.index.get(b"content-type", b""))
-        if chosen is not None:
+    if filters is not None and filters.wanted():
+        chosen = filters.for_answer(life.exchange, answer.status, answer.fields)
+        if answer.framing == 0:
+            chosen = None
+        elif chosen is not None:
             chosen = _opened(chosen, answer)
     await _stream(life, back, answer, chosen)
     return True
@@ -118,6 +121,8 @@ async def _stream(life: Life, back: Wire, answer: ResponseHead, chosen: Response
     if kind == "sse" and b"x-accel-buffering" not in answer.index:
         lines += b"X-Accel-Buffering: no\r\n"
     head = replies.head(answer.status, lines, exchange, route, keep=life.keep)
+    if exchange.pending:
+        await _settle(exchange)
     front.write(head + first if first else head)
     if body.done:
         if front.writing_paused:
@@ -143,7 +148,7 @@ async def _stream(life: Life, back: Wire, answer: ResponseHead, chosen: Response
 async def _pump(
     life: Life, back: Wire, body: Body, chosen: ResponseFilter | None, *, chunked: bool, closes: bool
 ) -> None:
-    front, idle = life.wire, life.route.target.idle
+    front, idle, pending = life.wire, life.route.target.idle, life.exchange.pending
     while True:
         back.expect_within(idle)
         try:
@@ -158,15 +163,25 @@ async def _pump(
             piece = chosen.feed(piece)
             if not piece:
                 continue
+        if pending:
+            await _settle(life.exchange)
         front.write(chunk(piece) if chunked else piece)
         if front.writing_paused:
             back.expect_within(0)
             await _drain(life)
     rest = chosen.finish() if chosen is not None else b""
+    if pending:
+        await _settle(life.exchange)
     if chunked:
         front.write(chunk(rest) + LAST_CHUNK)
     elif rest:
         front.write(rest)
+
+
+async def _settle(exchange: Exchange) -> None:
+    """Do what must be done before the client sees what the answer said."""
+    while exchange.pending:
+        await exchange.pending.pop(0)()
 
 
 async def _drain(life: Life) -> None:
