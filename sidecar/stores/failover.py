@@ -61,7 +61,10 @@ class Circuit:
 
 
 class SharedRateStore(RateStore, Protocol):
-    """A RateStore that can be told what was admitted without it."""
+    """A RateStore that tells of what it admits, hands over what it cannot decide, and hears what was admitted since."""
+
+    admitted: Callable[[Sequence[Ask], float], None] | None
+    instead: Callable[[Sequence[Ask], float, StoreUnavailable], Takes] | None
 
     async def merge(self, spent: Sequence[Spent]) -> None: ...
 
@@ -74,22 +77,24 @@ class FailoverRateStore:
     outage. What is admitted meanwhile is also written down as debt, and `settle` pays it.
     """
 
-    def __init__(self, primary: SharedRateStore, mirror: MemoryRateStore, circuit: Circuit) -> None:
+    def __init__(
+        self, primary: SharedRateStore, mirror: MemoryRateStore, circuit: Circuit, max_keys: int = 100_000
+    ) -> None:
+        self._most = max_keys
         self._primary = primary
         self._mirror = mirror
         self._circuit = circuit
-        self._debt = MemoryRateStore()
-        self._owed = MemoryRateStore()
+        self._debt = MemoryRateStore(self._most)
+        self._owed = MemoryRateStore(self._most)
         self._shares: dict[int, tuple[Limit, int, Limit]] = {}
+        primary.admitted = mirror.record
+        primary.instead = self._instead
 
     def take(self, asks: Sequence[Ask], now: float) -> Takes | Awaitable[Takes]:
         """Consume one request of every ask, or none."""
         if not self._circuit.up:
             return self._alone(asks, now)
-        answer = self._primary.take(asks, now)
-        if isinstance(answer, tuple):
-            return answer
-        return self._guarded(asks, answer, now)
+        return self._primary.take(asks, now)
 
     def peek(self, asks: Sequence[Ask], now: float) -> Takes | Awaitable[Takes]:
         """Answer like `take`, consuming nothing."""
@@ -117,13 +122,13 @@ class FailoverRateStore:
         StoreUnavailable when it goes away meanwhile; what it had not heard stays owed.
         """
         if lost:
-            self._debt, self._owed = MemoryRateStore(), MemoryRateStore()
+            self._debt, self._owed = MemoryRateStore(self._most), MemoryRateStore(self._most)
             await self._pay(self._mirror, clock(), keep=True)
         while len(self._owed) or len(self._debt):
             if not len(self._owed):
                 self._owed, self._debt = self._debt, self._owed
             await self._pay(self._owed, clock(), keep=False)
-            self._owed = MemoryRateStore()
+            self._owed = MemoryRateStore(self._most)
         self._circuit.close()  # Nothing is awaited since the debt was seen to be empty.
 
     def cleanup(self, now: float) -> None:
@@ -138,17 +143,9 @@ class FailoverRateStore:
             if not keep:
                 owed.settled(batch)
 
-    async def _guarded(self, asks: Sequence[Ask], answer: Awaitable[Takes], now: float) -> Takes:
-        try:
-            takes = await answer
-        except StoreUnavailable as error:
-            self._circuit.trip(error)
-            return self._alone(asks, now)
-        for take in takes:
-            if not take.allowed:
-                return takes
-        self._mirror.record(asks, now)
-        return takes
+    def _instead(self, asks: Sequence[Ask], now: float, error: StoreUnavailable) -> Takes:
+        self._circuit.trip(error)
+        return self._alone(asks, now)
 
     async def _peeked(self, asks: Sequence[Ask], now: float) -> Takes:
         try:

@@ -91,7 +91,7 @@ class MemoryRateStore:
     """
 
     def __init__(self, max_keys: int = 100_000) -> None:
-        self._room = max_keys
+        self.room = max_keys
         self._tables: dict[tuple[str, str, float], Table] = {}
         self._known: dict[int, tuple[Limit, Table]] = {}
 
@@ -211,7 +211,7 @@ class MemoryRateStore:
             cell = hash(subject) % CELLS
             shared = table.crowd.get(cell)
             if self._has_room(table, now):
-                row = table.rows[subject] = list(shared) if shared is not None else empty(table.current)
+                row = table.rows[subject] = shared[:] if shared is not None else empty(table.current)
             else:
                 row = shared if shared is not None else table.crowd.setdefault(cell, empty(table.current))
                 add(row, table.current)
@@ -223,7 +223,7 @@ class MemoryRateStore:
     def _has_room(self, table: Table, now: float) -> bool:
         """Give up two expired windows for each new one, so that cleaning never makes a pause."""
         table.sweep(2)
-        if sum([len(other.rows) for other in self._tables.values()]) < self._room:
+        if sum([len(other.rows) for other in self._tables.values()]) < self.room:
             return True
         return any(other.turned(now).sweep(2) for other in self._tables.values())
 

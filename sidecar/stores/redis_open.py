@@ -81,7 +81,7 @@ class SharedStores:
         self.circuit = Circuit("redis", events, clock)
         self._fast, self._wire = _wire(target, timeout), _wire(target, timeout)
         self._primary = RedisRateStore(self._fast, prefix)
-        self.rates = FailoverRateStore(self._primary, mirror, self.circuit)
+        self.rates = FailoverRateStore(self._primary, mirror, self.circuit, mirror.room)
         self.bans = RedisBanStore(self._wire, bans, prefix)
         self.sessions = RedisSessionStore(CircuitWire(self._wire, self.circuit), per_client, prefix)
         self._heart = Heartbeat(self._wire, secrets.token_hex(8), prefix)

@@ -6,11 +6,11 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sidecar.errors import StoreUnavailable
 from sidecar.limit import Ask, Limit, Take, Takes
-from sidecar.stores.memory_rates import Spent
+from sidecar.stores.memory_rates import KNOWN, Spent
 from sidecar.stores.redis_wire import Argument, Command, Script, Wire
 from sidecar.stores.window import BUCKETS
 
@@ -22,7 +22,9 @@ REFUSED: Final = 20_000
 
 MICRO: Final = 1_000_000
 
-Asked = tuple[Sequence[Ask], asyncio.Future[Takes], float]
+Asked: TypeAlias = tuple[Sequence[Ask], asyncio.Future[Takes], float]
+Admitted: TypeAlias = Callable[[Sequence[Ask], float], None]
+Instead: TypeAlias = Callable[[Sequence[Ask], float, StoreUnavailable], Takes]
 
 
 class RedisRateStore:
@@ -30,7 +32,8 @@ class RedisRateStore:
 
     Redis' own clock decides. A window that is full is remembered here until it has room, so that
     whoever floods is refused without asking Redis (`take` returns a tuple then). `clock` is for
-    tests: it stands in for Redis' clock.
+    tests: it stands in for Redis' clock. `admitted` hears of each request that passes, `instead` answers
+    when Redis does not; without it, `take` raises StoreUnavailable.
     """
 
     def __init__(self, wire: Wire, prefix: str = "sidecar", clock: Callable[[], float] | None = None) -> None:
@@ -40,6 +43,9 @@ class RedisRateStore:
         self._window = Script("window.lua")
         self._merge = Script("merge.lua")
         self._asked: list[Asked] = []
+        self._words: dict[int, tuple[Limit, tuple[Argument, ...], str]] = {}
+        self.admitted: Admitted | None = None
+        self.instead: Instead | None = None
         self._full: dict[tuple[str, float, str], tuple[float, int, dict[str, tuple[int, float]]]] = {}
 
     def take(self, asks: Sequence[Ask], now: float) -> Takes | asyncio.Future[Takes]:
@@ -100,9 +106,8 @@ class RedisRateStore:
         """Hand out the answers of one script."""
         error = _failure(done)
         if error is not None:
-            for _, waiter, _ in batch:
-                if not waiter.done():
-                    waiter.set_exception(error)
+            for each in batch:
+                self._fail(each, error)
             return
         (answer,) = done.result()
         place = 0
@@ -110,6 +115,8 @@ class RedisRateStore:
             takes = _takes(asks, answer, place)
             if not answer[place]:
                 self._remember(asks, takes, now)
+            elif self.admitted is not None:
+                self.admitted(asks, now)
             place += 1 + 3 * len(asks)
             if not waiter.done():
                 waiter.set_result(takes)
@@ -119,8 +126,7 @@ class RedisRateStore:
         asks, waiter, now = asked
         error = _failure(done)
         if error is not None:
-            if not waiter.done():
-                waiter.set_exception(error)
+            self._fail(asked, error)
             return
         answers = done.result()
         takes = tuple(_takes([ask], answer, 0)[0] for ask, answer in zip(asks, answers, strict=True))
@@ -133,19 +139,49 @@ class RedisRateStore:
                 for take, answer in zip(takes, answers, strict=True)
             )
             self._remember(asks, takes, now)
+        elif self.admitted is not None:
+            self.admitted(asks, now)
         if not waiter.done():
             waiter.set_result(takes)
 
+    def _fail(self, asked: Asked, error: StoreUnavailable) -> None:
+        """Let the other store decide; a client that has left is not asked for."""
+        asks, waiter, now = asked
+        if waiter.done():
+            return
+        if self.instead is None:
+            waiter.set_exception(error)
+        else:
+            waiter.set_result(self.instead(asks, now, error))
+
     def _call(self, mode: str, requests: Sequence[Sequence[Ask]]) -> Command:
-        keys: dict[str, int] = {}
-        arguments: list[Argument] = [self._now(), mode]
+        """Put requests into one run of the script; the limits, which many share, are said once."""
+        keys: list[str] = []
+        sets: dict[tuple[int, ...], tuple[int, list[str]]] = {}
+        rules: list[Argument] = []
+        chosen: list[int] = []
         for asks in requests:
-            arguments.append(len(asks))
-            for ask in asks:
-                limit = ask.limit
-                place = keys.setdefault(f"{self._prefix}:r:{limit.per}:{ask.subject}", len(keys) + 1)
-                arguments += (place, _field(limit), limit.limit, _width(limit))
-        return self._window.call(list(keys), *arguments)
+            shape = tuple([id(ask.limit) for ask in asks])
+            entry = sets.get(shape)
+            if entry is None:
+                said = [self._said(ask.limit) for ask in asks]
+                rules += [len(said), *(word for _, rule, _ in said for word in rule)]
+                entry = sets[shape] = (len(sets) + 1, [beginning for _, _, beginning in said])
+            number, beginnings = entry
+            chosen.append(number)
+            keys += [beginning + ask.subject for beginning, ask in zip(beginnings, asks, strict=True)]
+        return self._window.call(keys, self._now(), mode, len(sets), *rules, *chosen)
+
+    def _said(self, limit: Limit) -> tuple[Limit, tuple[Argument, ...], str]:
+        """Return a limit as the script hears it, and the beginning of its keys; worked out once."""
+        entry = self._words.get(id(limit))
+        if entry is None:
+            if len(self._words) >= KNOWN:
+                self._words.clear()
+            rule = (_field(limit), str(limit.limit), str(_width(limit)))
+            # The limit itself is kept beside it: its id cannot be used anew meanwhile.
+            entry = self._words[id(limit)] = (limit, rule, self._key(limit.per, ""))
+        return entry
 
     def _remember(self, asks: Sequence[Ask], takes: Takes, now: float) -> None:
         """Note which of the asks refused and until when, and how the others stood then."""
@@ -207,6 +243,9 @@ def _takes(asks: Sequence[Ask], answer: Sequence[int], place: int) -> Takes:
     return tuple(takes)
 
 
-def _failure(done: asyncio.Future[Any]) -> BaseException | None:
+def _failure(done: asyncio.Future[Any]) -> StoreUnavailable | None:
     """Return why there is no answer, None if there is one."""
-    return StoreUnavailable("the store is closed") if done.cancelled() else done.exception()
+    if done.cancelled():
+        return StoreUnavailable("the store is closed")
+    error = done.exception()
+    return error if error is None or isinstance(error, StoreUnavailable) else StoreUnavailable(type(error).__name__)

@@ -2,9 +2,10 @@
 --
 -- A subject has one hash; a limit has one field in it, a packed row:
 --   newest bucket (double), total (uint32), then up to 61 runs, oldest first: bucket mod 65536 (uint16), count (uint32)
--- KEYS   the subjects' hashes
--- ARGV   microseconds now ('' for this server's clock), mode (take | peek | give), then for each request:
---        how many asks, and for each ask: index into KEYS, field, limit, bucket width in microseconds
+-- KEYS   the subjects' hashes, one for each ask of each request in turn
+-- ARGV   microseconds now ('' for this server's clock), mode (take | peek | give), how many sets of limits;
+--        for each set: how many limits, and for each limit: field, limit, bucket width in microseconds;
+--        then for each request: the number of its set
 -- answer for each request: 1 or 0, then for each ask: count, microseconds to wait, microseconds until empty
 
 local now
@@ -65,19 +66,28 @@ local function take_back(runs)
   return string.sub(runs, 1, -7)
 end
 
-local out, place = {}, 3
-while place <= #ARGV do
+local sets, place = {}, 4
+for number = 1, tonumber(ARGV[3]) do
+  local limits = {}
+  for which = 1, tonumber(ARGV[place]) do
+    local at = place + 1 + (which - 1) * 3
+    limits[which] = {field = ARGV[at], limit = tonumber(ARGV[at + 1]), width = tonumber(ARGV[at + 2])}
+  end
+  place = place + 1 + #limits * 3
+  sets[number] = limits
+end
+
+local out, key = {}, 0
+for request = place, #ARGV do
   local asks, allowed = {}, mode ~= 'peek'
-  for number = 1, tonumber(ARGV[place]) do
-    local at = place + 1 + (number - 1) * 4
-    local width = tonumber(ARGV[at + 3])
-    local ask = {key = KEYS[tonumber(ARGV[at])], field = ARGV[at + 1], limit = tonumber(ARGV[at + 2]), width = width}
-    ask.current = floor(now / width)
+  for number, limit in ipairs(sets[tonumber(ARGV[request])]) do
+    key = key + 1
+    local ask = {key = KEYS[key], field = limit.field, limit = limit.limit, width = limit.width}
+    ask.current = floor(now / ask.width)
     ask.newest, ask.total, ask.runs = load(ask.key, ask.field, ask.current)
     if ask.total >= ask.limit then allowed = false end
     asks[number] = ask
   end
-  place = place + 1 + #asks * 4
   out[#out + 1] = allowed and 1 or 0
   for _, ask in ipairs(asks) do
     if mode == 'give' then
