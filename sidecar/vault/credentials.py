@@ -149,8 +149,10 @@ class Credentials:
                 continue
             try:
                 made = await self.create(actor, organization, provider.name, found.value, hosts=found.hosts)
+            except Conflict:
+                done.append(Imported(found.variable, provider.name, "", "is stored already; left as it is"))
             except VaultError as error:
-                done.append(Imported(found.variable, provider.name, "", str(error)))
+                done.append(Imported(found.variable, provider.name, "", str(error), refused=True))
             else:
                 done.append(Imported(found.variable, provider.name, made.id, found.note))
         return done
@@ -175,14 +177,26 @@ class Credentials:
         return verdict
 
     async def test_stored(
-        self, actor: Actor, organization: str, credential: str, *, url: str | None = None, fetch: Fetch | None = None
+        self,
+        actor: Actor,
+        organization: str,
+        credential: str,
+        *,
+        value: Secret | None = None,
+        url: str | None = None,
+        fetch: Fetch | None = None,
     ) -> Verdict:
-        """Ask the provider whether a stored key is still good; it goes to the hosts sealed with it only."""
+        """Ask the provider whether a stored key is still good, or `value`, which is to take its place.
+
+        It goes to the hosts sealed with the stored one only.
+        """
         async with self._journal.refusals(actor, "credential.test", organization, credential):
             row = await self._store.get(organization, credential)
             payload = await self._sealing.unseal(row)
             known = self._sealing.catalogue.get(row.provider)
-            verdict = await probe(known, payload.value, payload.hosts, url=url, fetch=fetch)
+            if value is not None:
+                self._validated(actor, organization, row.provider, value)
+            verdict = await probe(known, value or payload.value, payload.hosts, url=url, fetch=fetch)
             await self._tested(actor, organization, known, credential, verdict)
         return verdict
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from sidecar.secret import Secret
 from sidecar.vault.records import Credential, KnownSecrets
+
+Place: TypeAlias = tuple[str, str, str]
+"""Organization, provider, and the credential's name; an empty name: whichever is the newest."""
 
 MIN_KNOWN: Final = 8  # characters: a shorter "secret" would redact half of a text
 RETRY_SECONDS: Final = 5.0
@@ -45,15 +48,15 @@ class Opened:
     max_entries: int = 1000
     generation: int = 0  # grows with each change: what was read before it must not be kept
     _by_id: dict[str, Open] = field(default_factory=dict)
-    _chosen: dict[tuple[str, str], Open] = field(default_factory=dict)
-    _absent: dict[tuple[str, str], Absent] = field(default_factory=dict)
+    _chosen: dict[Place, Open] = field(default_factory=dict)
+    _absent: dict[Place, Absent] = field(default_factory=dict)
     _fresh_until: float = 0.0
     _known: KnownSecrets = field(default_factory=lambda: KnownSecrets(0, ()))
     _known_stale: bool = False
 
-    def cached(self, organization: str, provider: str, now: float) -> Credential | None:
+    def cached(self, place: Place, now: float) -> Credential | None:
         """Return the open credential; None when the database has to be asked."""
-        entry = self._chosen.get((organization, provider))
+        entry = self._chosen.get(place)
         if entry is None or now >= self._fresh_until:
             return None
         credential = entry.credential
@@ -62,9 +65,9 @@ class Opened:
         entry.used = now
         return credential
 
-    def absent(self, organization: str, provider: str, now: float) -> str:
+    def absent(self, place: Place, now: float) -> str:
         """Return why there is nothing to use, if that was looked up just now; else an empty string."""
-        absent = self._absent.get((organization, provider))
+        absent = self._absent.get(place)
         return absent.cause if absent is not None and now < absent.until else ""
 
     def confirm(self, at: float) -> None:
@@ -89,18 +92,18 @@ class Opened:
         self._known_stale = True
         return entry
 
-    def choose(self, organization: str, provider: str, entry: Open) -> None:
+    def choose(self, place: Place, entry: Open) -> None:
         """Serve this one from now on."""
         if self._by_id.get(entry.id) is entry:
-            self._chosen[organization, provider] = entry
-            self._absent.pop((organization, provider), None)
+            self._chosen[place] = entry
+            self._absent.pop(place, None)
 
-    def miss(self, organization: str, provider: str, cause: str, now: float) -> None:
+    def miss(self, place: Place, cause: str, now: float) -> None:
         """Remember for a moment that there is nothing, so that refused requests ask the database seldom."""
-        self._chosen.pop((organization, provider), None)
+        self._chosen.pop(place, None)
         if len(self._absent) >= self.max_entries:
             self._absent.clear()
-        self._absent[organization, provider] = Absent(cause, now + RETRY_SECONDS)
+        self._absent[place] = Absent(cause, now + RETRY_SECONDS)
 
     def forget(self, ids: Iterable[str]) -> None:
         """Drop rows that were changed or deleted, at once, and every choice: another may be the newest now."""

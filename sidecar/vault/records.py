@@ -137,6 +137,7 @@ class Imported:
     provider: str
     credential: str = ""
     note: str = ""
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

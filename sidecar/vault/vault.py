@@ -14,7 +14,7 @@ from sidecar.clock import Clock
 from sidecar.events import EventSink
 from sidecar.vault.errors import Unavailable
 from sidecar.vault.keys import MasterKeys
-from sidecar.vault.opened import Opened
+from sidecar.vault.opened import Opened, Place
 from sidecar.vault.providers import Catalogue
 from sidecar.vault.records import Credential, Expiry, KnownSecrets, Stored
 from sidecar.vault.sealing import Sealing
@@ -52,7 +52,7 @@ class Vault:
         self._sealing = Sealing(keys, catalogue)
         self._opened = Opened()
         self._rows: Sequence[Stored] = ()
-        self._loads: dict[tuple[str, str], asyncio.Task[Credential]] = {}
+        self._loads: dict[Place, asyncio.Task[Credential]] = {}
         self._store: CredentialStore
         self._watch: Watch | None = None
 
@@ -115,26 +115,27 @@ class Vault:
         self._sealing.catalogue = catalogue
         self._opened.forget_all()
 
-    def cached(self, organization: str, provider: str, now: float) -> Credential | None:
+    def cached(self, organization: str, provider: str, now: float, name: str = "") -> Credential | None:
         """Return the credential if it is open already: no I/O, no derivation. `now`: epoch seconds."""
-        return self._opened.cached(organization, provider, now)
+        return self._opened.cached((organization, provider, name), now)
 
-    async def credential(self, organization: str, provider: str, now: float) -> Credential:
+    async def credential(self, organization: str, provider: str, now: float, name: str = "") -> Credential:
         """Return the credential to use, or raise Unavailable or StoreUnavailable.
 
-        The newest one that has not expired is the one; if it does not open, no older one takes its
-        place. Requests for the same key share one look at the database and one derivation.
+        The one of that name; without a name, the newest that has not expired. If that one does not
+        open, no older one takes its place. Requests for the same key share one look at the database
+        and one derivation.
         """
-        cached = self._opened.cached(organization, provider, now)
+        place = (organization, provider, name)
+        cached = self._opened.cached(place, now)
         if cached is not None:
             return cached
-        cause = self._opened.absent(organization, provider, now)
+        cause = self._opened.absent(place, now)
         if cause:
             raise Unavailable(cause)
-        place = (organization, provider)
         task = self._loads.get(place)
         if task is None:
-            task = asyncio.create_task(self._load(organization, provider))
+            task = asyncio.create_task(self._load(place))
             self._loads[place] = task
             task.add_done_callback(lambda done: self._loaded(place, done))
         # Shielded: a client that leaves must not take the key away from the others who wait for it.
@@ -167,7 +168,7 @@ class Vault:
             await self._preload(rows[: self._opened.max_entries], self._opened.generation)
 
     async def _preload(self, rows: Sequence[Stored], generation: int) -> None:
-        places: set[tuple[str, str]] = set()
+        places: set[Place] = set()
         for row in rows:
             entry = self._opened.kept(row.id, row.version) or await self._sealing.open(row)
             if generation != self._opened.generation:
@@ -175,23 +176,25 @@ class Vault:
             entry = self._opened.keep(entry)
             living = row.expires_at is None or self._clock.now() < row.expires_at
             # Rows come newest first: the first living one of a place is the one to serve.
-            if living and (row.organization, row.provider) not in places:
-                places.add((row.organization, row.provider))
-                if entry.credential is not None:
-                    self._opened.choose(row.organization, row.provider, entry)
+            for name in ("", row.name) if living else ():
+                place = (row.organization, row.provider, name)
+                if place not in places and entry.credential is not None:
+                    self._opened.choose(place, entry)
+                places.add(place)
 
     def confirm(self, at: float) -> None:
         """The database was reached at this time and nothing has changed."""
         self._opened.confirm(at)
         self.handles.confirm(at)
 
-    async def _load(self, organization: str, provider: str) -> Credential:
+    async def _load(self, place: Place) -> Credential:
+        organization, provider, name = place
         for _ in range(LOAD_TRIES):
             generation, now = self._opened.generation, self._clock.now()
-            rows = await self._store.of(organization, provider)
+            rows = [row for row in await self._store.of(organization, provider) if name in ("", row.name)]
             row = next((row for row in rows if row.expires_at is None or now < row.expires_at), None)
             if row is None:
-                raise self._missing(organization, provider, "expired" if rows else "missing", now)
+                raise self._missing(place, "expired" if rows else "missing", now)
             entry = self._opened.kept(row.id, row.version) or await self._sealing.open(row)
             if generation == self._opened.generation:
                 break
@@ -200,19 +203,19 @@ class Vault:
         entry = self._opened.keep(entry)
         credential = entry.credential
         if credential is None:
-            raise self._missing(organization, provider, entry.cause, now)
+            raise self._missing(place, entry.cause, now)
         if credential.expires_at is not None and now >= credential.expires_at:
-            raise self._missing(organization, provider, "expired", now)
-        self._opened.choose(organization, provider, entry)
+            raise self._missing(place, "expired", now)
+        self._opened.choose(place, entry)
         if self._watch is None:
             self._opened.confirm(now)
         return credential
 
-    def _loaded(self, place: tuple[str, str], done: asyncio.Task[Credential]) -> None:
+    def _loaded(self, place: Place, done: asyncio.Task[Credential]) -> None:
         del self._loads[place]
         if not done.cancelled():
             done.exception()  # all who asked may have left; then nobody else looks at it
 
-    def _missing(self, organization: str, provider: str, cause: str, now: float) -> Unavailable:
-        self._opened.miss(organization, provider, cause, now)
+    def _missing(self, place: Place, cause: str, now: float) -> Unavailable:
+        self._opened.miss(place, cause, now)
         return Unavailable(cause)

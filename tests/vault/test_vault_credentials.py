@@ -147,6 +147,19 @@ async def test_of_several_the_newest_living_one_is_used(url: str) -> None:
         assert await use(vault, now=clock.now()) == f"Bearer {OPENAI_KEY}"
 
 
+async def test_a_name_picks_one_of_several(url: str) -> None:
+    async with open_vault(url) as vault:
+        await vault.credentials.create(ALICE, "acme", "openai", secret(), name="first")
+        await vault.credentials.create(ALICE, "acme", "openai", secret(OTHER_KEY), name="second")
+        for name, key in (("first", OPENAI_KEY), ("second", OTHER_KEY)):
+            assert (await vault.credential("acme", "openai", NOW, name)).value.reveal() == f"Bearer {key}"
+            assert vault.cached("acme", "openai", NOW, name) is not None
+        with pytest.raises(Unavailable):
+            await vault.credential("acme", "openai", NOW, "third")
+        await vault.refresh()
+        assert vault.cached("acme", "openai", NOW, "first") is not None
+
+
 async def test_it_stops_at_the_second_it_expires(url: str) -> None:
     clock = FakeClock()
     async with open_vault(url, clock=clock) as vault:
@@ -438,7 +451,7 @@ async def test_import_takes_what_the_environment_has_and_keeps_what_is_there(tmp
         assert zendesk.hosts == ("acme.zendesk.com",)
         assert "abcdefghij0123456789" in [known.reveal() for known in vault.known_secrets().secrets]
         again = await vault.credentials.import_env(ALICE, "acme", {"OPENAI_API_KEY": OTHER_KEY})
-        assert [(one.credential, one.note) for one in again] == [("", "an entry of this name exists already")]
+        assert [(one.credential, one.note) for one in again] == [("", "is stored already; left as it is")]
         assert await use(vault) == f"Bearer {OPENAI_KEY}"
 
 
