@@ -33,12 +33,13 @@ def of_the_chart() -> str:
 
 
 def shown() -> dict[str, str]:
-    """Return each complete policy of the documents: a YAML block that begins with its version."""
+    """Return each complete policy of the documents: a YAML block with a version and a backend."""
     pattern = re.compile(r"^```yaml\n(version: 1\n.*?)^```$", re.MULTILINE | re.DOTALL)
     return {
         f"{path.name}-{number}": text
         for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
         for number, text in enumerate(pattern.findall(path.read_text()))
+        if re.search(r"^backend:", text, re.MULTILINE)
     }
 
 
