@@ -120,6 +120,8 @@ class Reader:
         texts = self.finder.find(value)
         if texts is None:
             return Trouble(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
+        if self.finder.disguised(body, value):
+            return Trouble(Code.MESSAGE_INVALID, "odd_field_name", uninspectable=False)
         protocol = self.protocol
         if protocol is AUTO:
             protocol = recognise(path, value) or AUTO
@@ -148,7 +150,7 @@ class Reader:
                 if type(value) is Fault:
                     return Trouble(Code.MESSAGE_INVALID, value.value)
                 found = self.finder.find(value)
-                if found is None:
+                if found is None or self.finder.disguised(packet.body, value):
                     return Trouble(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
                 texts += [((number, *place), one) for place, one in found]
         return Message(body, opened, texts, self.protocol, packets=tuple(read))

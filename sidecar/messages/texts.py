@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
-from sidecar.messages.paths import EVERY, Location, Path
+import orjson
+
+from sidecar.messages.paths import EVERY, Location, Path, Step, children
 from sidecar.messages.protocols import AUTO, LENIENT_IN_AUTO, Protocol
 
 Texts: TypeAlias = list[tuple[Location, str]]
 
+# Escapes, the Kelvin sign and the long s: all that may become a letter of ours beside its capital.
+HIDES_CASE: Final = (b"\\u", "\u212a".encode(), "\u017f".encode())
 USER_ROLES: Final = frozenset({"user", "human"})
 
 
@@ -38,6 +42,21 @@ class Finder:
     places: tuple[Place, ...]
     required: bool
     only: str | None = None  # the one name of the simplest shape (`$.message`), which goes a shorter way
+    quoted: tuple[bytes, ...] = ()  # each name on the paths, in lower case, as JSON writes it
+
+    def disguised(self, body: bytes, value: Any) -> bool:
+        """Say whether a key differs from a path's name in case only (`Message` for `message`).
+
+        Go's decoder, and others, take it for the same field. The bytes are asked first; the value is
+        walked only where they hold such a spelling somewhere, or one that they could hide.
+        """
+        if self.only is not None:
+            return any(key != self.only and key.casefold() == self.only for key in value)
+        if not any(one in body for one in HIDES_CASE):
+            lower = body.lower()
+            if all(body.count(name) == lower.count(name) for name in self.quoted):
+                return False
+        return any(disguised(value, place.path.steps) for place in self.places)
 
     def find(self, value: Any) -> Texts | None:
         """Return the texts with their places, or None: something that is no text stands at a text's place."""
@@ -69,8 +88,26 @@ def finder(protocol: Protocol, fields: Sequence[Path] = ()) -> Finder:
         lenient = []
     every = [*strict, *lenient]
     places = tuple(place(path, every, lenient=path in lenient) for path in dict.fromkeys(every))
-    only = strict[0].name if len(places) == 1 and strict and protocol.required else None
-    return Finder(places, protocol.required, only)
+    name = strict[0].name if len(places) == 1 and strict and protocol.required else None
+    only = name if name is not None and name == name.casefold() else None
+    names = {step.casefold() for path in every for step in path.steps if isinstance(step, str)}
+    return Finder(places, protocol.required, only, tuple(sorted(orjson.dumps(name) for name in names)))
+
+
+def disguised(value: Any, steps: tuple[Step, ...]) -> bool:
+    """Follow a path; True where an object on the way has a key that differs from its name in case only."""
+    for at, step in enumerate(steps):
+        if isinstance(step, str):
+            if type(value) is not dict:
+                return False
+            folded = step.casefold()
+            if any(key != step and key.casefold() == folded for key in value):
+                return True
+            value = value.get(step)
+        else:
+            below = [child for _, child in children((), value, step)]
+            return any(disguised(child, steps[at + 1 :]) for child in below)
+    return False
 
 
 def place(path: Path, every: Sequence[Path], *, lenient: bool) -> Place:
