@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ipaddress
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,9 +54,9 @@ def stores_at(url: str, recorder: Recorder) -> Stores:
 
 async def test_acl_user_and_database() -> None:
     with redis_server() as server:
-        server.cli(
-            "acl", "setuser", "guard", "on", ">p@ss:w/ord", "~sidecar*", "~{sidecar}*", "+@all", "-@admin", "-flushall"
-        )
+        rights = re.search(r"`(~sidecar\*[^`]*)`", (Path(__file__).parents[2] / "docs" / "limits.md").read_text())
+        assert rights is not None
+        server.cli("acl", "setuser", "guard", "on", ">p@ss:w/ord", *rights[1].split())
         server.cli("acl", "setuser", "default", "off")
         for login, up in (("guard:p%40ss%3Aw%2Ford@", True), ("guard:wrong@", False), ("", False)):
             recorder = Recorder()
@@ -64,7 +65,31 @@ async def test_acl_user_and_database() -> None:
             assert stores.states() == {"redis": up}
             assert await passed(stores, login, 3) == 3
             assert "wrong" not in repr(recorder.events)
+            if up:
+                await use_all(stores)
+                assert stores.states() == {"redis": True}, recorder.events
             await stores.close()
+
+
+async def use_all(stores: Stores) -> None:
+    """Send every command that there is."""
+    now = time.time()
+    assert await stores.rates.reset("ip", "guard:p%40ss%3Aw%2Ford@") == 1
+    made = Session(key_of("id"), "acme", now, now, "127.0.0.0/24", "127.0.0.1", now + 60)
+    await stores.sessions.create(made, seal_of("id"), 60.0)
+    await stores.sessions.touch(made.key, now, 60.0)
+    assert await stores.sessions.get(made.key, seal_of("id"), now) == made
+    await stores.sessions.own("thread", made.key, 60.0, now)
+    assert await stores.sessions.owner("thread", now) == made.key
+    assert await stores.sessions.move(made.key, key_of("new"), now) == 1
+    assert await stores.sessions.count(now) == 1
+    assert await stores.sessions.cleanup(now) == 0
+    assert await stores.sessions.erase("organization", "acme") == Erased(1, 0)
+    assert not await stores.sessions.delete(made.key)
+    await stores.bans.ban("203.0.113.9", now + 60, "by hand")
+    await asyncio.sleep(0.7)
+    assert await stores.bans.lift("203.0.113.9")
+    await asyncio.sleep(0.7)
 
 
 def certificate(folder: Path) -> tuple[str, str]:
