@@ -9,8 +9,11 @@ so none of those is a cheaper way to guess the secret.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
+import os
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +32,7 @@ MAX_PREVIOUS: Final = 16
 JWT_LABEL: Final = b"sidecar vault: master secret from JWT_SECRET"
 ROOT_SALT: Final = b"sidecar vault: root"
 ROOT_ITERATIONS: Final = 600_000
+NICE: Final = 5
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -65,7 +69,7 @@ class MasterKeys:
         self._seconds = cache_seconds
         self._derived: OrderedDict[tuple[bytes, bytes, int], tuple[float, bytes]] = OrderedDict()
         self._running: dict[tuple[bytes, bytes, int], asyncio.Task[bytes]] = {}
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="vault-kdf")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="vault-kdf", initializer=_be_nice)
 
     @classmethod
     async def derive(
@@ -154,6 +158,12 @@ class MasterKeys:
         now = self._clock.monotonic()
         for name in [name for name, (until, _) in self._derived.items() if until <= now]:
             del self._derived[name]
+
+
+def _be_nice() -> None:
+    """Let the loop's thread go first: opening many keys at start must not slow requests down."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _password(name: str, secret: Secret) -> bytes:

@@ -14,7 +14,7 @@ from sidecar.clock import Clock
 from sidecar.events import EventSink
 from sidecar.vault.errors import Unavailable
 from sidecar.vault.keys import MasterKeys
-from sidecar.vault.opened import Opened, Place
+from sidecar.vault.opened import Open, Opened, Place
 from sidecar.vault.providers import Catalogue
 from sidecar.vault.records import Credential, Expiry, KnownSecrets, Stored
 from sidecar.vault.sealing import Sealing
@@ -156,7 +156,7 @@ class Vault:
         )
 
     async def refresh(self, *, preload: bool = True) -> None:
-        """Read all rows, forget what changed, and open what is not open: redaction must know every key."""
+        """Read all rows and forget what changed; with `preload` open the rest: redaction must know every key."""
         generation = -1
         while generation != self._opened.generation:  # what was read while something changed here is old
             generation, at = self._opened.generation, self._clock.now()
@@ -164,23 +164,42 @@ class Vault:
         self._rows = rows
         self._opened.forget_but({(row.id, row.version) for row in rows})
         self._opened.confirm(at)
+        self._offer_kept()
         if preload:
-            await self._preload(rows[: self._opened.max_entries], self._opened.generation)
+            await self.preload()
 
-    async def _preload(self, rows: Sequence[Stored], generation: int) -> None:
-        places: set[Place] = set()
-        for row in rows:
-            entry = self._opened.kept(row.id, row.version) or await self._sealing.open(row)
-            if generation != self._opened.generation:
-                return  # the watch sees that change too, and comes back
-            entry = self._opened.keep(entry)
-            living = row.expires_at is None or self._clock.now() < row.expires_at
-            # Rows come newest first: the first living one of a place is the one to serve.
-            for name in ("", row.name) if living else ():
-                place = (row.organization, row.provider, name)
-                if place not in places and entry.credential is not None:
-                    self._opened.choose(place, entry)
-                places.add(place)
+    async def preload(self) -> None:
+        """Open what is not open yet, one at a time: 70 ms each at 600 000 iterations, in a nice thread."""
+        rows, generation, firsts = self._rows, self._opened.generation, self._firsts()
+        for row in rows[: self._opened.max_entries]:
+            if self._opened.kept(row.id, row.version) is None:
+                entry = await self._sealing.open(row)
+                if generation != self._opened.generation:
+                    return  # something changed: whoever follows the database calls again
+                self._offer(row, self._opened.keep(entry), firsts)
+
+    def _offer_kept(self) -> None:
+        firsts = self._firsts()
+        for row in self._rows:
+            entry = self._opened.kept(row.id, row.version)
+            if entry is not None:
+                self._offer(row, entry, firsts)
+
+    def _offer(self, row: Stored, entry: Open, firsts: dict[Place, str]) -> None:
+        for name in ("", row.name):
+            place = (row.organization, row.provider, name)
+            if firsts.get(place) == row.id and entry.credential is not None:
+                self._opened.choose(place, entry)
+
+    def _firsts(self) -> dict[Place, str]:
+        """Return which row serves each place: rows come newest first, the first living one is it."""
+        now = self._clock.now()
+        firsts: dict[Place, str] = {}
+        for row in self._rows:
+            if row.expires_at is None or now < row.expires_at:
+                firsts.setdefault((row.organization, row.provider, ""), row.id)
+                firsts.setdefault((row.organization, row.provider, row.name), row.id)
+        return firsts
 
     def confirm(self, at: float) -> None:
         """The database was reached at this time and nothing has changed."""

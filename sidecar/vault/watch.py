@@ -48,14 +48,16 @@ class Watch:
         self._pruned_at = float("-inf")
         self._warned: dict[tuple[str, str, str, int], int] = {}
         self._task: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="vault-watch")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        running = [task for task in (self._task, self._opening) if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:
@@ -68,7 +70,8 @@ class Watch:
         try:
             versions = await self._database.versions()
             if self._seen is None or versions.credentials != self._seen.credentials:
-                await self._vault.refresh()
+                await self._vault.refresh(preload=False)
+                self._open_the_rest()
             if self._seen is None or versions.handles != self._seen.handles:
                 await self._vault.handles.refresh()
             self._seen = versions
@@ -80,6 +83,12 @@ class Watch:
         self._tell_reached(reached=True, cause="")
         self._keys.sweep()
         self._warn()
+
+    def _open_the_rest(self) -> None:
+        # A task of its own: with many keys it takes seconds, and a revoked handle must not wait for it.
+        if self._opening is not None:
+            self._opening.cancel()
+        self._opening = asyncio.create_task(self._vault.preload(), name="vault-preload")
 
     def _tell_reached(self, *, reached: bool, cause: str) -> None:
         if reached != self._reached:

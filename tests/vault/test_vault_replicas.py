@@ -159,3 +159,14 @@ async def test_the_watch_keeps_the_log_within_its_retention() -> None:
         clock.advance(91 * 86400)
         await watch.look()
         assert len([row async for row in vault.audit.rows()]) == 2
+
+
+async def test_opening_many_keys_does_not_hold_up_a_revocation(url: str) -> None:
+    async with open_vault(url) as here, open_vault(url, watch=True) as there:
+        for number in range(12):
+            await here.credentials.create(ALICE, f"o{number}", "openai", secret())
+        token, made = await here.handles.create(ALICE, "acme", "openai", expires_at=NOW + 60)
+        await there.handles.resolve(token.reveal(), "openai", NOW)
+        await here.handles.revoke(ALICE, "acme", made.id)
+        await until(lambda: there.handles._known == {}, seconds=1.0)
+        await until(lambda: len(there.known_secrets().secrets) == 1 and shown(there, "o11"))
