@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -47,8 +48,8 @@ class KeySetError(SidecarError):
 class KeySet:
     """Keys of one source. Old ones stay in use while a new reading fails, but no longer than `keep`.
 
-    `read` fetches the document. `renew` is asked when a token names an unknown key, and by
-    `keep_fresh` every `refresh` seconds; one reading runs at a time, and at most one in `PAUSE`.
+    `read` fetches the document. `keep_fresh` reads every `refresh` seconds, and when a token named an
+    unknown key; who can wait for that asks `renew`. One reading runs at a time, and at most one in `PAUSE`.
     """
 
     def __init__(
@@ -62,13 +63,17 @@ class KeySet:
         self._read_at = -self._keep - 1
         self._tried_at = -PAUSE
         self._reading = asyncio.Lock()
+        self._wanted = asyncio.Event()
         self.generation = 0
 
     def find(self, kid: str | None, key_type: str) -> Sequence[PublicKey]:
         """Return the keys of a type: the one with that id, or all when the token names none."""
         if self._clock.monotonic() - self._read_at > self._keep:
             return ()  # what may have been revoked an hour ago signs nothing any more
-        return [key for name, key in self._keys.get(key_type, ()) if kid is None or name in (kid, "")]
+        found = [key for name, key in self._keys.get(key_type, ()) if kid is None or name in (kid, "")]
+        if not found:
+            self._wanted.set()
+        return found
 
     async def renew(self) -> bool:
         """Read the set again, if that was not tried just now; return whether it was read."""
@@ -86,10 +91,14 @@ class KeySet:
             return True
 
     async def keep_fresh(self) -> None:
-        """Renew for ever; to be run as a task."""
+        """Renew for ever, sooner when a token named an unknown key; to be run as a task."""
         while True:
-            renewed = await self.renew()
-            await asyncio.sleep(self._refresh if renewed else min(self._refresh, PAUSE))
+            if await self.renew():
+                self._wanted.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wanted.wait(), self._refresh)
+            else:
+                await asyncio.sleep(min(self._refresh, PAUSE))
 
 
 def from_file(path: Path) -> Callable[[], Awaitable[bytes]]:

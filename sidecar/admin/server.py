@@ -20,6 +20,7 @@ from sidecar.vocabulary import Code, Event, Outcome
 IDLE: Final = 15.0  # seconds that a connection may be silent, and that a head may take to arrive
 MAX_CONNECTIONS: Final = 256
 MAX_SCRAPES: Final = 4  # waiting for the one that renders
+SENDING: Final = 30.0  # seconds that an answer may take to leave
 GRACE: Final = 2.0  # seconds that running calls get when the listener stops
 
 
@@ -80,6 +81,7 @@ class ManagementServer:
             response = self._console.page(path) or self._refusal(refuse(Code.NOT_FOUND).refusal, request, request_id)
         if not response.prepared:
             response.headers["X-Request-ID"] = request_id
+            await _send(request, response)
         return response
 
     async def _call(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
@@ -125,6 +127,17 @@ class ManagementServer:
             SecurityEvent(Event.REQUEST_MALFORMED, outcome, at, request_id, peer, status=refusal.status)
         )
         return refusal_response(refusal, request, request_id)
+
+
+async def _send(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Send an answer within `SENDING`: who does not read it must not hold a connection for ever."""
+    try:
+        async with asyncio.timeout(SENDING):
+            await response.prepare(request)
+            await response.write_eof()
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
 
 
 class _Request(web.BaseRequest):

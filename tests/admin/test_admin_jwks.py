@@ -10,6 +10,7 @@ from aiohttp import web
 from joserfc.jwk import ECKey
 
 from sidecar.admin.jwks import MAX_BYTES, PAUSE, KeySet, KeySetError, from_file, from_url, parse_keys
+from sidecar.clock import SystemClock
 from sidecar.errors import ConfigError
 from tests.support.clock import FakeClock
 
@@ -91,15 +92,23 @@ async def test_nobody_there_means_no_keys():
     assert not keys.find(None, "EC")
 
 
-async def test_it_keeps_itself_fresh(issuer):
-    keys = KeySet(from_url(issuer["url"]), FakeClock())
+async def test_it_keeps_itself_fresh_and_hurries_for_an_unknown_key(issuer, monkeypatch):
+    monkeypatch.setattr("sidecar.admin.jwks.PAUSE", 0.05)
+    keys = KeySet(from_url(issuer["url"]), SystemClock(), refresh=600.0)
     task = asyncio.create_task(keys.keep_fresh())
-    while not keys.generation:  # noqa: ASYNC110  it happens on the other side of a socket
-        await asyncio.sleep(0.01)
+
+    async def found(kid):
+        async with asyncio.timeout(5):
+            while not keys.find(kid, "EC"):  # noqa: ASYNC110  it happens on the other side of a socket
+                await asyncio.sleep(0.01)
+
+    await found("first")
+    issuer["body"] = document(SECOND)
+    await found("second")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert keys.find("first", "EC")
+    assert issuer["asked"] < 10
 
 
 REFUSED = [

@@ -240,3 +240,24 @@ async def test_a_half_sent_head_does_not_stay(monkeypatch):
     monkeypatch.setattr("sidecar.admin.server.IDLE", 0.2)
     async with management() as panel:
         assert await raw(panel, b"GET /livez HTTP/1.1\r\nHost:") == b""
+
+
+async def test_a_scraper_that_does_not_read_does_not_stay(monkeypatch):
+    class Large:
+        def read(self):
+            return None
+
+        def render(self, accept, reading):
+            return b"x" * 16_000_000, "text/plain"
+
+    monkeypatch.setattr("sidecar.admin.server.SENDING", 0.3)
+    async with management(metrics=Large()) as panel:
+        _, writer = await asyncio.open_connection("127.0.0.1", panel.server.port, limit=1024)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        server = panel.server._runner.server
+        async with asyncio.timeout(10):
+            while not server.connections:  # noqa: ASYNC110  it happens on the other side of a socket
+                await asyncio.sleep(0.01)
+            while server.connections:  # noqa: ASYNC110  likewise
+                await asyncio.sleep(0.01)
+        writer.close()
