@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import httpx2 as httpx  # the one that the locked openai client is built on
+import openai
 import pytest
 
 from sidecar.messages.protocols import BY_NAME
@@ -74,3 +76,34 @@ TYPES = [
 def test_error_types_of_the_providers(code, openai, anthropic):
     assert json.loads(refusal("openai", code, "r")[1])["error"]["type"] == openai
     assert json.loads(refusal("anthropic", code, "r")[1])["error"]["type"] == anthropic
+
+
+OPENAI_ERRORS = [
+    (Code.RATE_LIMIT_EXCEEDED, openai.RateLimitError),
+    (Code.AUTH_FAILED, openai.AuthenticationError),
+    (Code.CONTENT_BLOCKED, openai.PermissionDeniedError),
+    (Code.MESSAGE_TOO_LONG, openai.BadRequestError),
+    (Code.OVERLOADED, openai.InternalServerError),
+]
+
+
+@pytest.mark.parametrize(("code", "error"), OPENAI_ERRORS, ids=[row[0].name for row in OPENAI_ERRORS])
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+def test_the_openai_client_raises_its_own_error(code, error, stream):
+    content_type, body = refusal("openai", code, "r", streaming=stream)
+    answer = httpx.Response(code.status, content=body, headers={"content-type": content_type.decode()})
+    with httpx.Client(transport=httpx.MockTransport(lambda request: answer)) as http:
+        client = openai.OpenAI(api_key="x", base_url="http://chat.example/v1", http_client=http, max_retries=0)
+        with pytest.raises(error) as caught:
+            client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}], stream=stream)
+    assert (caught.value.code, caught.value.body["message"]) == (code.name, code.sentence)
+
+
+def test_the_openai_client_reads_an_error_in_a_stream():
+    answer = httpx.Response(
+        200, content=stream_refusal("openai", Code.BACKEND_BROKEN, "r"), headers={"content-type": "text/event-stream"}
+    )
+    with httpx.Client(transport=httpx.MockTransport(lambda request: answer)) as http:
+        client = openai.OpenAI(api_key="x", base_url="http://chat.example/v1", http_client=http, max_retries=0)
+        with pytest.raises(openai.APIError, match="The service failed"):
+            list(client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}], stream=True))
