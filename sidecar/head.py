@@ -16,7 +16,7 @@ class RequestHead:
     target   origin-form target, byte for byte as sent (`/a%41//b/../c?q=%7E+%20`)
     path     the target before `?`, raw, as Latin-1 text
     version  1 for HTTP/1.1, 0 for HTTP/1.0
-    fields   every field line in order
+    lines    every field line in order, whole as it came, each with its lower-case name
     index    lower-case name → value; repeated names are joined with `, ` (RFC 9110 §5.3)
     """
 
@@ -24,7 +24,7 @@ class RequestHead:
     target: bytes
     path: str
     version: int
-    fields: Fields
+    lines: Fields
     index: dict[bytes, bytes] = field(default_factory=dict)
 
     def get(self, name: bytes) -> bytes | None:

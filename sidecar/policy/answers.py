@@ -8,7 +8,7 @@ from typing import Protocol
 from sidecar.events import EventSink, about
 from sidecar.exchange import Exchange
 from sidecar.guard import ResponseFilter
-from sidecar.head import Fields
+from sidecar.policy.policy import AnswerHead
 from sidecar.redaction.filters import AnswerFilter, Redaction
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.vault.records import KnownSecrets
@@ -36,7 +36,7 @@ class KnownKeys:
 class Watcher(Protocol):
     """A further filter of a route: it looks at answers, and may learn from them."""
 
-    def for_answer(self, exchange: Exchange, status: int, fields: Fields) -> ResponseFilter | None: ...
+    def for_answer(self, exchange: Exchange, answer: AnswerHead) -> ResponseFilter | None: ...
 
 
 class Answers:
@@ -70,16 +70,20 @@ class Answers:
                 self._redaction.know(matcher)
         return self._redaction.active or bool(self._watchers)
 
-    def for_answer(self, exchange: Exchange, status: int, fields: Fields) -> ResponseFilter | None:
-        found = self._redaction.filter_for(content_type(fields)) if self._redaction.active else None
+    def for_answer(self, exchange: Exchange, answer: AnswerHead) -> ResponseFilter | None:
+        kind = answer.index.get(b"content-type", b"")
+        found = self._redaction.filter_for(kind) if self._redaction.active else None
         chain: list[ResponseFilter] = [] if found is None else [_Reported(found, exchange, self._events, self._enforce)]
         for watcher in self._watchers:
-            further = watcher.for_answer(exchange, status, fields)
+            further = watcher.for_answer(exchange, answer)
             if further is not None:
                 chain.append(further)
         if len(chain) < 2:
             return chain[0] if chain else None
         return _Chain(chain)
+
+    def suspects(self, lines: bytes) -> bool:
+        return self._redaction.active and self._redaction.redact_value(lines) != lines
 
     def value(self, exchange: Exchange, value: bytes) -> bytes:
         counts: dict[str, int] = {}
@@ -87,11 +91,6 @@ class Answers:
         if counts:
             _report(exchange, counts, self._events, enforce=self._enforce)
         return clean if self._enforce else value
-
-
-def content_type(fields: Fields) -> bytes:
-    """Return the value of an answer's Content-Type, b"" when it has none."""
-    return next((value for name, value in fields if name.lower() == b"content-type"), b"")
 
 
 class _Reported:

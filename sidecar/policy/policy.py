@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sidecar.exchange import Exchange
 from sidecar.guard import BodyStep, ResponseFilter, Stamp, Step
-from sidecar.head import Fields
 from sidecar.messages.frames import FrameGuard
 from sidecar.policy.routes import RouteTable
 from sidecar.vocabulary import Code
@@ -30,6 +29,18 @@ class Injection:
     ttl: float = 900.0
 
 
+class AnswerHead(Protocol):
+    """The head of an answer: its status, lower-case name → value, and the values of a repeated name."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def index(self) -> Mapping[bytes, bytes]: ...
+
+    def values(self, name: bytes) -> list[bytes]: ...
+
+
 class AnswerFilters(Protocol):
     """What looks at the answers of a route: redaction, usage, learned sessions.
 
@@ -39,12 +50,16 @@ class AnswerFilters(Protocol):
 
     def wanted(self) -> bool: ...
 
-    def for_answer(self, exchange: Exchange, status: int, fields: Fields) -> ResponseFilter | None:
+    def for_answer(self, exchange: Exchange, answer: AnswerHead) -> ResponseFilter | None:
         """Look at the head of an answer; return the filter of its body.
 
         What must be done before the client sees something (store a session that the answer names) is
         put into `exchange.pending`, here or by the filter.
         """
+        ...
+
+    def suspects(self, lines: bytes) -> bool:
+        """Say whether a block of header lines may hold something that must not pass; False is certain."""
         ...
 
     def value(self, exchange: Exchange, value: bytes) -> bytes:
@@ -66,6 +81,7 @@ class BackendTarget:
     first_byte: float
     idle: float
     max_connections: int
+    local: bool = False  # on this machine: what goes there does not leave the pod
 
     def values(self) -> tuple[object, ...]:
         """Return what makes two targets the same server, used in the same way."""

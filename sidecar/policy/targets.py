@@ -6,6 +6,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from sidecar.errors import ConfigError, Problems
+from sidecar.guards.origin import is_loopback
 from sidecar.policy.policy import BackendTarget
 from sidecar.policy.shape.front import ClientTls, Timeouts
 
@@ -43,6 +44,7 @@ def build_target(
         first_byte=timeouts.first_byte,
         idle=timeouts.idle,
         max_connections=max_connections,
+        local=is_loopback(host),
     )
 
 

@@ -69,8 +69,8 @@ class Life:
     """One exchange from its admission to its record."""
 
     __slots__ = (
-        "answered", "backend", "exchange", "framing", "keep", "parts", "policy", "route", "sent_at", "spent", "status",
-        "unread", "wire",
+        "answered", "backend", "exchange", "filters", "framing", "keep", "parts", "policy", "route", "sent_at", "spent",
+        "status", "unread", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +84,8 @@ class Life:
         self.keep = keep
         self.framing = framing  # of the body that goes to the backend
         self.unread = framing  # of the body that still stands on the client's wire
+        # Asked once: between the request and its answer the set of secrets may change.
+        self.filters = route.filters if route.filters is not None and route.filters.wanted() else None
         self.status = CLIENT_LEFT
         self.answered = False
         self.sent_at = 0.0  # monotonic: the request went to the backend
@@ -196,7 +198,7 @@ class Life:
             framing=self.framing,
             put=put,
             drop=drop | route.dropped if route.dropped else drop,
-            whole=route.filters is not None and route.filters.wanted(),
+            whole=self.filters is not None,
             outward=route.outward,
             prefix=route.prefix,
             upgrade=upgrade,
@@ -249,7 +251,9 @@ class Life:
                     lambda task: back.abort() if not task.cancelled() and task.exception() else None
                 )
             try:
-                answer = await read_answer(back, self.exchange.head.method, target.first_byte, self._interim)
+                answer = await read_answer(
+                    back, self.exchange.head.method, target.first_byte, upstream.reader, self._interim
+                )
             except UpstreamError:
                 # What the client did wrong while it sent explains the broken exchange better.
                 fault = sender.exception() if sender is not None and sender.done() and not sender.cancelled() else None
@@ -286,7 +290,7 @@ class Life:
     def _interim(self, answer: ResponseHead) -> None:
         """Pass on an interim answer (103 Early Hints); RFC 9110 §15.2."""
         if self.exchange.head.version == 1 and not self.wire.left:
-            lines = replies.relayed_lines(answer, self.exchange, self.route, length_known=False)
+            lines = replies.relayed_lines(answer, self, length_known=False)
             self.wire.write(replies.interim(answer.status, lines))
 
     # --- to the client -------------------------------------------------------------------------

@@ -21,6 +21,7 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/1\.([01])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t \x21-\x7e\x80-\xff]*)?")
 # RFC 9112 §5: no space before the colon, no obs-fold, no control character, no bare CR or LF.
+_FIELD_LINE = re.compile(_TOKEN + rb":[\t \x21-\x7e\x80-\xff]*")
 _FIELD_LINES = re.compile(rb"(?:" + _TOKEN + rb":[\t \x21-\x7e\x80-\xff]*\r\n)*")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
@@ -29,7 +30,7 @@ _ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)(.*)", re.IGNORECASE)
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:;" + _TOKEN + rb"(?:=" + _TOKEN + rb")?)*)")
 
 # A second line under one of these names would have two readings: one here, one behind us.
-_SINGLE: Final = frozenset({
+SINGLE: Final = frozenset({
     b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"origin",
     b"authorization", b"expect", b"upgrade", b"range", b"x-session-id", b"x-org-id",
     b"sec-websocket-key", b"sec-websocket-version",
@@ -41,8 +42,17 @@ METHODS: Final = frozenset({
     "BASELINE-CONTROL", "ORDERPATCH",
 })  # fmt: skip
 """The methods that IANA lists, but for TRACE, CONNECT and PRI: backends read unknown ones in their own ways."""
+_REMEMBERED: Final = frozenset({
+    b"host", b"user-agent", b"accept", b"accept-language", b"accept-encoding", b"content-type", b"content-length",
+    b"connection", b"origin", b"referer", b"cache-control", b"pragma", b"priority", b"dnt", b"te", b"sec-ch-ua",
+    b"sec-ch-ua-mobile", b"sec-ch-ua-platform", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest", b"sec-gpc",
+    b"server", b"x-powered-by", b"vary", b"keep-alive", b"transfer-encoding", b"access-control-allow-origin", b"allow",
+    b"x-content-type-options", b"x-frame-options", b"content-encoding", b"date",
+})  # fmt: skip
+_LONGEST_REMEMBERED: Final = 256
 _MAX_CHUNK_LINE: Final = 256
 _MAX_TRAILERS: Final = 8192
+_MAX_ANSWER_FIELDS: Final = 500
 
 
 class Malformed(Exception):
@@ -69,7 +79,52 @@ def find_head(buffer: bytes, searched: int) -> int:
     return end
 
 
-def parse_request_head(raw: bytes, max_target: int, max_fields: int) -> RequestHead:
+class FieldReader:
+    """Read field lines, and remember those that come again and again.
+
+    A browser sends the same fifteen lines with every request. Only names whose values are no one's
+    secret are remembered; when the table is full it is emptied. `single` names may stand there once.
+    """
+
+    def __init__(self, single: frozenset[bytes] = SINGLE, remembered: int = 2048) -> None:
+        self._single = single
+        self._most = remembered
+        self._known: dict[bytes, tuple[bytes, bytes]] = {}
+
+    def read(self, rest: bytes, max_fields: int) -> tuple[Fields, dict[bytes, bytes]]:
+        """Return (lower-case name, line) in order, and the index; refuse what RFC 9112 §5 does."""
+        found: Fields = []
+        index: dict[bytes, bytes] = {}
+        if not rest:
+            return found, index
+        lines = rest.split(b"\r\n")
+        if len(lines) > max_fields:
+            raise Malformed(Code.HEADERS_TOO_LARGE, "too many fields")
+        known = self._known
+        for line in lines:
+            pair = known.get(line)
+            key, value = pair if pair is not None else self._split(line)
+            if key in index:
+                if key in self._single:
+                    raise malformed("repeated " + key.decode())
+                value = index[key] + (b"; " if key == b"cookie" else b", ") + value
+            index[key] = value
+            found.append((key, line))
+        return found, index
+
+    def _split(self, line: bytes) -> tuple[bytes, bytes]:
+        if _FIELD_LINE.fullmatch(line) is None:
+            raise malformed("field line")
+        name, _, value = line.partition(b":")
+        pair = (name.lower(), value.strip(b" \t"))
+        if pair[0] in _REMEMBERED and len(line) <= _LONGEST_REMEMBERED:
+            if len(self._known) >= self._most:
+                self._known.clear()
+            self._known[line] = pair
+        return pair
+
+
+def parse_request_head(raw: bytes, max_target: int, max_fields: int, reader: FieldReader) -> RequestHead:
     """Parse a head up to, but without, its blank line (so it does not end in CRLF)."""
     line, _, rest = raw.partition(b"\r\n")
     match = _REQUEST_LINE.fullmatch(line)
@@ -78,37 +133,13 @@ def parse_request_head(raw: bytes, max_target: int, max_fields: int) -> RequestH
     method, target, minor = match.groups()
     if len(target) > max_target:
         raise malformed("target too long")
-    fields, index = _fields(rest, max_fields)
-    head = RequestHead(method.decode(), target, "", minor[0] - 48, fields, index)
+    lines, index = reader.read(rest, max_fields)
+    head = RequestHead(method.decode(), target, "", minor[0] - 48, lines, index)
     _one_host(head)
     _origin_form(head)
     if head.method not in METHODS:
         raise Malformed(Code.METHOD_NOT_ALLOWED, "method")
     return head
-
-
-def _fields(rest: bytes, max_fields: int) -> tuple[Fields, dict[bytes, bytes]]:
-    if rest and _FIELD_LINES.fullmatch(rest + b"\r\n") is None:
-        raise malformed("field line")
-    fields: Fields = []
-    index: dict[bytes, bytes] = {}
-    if not rest:
-        return fields, index
-    lines = rest.split(b"\r\n")
-    if len(lines) > max_fields:
-        raise Malformed(Code.HEADERS_TOO_LARGE, "too many fields")
-    for line in lines:
-        name, _, value = line.partition(b":")
-        value = value.strip(b" \t")
-        key = name.lower()
-        if key in index:
-            if key in _SINGLE:
-                raise malformed("repeated " + key.decode())
-            index[key] += (b"; " if key == b"cookie" else b", ") + value
-        else:
-            index[key] = value
-        fields.append((name, value))
-    return fields, index
 
 
 def _one_host(head: RequestHead) -> None:
@@ -164,45 +195,51 @@ def request_framing(head: RequestHead) -> int:
 class ResponseHead:
     """The head of the backend's answer.
 
+    lines     (lower-case name, whole line) in order
     framing   the length of the body that follows, CHUNKED or UNTIL_CLOSE
     length    what Content-Length says (an answer to HEAD says it without a body), or -1
     reusable  another request may follow on this connection once the body is read
     """
 
-    __slots__ = ("fields", "framing", "index", "length", "reusable", "status")
+    __slots__ = ("framing", "index", "length", "lines", "reusable", "status")
 
-    def __init__(
-        self, status: int, fields: Fields, index: dict[bytes, bytes], framing: int, length: int, reusable: bool
-    ) -> None:
+    def __init__(self, status: int, lines: Fields, index: dict[bytes, bytes]) -> None:
         self.status = status
-        self.fields = fields
+        self.lines = lines
         self.index = index
-        self.framing = framing
-        self.length = length
-        self.reusable = reusable
+        self.framing = 0
+        self.length = -1
+        self.reusable = False
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Return the values of a lower-case name, one a line."""
+        return [value_of(line) for key, line in self.lines if key == name]
 
 
-def parse_response_head(raw: bytes, method: str) -> ResponseHead:
+def value_of(line: bytes) -> bytes:
+    """Return a field line's value without outer white space."""
+    return line.partition(b":")[2].strip(b" \t")
+
+
+def parse_response_head(raw: bytes, method: str, reader: FieldReader) -> ResponseHead:
     """Parse the head of an answer to `method`; garbage is `Malformed` with BACKEND_BROKEN."""
     line, _, rest = raw.partition(b"\r\n")
     match = _STATUS_LINE.fullmatch(line)
-    if match is None or (rest and _FIELD_LINES.fullmatch(rest + b"\r\n") is None):
+    if match is None:
         raise Malformed(Code.BACKEND_BROKEN, "answer's head")
-    fields: Fields = []
-    index: dict[bytes, bytes] = {}
-    for text in rest.split(b"\r\n") if rest else ():
-        name, _, value = text.partition(b":")
-        value = value.strip(b" \t")
-        fields.append((name, value))
-        key = name.lower()
-        index[key] = index[key] + b", " + value if key in index else value
-    status = int(match[2])
+    try:
+        lines, index = reader.read(rest, _MAX_ANSWER_FIELDS)
+    except Malformed:
+        raise Malformed(Code.BACKEND_BROKEN, "answer's head") from None
+    answer = ResponseHead(int(match[2]), lines, index)
     modern = match[1] == b"1"
-    length = _response_length(index)
-    framing = _response_framing(status, method, index, modern, length)
+    answer.length = _response_length(index)
+    answer.framing = _response_framing(answer, method, modern)
     connection = index.get(b"connection", b"").lower()
-    reusable = framing != UNTIL_CLOSE and (modern or b"keep-alive" in connection) and b"close" not in connection
-    return ResponseHead(status, fields, index, framing, length, reusable)
+    answer.reusable = (
+        answer.framing != UNTIL_CLOSE and (modern or b"keep-alive" in connection) and b"close" not in connection
+    )
+    return answer
 
 
 def _response_length(index: dict[bytes, bytes]) -> int:
@@ -217,15 +254,15 @@ def _response_length(index: dict[bytes, bytes]) -> int:
     return int(value)
 
 
-def _response_framing(status: int, method: str, index: dict[bytes, bytes], modern: bool, length: int) -> int:
-    coding = index.get(b"transfer-encoding")
-    if coding is not None and (length >= 0 or coding.lower() != b"chunked" or not modern):
+def _response_framing(answer: ResponseHead, method: str, modern: bool) -> int:
+    coding = answer.index.get(b"transfer-encoding")
+    if coding is not None and (answer.length >= 0 or coding.lower() != b"chunked" or not modern):
         raise Malformed(Code.BACKEND_BROKEN, "answer's framing")
-    if method == "HEAD" or status in (204, 304) or status < 200:
+    if method == "HEAD" or answer.status in (204, 304) or answer.status < 200:
         return 0
     if coding is not None:
         return CHUNKED
-    return UNTIL_CLOSE if length < 0 else length
+    return UNTIL_CLOSE if answer.length < 0 else answer.length
 
 
 class Body(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from ipaddress import ip_address
 from typing import Final
 
 from sidecar.errors import StoreUnavailable
@@ -60,15 +59,6 @@ class VaultKeys:
 
 def _put(found: Credential, target: BackendTarget) -> Fields | None:
     # The backend in this pod may see what it is given; anybody else must be named in the sealed credential.
-    if not (_is_loopback(target.host) or found.allows(target.host, target.port)):
+    if not (target.local or found.allows(target.host, target.port)):
         return None
     return [(found.header.encode(), found.value.reveal().encode("latin-1"))]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

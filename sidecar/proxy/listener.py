@@ -16,7 +16,7 @@ from sidecar.exchange import Exchange
 from sidecar.head import RequestHead
 from sidecar.policy.policy import Policy
 from sidecar.proxy.handler import Life, Parts
-from sidecar.proxy.http1 import Malformed, find_head, malformed, parse_request_head, request_framing
+from sidecar.proxy.http1 import FieldReader, Malformed, find_head, malformed, parse_request_head, request_framing
 from sidecar.proxy.wire import PeerLeft, TooSlow, Wire
 from sidecar.vocabulary import Code
 
@@ -47,6 +47,7 @@ class Listener:
         self._tasks: dict[Wire, asyncio.Task[None]] = {}
         self._busy: set[Wire] = set()
         self._draining = False
+        self._reader = FieldReader()
 
     @property
     def port(self) -> int:
@@ -113,7 +114,7 @@ class Listener:
             raw = await self._next_head(wire)
             policy = self._current()  # once: a reload never changes an exchange in flight
             bounds = policy.bounds
-            head = parse_request_head(raw, bounds.max_target, bounds.max_fields)
+            head = parse_request_head(raw, bounds.max_target, bounds.max_fields, self._reader)
             framing = request_framing(head)
         except Malformed as error:
             await self._refuse_head(wire, peer, raw or wire.buffer, error)

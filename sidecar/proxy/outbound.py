@@ -33,7 +33,9 @@ _FORWARDING: Final = (
     b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
     b"X-Org-ID: %b\r\nX-Request-ID: %b\r\nVia: 1.%d sidecar\r\n\r\n"
 )
-_SELDOM: Final = HOP_BY_HOP | REWRITTEN | CLAIMS
+_END: Final = b"\r\n"
+_NEVER_TRUSTED: Final = HOP_BY_HOP | REWRITTEN
+_NEVER: Final = _NEVER_TRUSTED | CLAIMS
 
 
 def named_by_connection(value: bytes | None) -> frozenset[bytes]:
@@ -64,37 +66,30 @@ def request_head(
     whole    ask for the whole answer, uncompressed, because it will be looked at
     outward  the other end is a third party: it hears nothing about who asked
     prefix   what the target loses at its front
-    upgrade  ready lines that ask for an upgrade
+    upgrade  a ready line that asks for an upgrade, without its end
     """
     head = exchange.head
-    trusted = exchange.client.trusted and not outward
-    named = named_by_connection(head.index.get(b"connection"))
-    gone = drop
+    never = _NEVER if outward or not exchange.client.trusted else _NEVER_TRUSTED
+    gone = drop | named_by_connection(head.index.get(b"connection"))
     if put:
         gone |= {name.lower() for name, _ in put}
     if whole:
         gone |= _PARTIAL
     target = head.target.removeprefix(prefix) or b"/" if prefix else head.target
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method.encode(), target, host)]
-    for name, value in head.fields:
-        key = name.lower()
-        if key in _SELDOM and not (trusted and key in CLAIMS):
-            continue
-        # An underscore is a hyphen to CGI, WSGI and their heirs: X_Forwarded_For would be a second voice.
-        if key in gone or key in named or b"_" in key:
-            continue
-        lines.append(b"%b: %b\r\n" % (name, value))
-    lines.extend(b"%b: %b\r\n" % field for field in put)
+    # An underscore is a hyphen to CGI, WSGI and their heirs: X_Forwarded_For would be a second voice.
+    kept = [line for key, line in head.lines if key not in never and key not in gone and b"_" not in key]
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), target, host), *kept]
+    lines.extend(b"%b: %b" % field for field in put)
     if whole:
-        lines.append(b"Accept-Encoding: identity\r\n")
+        lines.append(b"Accept-Encoding: identity")
     if upgrade:
         lines.append(upgrade)
     elif framing == CHUNKED:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
+        lines.append(b"Transfer-Encoding: chunked")
     elif framing or b"content-length" in head.index:
-        lines.append(b"Content-Length: %d\r\n" % framing)
-    lines.append(b"\r\n" if outward else _forwarding(exchange, head))
-    return b"".join(lines)
+        lines.append(b"Content-Length: %d" % framing)
+    lines.append(_END if outward else _forwarding(exchange, head))
+    return b"\r\n".join(lines)
 
 
 def _forwarding(exchange: Exchange, head: RequestHead) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.exchange import Exchange
 from sidecar.guard import ResponseFilter
 from sidecar.proxy import replies
-from sidecar.proxy.http1 import LAST_CHUNK, UNTIL_CLOSE, Body, Malformed, ResponseHead, body_of, chunk
+from sidecar.proxy.http1 import LAST_CHUNK, Body, CloseBody, Malformed, ResponseHead, body_of, chunk
 from sidecar.proxy.upstream import UpstreamError
 from sidecar.proxy.wire import PeerLeft, TooSlow, Wire
 from sidecar.vocabulary import Code
@@ -32,10 +32,10 @@ async def relay(life: Life, back: Wire, answer: ResponseHead) -> bool:
     instead = replies.replaces(answer.status)
     if instead is not None:
         return await _replace(life, back, answer)
-    filters = life.route.filters
+    filters = life.filters
     chosen: ResponseFilter | None = None
-    if filters is not None and filters.wanted():
-        chosen = filters.for_answer(life.exchange, answer.status, answer.fields)
+    if filters is not None:
+        chosen = filters.for_answer(life.exchange, answer)
         if answer.framing == 0:
             chosen = None
         elif chosen is not None:
@@ -67,7 +67,7 @@ def _opened(chosen: ResponseFilter, answer: ResponseHead) -> ResponseFilter:
     if coding in (b"identity", b""):
         return chosen
     if coding in (b"gzip", b"x-gzip", b"deflate"):
-        answer.fields[:] = [field for field in answer.fields if field[0].lower() not in (b"content-encoding", b"etag")]
+        answer.lines[:] = [pair for pair in answer.lines if pair[0] not in (b"content-encoding", b"etag")]
         return Inflated(chosen, coding)
     # An answer that cannot be looked at is not passed on.
     raise UpstreamError(Code.BACKEND_BROKEN, "an answer in a content coding that cannot be inspected")
@@ -95,44 +95,45 @@ class Inflated:
 
 
 async def _stream(life: Life, back: Wire, answer: ResponseHead, chosen: ResponseFilter | None) -> None:
-    front, exchange, route = life.wire, life.exchange, life.route
-    framing = answer.framing
-    body = body_of(framing, Code.BACKEND_BROKEN)
-    known = framing >= 0 and chosen is None
-    lines = replies.relayed_lines(answer, exchange, route, length_known=known)
+    front, exchange = life.wire, life.exchange
+    body = body_of(answer.framing, Code.BACKEND_BROKEN)
+    known = answer.framing >= 0 and chosen is None
+    lines = replies.relayed_lines(answer, life, length_known=known)
     first = b""
-    if chosen is not None and 0 < framing <= len(back.buffer):
-        # The whole answer is here: filter it at once and say its new length.
-        piece, back.buffer = body.take(back.buffer)
-        first = chosen.feed(piece) + chosen.finish()
-        lines += b"Content-Length: %d\r\n" % len(first)
-        known, chosen = True, None
-    elif known and 0 < framing <= len(back.buffer):
+    if 0 < answer.framing <= len(back.buffer):
+        # The whole answer is here: one write, and a filtered one can say its new length.
         first, back.buffer = body.take(back.buffer)
-    modern = exchange.head.version == 1
-    chunked = not known and modern and exchange.head.method != "HEAD"
+        if chosen is not None:
+            first = chosen.feed(first) + chosen.finish()
+            lines += b"Content-Length: %d\r\n" % len(first)
+            known = True
+    chunked = not known and exchange.head.version == 1
     if chunked:
         lines += b"Transfer-Encoding: chunked\r\n"
     elif not known:
         life.keep = False
-    life.status = answer.status
-    life.answered = True
     kind = _kind(answer)
     if kind == "sse" and b"x-accel-buffering" not in answer.index:
         lines += b"X-Accel-Buffering: no\r\n"
-    head = replies.head(answer.status, lines, exchange, route, keep=life.keep)
+    life.status = answer.status
+    life.answered = True
     if exchange.pending:
         await _settle(exchange)
-    front.write(head + first if first else head)
-    if body.done:
-        if front.writing_paused:
-            await _drain(life)
-        return
-    activity = life.parts.activity
+    front.write(replies.head(answer.status, lines, exchange, life.route, keep=life.keep) + first)
+    if not body.done:
+        await _body(life, back, body, chosen, kind, chunked=chunked, unframed=not (chunked or known))
+    elif front.writing_paused:
+        await _drain(life)
+
+
+async def _body(
+    life: Life, back: Wire, body: Body, chosen: ResponseFilter | None, kind: str, *, chunked: bool, unframed: bool
+) -> None:
+    """Pump the body; whatever goes wrong now is a Cut, because the head has been sent."""
+    front, activity = life.wire, life.parts.activity
     activity.stream_began(kind)
-    unframed = not (chunked or known)
     try:
-        await _pump(life, back, body, chosen, chunked=chunked, closes=framing == UNTIL_CLOSE)
+        await _pump(life, back, body, chosen, chunked=chunked)
     except Malformed as error:
         raise Cut(error.reason, unframed=unframed) from None
     except TooSlow:
@@ -145,16 +146,14 @@ async def _stream(life: Life, back: Wire, answer: ResponseHead, chosen: Response
         activity.stream_ended(kind)
 
 
-async def _pump(
-    life: Life, back: Wire, body: Body, chosen: ResponseFilter | None, *, chunked: bool, closes: bool
-) -> None:
+async def _pump(life: Life, back: Wire, body: Body, chosen: ResponseFilter | None, *, chunked: bool) -> None:
     front, idle, pending = life.wire, life.route.target.idle, life.exchange.pending
     while True:
         back.expect_within(idle)
         try:
             piece = await back.read(body)
         except PeerLeft:
-            if not closes or back.broken or front.left:
+            if not isinstance(body, CloseBody) or back.broken or front.left:
                 raise
             break
         if not piece:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.decision import Answer, Refuse
 from sidecar.exchange import Exchange
 from sidecar.head import Fields
 from sidecar.messages.refusals import refusal
-from sidecar.policy.policy import Route
+from sidecar.policy.policy import AnswerFilters, Route
 from sidecar.proxy.http1 import ResponseHead
 from sidecar.proxy.outbound import named_by_connection
 from sidecar.vocabulary import Code
+
+if TYPE_CHECKING:
+    from sidecar.proxy.handler import Life
 
 _STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b\r\n"
@@ -71,24 +74,23 @@ def replaces(status: int) -> Refuse | None:
     return Refuse(_FAILURES.get(status, Code.BACKEND_BROKEN), {"backend_status": status})
 
 
-def relayed_lines(answer: ResponseHead, exchange: Exchange, route: Route, *, length_known: bool) -> bytes:
+def relayed_lines(answer: ResponseHead, life: Life, *, length_known: bool) -> bytes:
     """Return the backend's field lines, less what is not for the client or is ours to say."""
+    exchange, route, filters = life.exchange, life.route, life.filters
     removed = route.removed
     named = named_by_connection(answer.index.get(b"connection"))
-    redact = route.filters.value if route.filters is not None and route.filters.wanted() else None
-    lines = []
-    for name, value in answer.fields:
-        key = name.lower()
-        if key in removed or key in named or key == b"content-length":
-            continue
-        if key == b"set-cookie":
-            hardened = route.cookies(value, exchange.secure)
-            if hardened is None:
-                continue
-            value = hardened  # noqa: PLW2901
-        if redact is not None:
-            value = redact(exchange, value)  # noqa: PLW2901
-        lines.append(b"%b: %b\r\n" % (name, value))
+    kept = [line for key, line in answer.lines if key not in removed and key not in named]
+    if b"set-cookie" in answer.index:
+        kept = [line for line in kept if line[:11].lower() != b"set-cookie:"]
+        hardened = (route.cookies(value, exchange.secure) for value in answer.values(b"set-cookie"))
+        kept.extend(b"Set-Cookie: " + value for value in hardened if value is not None)
+    if filters is not None and kept and filters.suspects(b"\r\n".join(kept)):
+        kept = [_redacted(line, exchange, filters) for line in kept]
     if length_known and answer.length >= 0 and answer.status != 204:
-        lines.append(b"Content-Length: %d\r\n" % answer.length)
-    return b"".join(lines)
+        kept.append(b"Content-Length: %d" % answer.length)
+    return b"\r\n".join(kept) + b"\r\n" if kept else b""
+
+
+def _redacted(line: bytes, exchange: Exchange, filters: AnswerFilters) -> bytes:
+    name, _, value = line.partition(b":")
+    return name + b": " + filters.value(exchange, value.strip(b" \t"))

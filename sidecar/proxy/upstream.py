@@ -9,7 +9,7 @@ from typing import Final
 
 from sidecar.errors import SidecarError
 from sidecar.policy.policy import BackendTarget
-from sidecar.proxy.http1 import END_OF_HEAD, Malformed, ResponseHead, parse_response_head
+from sidecar.proxy.http1 import END_OF_HEAD, FieldReader, Malformed, ResponseHead, parse_response_head
 from sidecar.proxy.wire import PeerLeft, TooSlow, Wire
 from sidecar.vocabulary import Code
 
@@ -40,6 +40,7 @@ class Upstream:
         self._idle: deque[Wire] = deque()
         self._open = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self.reader = FieldReader(frozenset())
 
     async def acquire(self, *, replayable: bool) -> tuple[Wire, bool]:
         """Return a connection and whether it has served before. Waits at most the connect timeout."""
@@ -149,7 +150,11 @@ class Pools:
 
 
 async def read_answer(
-    wire: Wire, method: str, within: float, on_interim: Callable[[ResponseHead], None] | None = None
+    wire: Wire,
+    method: str,
+    within: float,
+    reader: FieldReader,
+    on_interim: Callable[[ResponseHead], None] | None = None,
 ) -> ResponseHead:
     """Wait for the head of the final answer (or a 101); interim ones go to `on_interim`."""
     wire.expect_within(within)
@@ -163,7 +168,7 @@ async def read_answer(
                 await wire.more()
                 continue
             raw, wire.buffer = wire.buffer[:end], wire.buffer[end + 4 :]
-            answer = parse_response_head(raw, method)
+            answer = parse_response_head(raw, method, reader)
             if answer.status >= 200 or answer.status == 101:
                 return answer
             interim += 1

@@ -52,14 +52,14 @@ async def relay_socket(life: Life) -> None:
     if put is None:
         await life.refuse(Refuse(Code.CREDENTIAL_UNAVAILABLE, {}, close=True))
         return
-    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket"
     head = life.request_bytes(put, _OWN, upgrade)
     upstream = life.parts.upstream(life.route.target)
     back, _ = await upstream.acquire(replayable=False)
     try:
         life.left_for_backend()
         back.write(head)
-        answer = await read_answer(back, "GET", life.route.target.first_byte)
+        answer = await read_answer(back, "GET", life.route.target.first_byte, upstream.reader)
         life.head_arrived()
         life.keep = False
         if answer.status != 101:
@@ -67,10 +67,10 @@ async def relay_socket(life: Life) -> None:
             return
         if not _accepted(life, answer):
             raise UpstreamError(Code.BACKEND_BROKEN, "a wrong answer to the upgrade")
-        lines = replies.relayed_lines(answer, life.exchange, life.route, length_known=False)
+        lines = replies.relayed_lines(answer, life, length_known=False)
         life.status = 101
         life.answered = True
-        life.wire.write(replies.head(101, upgrade + lines, life.exchange, life.route, keep=True))
+        life.wire.write(replies.head(101, upgrade + b"\r\n" + lines, life.exchange, life.route, keep=True))
         await _Socket(life, back).run()
     except PeerLeft:
         if life.wire.left or life.answered:

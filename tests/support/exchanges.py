@@ -16,7 +16,8 @@ def head(method: str = "GET", target: str = "/", **fields: str) -> RequestHead:
     for name, value in lines:
         key = name.lower()
         index[key] = index[key] + b", " + value if key in index else value
-    return RequestHead(method, target.encode("latin-1"), target.partition("?")[0], 1, lines, index)
+    whole = [(name.lower(), name + b": " + value) for name, value in lines]
+    return RequestHead(method, target.encode("latin-1"), target.partition("?")[0], 1, whole, index)
 
 
 def exchange(
