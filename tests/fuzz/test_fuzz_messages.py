@@ -48,7 +48,24 @@ TYPES = st.sampled_from(
 ) | st.text(st.characters(max_codepoint=255), max_size=20)
 ENCODINGS = st.sampled_from(["", "identity", "gzip", "br"])
 KEYS = st.sampled_from(
-    "message messages content text role input system type params data parts arguments jsonrpc method id title".split()
+    [
+        "message",
+        "messages",
+        "content",
+        "text",
+        "role",
+        "input",
+        "system",
+        "type",
+        "params",
+        "data",
+        "parts",
+        "arguments",
+        "jsonrpc",
+        "method",
+        "id",
+        "title",
+    ]
 )
 LEAVES = st.none() | st.booleans() | st.integers() | st.sampled_from(["user", "text"]) | PIECES
 SHAPES = st.recursive(
