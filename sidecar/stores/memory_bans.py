@@ -32,6 +32,7 @@ class MemoryBanStore:
         if width != getattr(self, "_width", width):
             self._rows.clear()
         self._strikes, self._width, self._duration = strikes, width, duration
+        self.within = within
 
     def banned(self, subject: str, now: float) -> float:
         """Return until when the subject is banned, 0.0 if it is not."""
@@ -56,9 +57,13 @@ class MemoryBanStore:
             expire(row, current)
         if add(row, current, weight):
             self._rows.move_to_end(subject)
-        if row[0] < self._strikes:
+        return self.judge(subject, row[0], now)
+
+    def judge(self, subject: str, strikes: int, now: float) -> Ban | None:
+        """Ban a subject if it has earned that many strikes and does not sit out yet; return the ban."""
+        if strikes < self._strikes or self.banned(subject, now):
             return None
-        made = Ban(subject, now + self._duration, "strikes", row[0])
+        made = Ban(subject, now + self._duration, "strikes", strikes)
         return made if self.learn(made, now) else None
 
     def learn(self, ban: Ban, now: float) -> bool:

@@ -23,8 +23,8 @@ LISTEN_AGAIN: Final = 120
 class RedisBanStore:
     """A MemoryBanStore whose bans travel. `exchange` is called by the background, twice a second.
 
-    A hash holds the bans, a stream tells the changes. Strikes are counted where they happen: a
-    subject that spreads its refusals over n replicas is banned after n times as many, at most.
+    A hash holds the bans, a stream tells the changes. Strikes count at once where they happen, and are
+    added up in the background: who spreads refusals over replicas is banned half a second later.
     """
 
     def __init__(self, wire: Wire, local: MemoryBanStore, prefix: str = "sidecar") -> None:
@@ -32,6 +32,9 @@ class RedisBanStore:
         self._local = local
         self._bans = f"{prefix}:bans"
         self._log = f"{prefix}:bans:log"
+        self._strikes = f"{prefix}:strikes:"
+        self._struck: dict[str, int] = {}
+        self._since = 0.0
         self._queue: deque[tuple[str, bytes]] = deque(maxlen=QUEUED)
         self._heard = b""
         self._until_reading = 0
@@ -45,6 +48,10 @@ class RedisBanStore:
         ban = self._local.strike(subject, weight, now)
         if ban is not None:
             self._tell(ban)
+        elif subject in self._struck or len(self._struck) < QUEUED:
+            if not self._struck:
+                self._since = now
+            self._struck[subject] = self._struck.get(subject, 0) + weight
         return ban
 
     async def ban(self, subject: str, until: float, reason: str) -> None:
@@ -55,10 +62,12 @@ class RedisBanStore:
     async def lift(self, subject: str) -> bool:
         """End a ban, on every replica within a second; return whether there was one here."""
         self._queue.append((subject, b""))
+        self._struck.pop(subject, None)
         return self._local.forget(subject)
 
     async def exchange(self, now: float) -> None:
         """Tell what happened here, hear what happened elsewhere; StoreUnavailable loses nothing."""
+        await self._add_up(now)
         while self._queue:
             batch = [self._queue[place] for place in range(min(TOLD_AT_ONCE, len(self._queue)))]
             await self._wire.submit([command for change in batch for command in self._said(*change)])
@@ -78,12 +87,31 @@ class RedisBanStore:
         for ban in await self._local.list(now):
             self._tell(ban)
 
+    async def _add_up(self, now: float) -> None:
+        """Add the strikes of this half second to everyone's; the sum begins anew when `within` is over."""
+        struck, self._struck = self._struck, {}
+        if now - self._since > self._local.within:
+            return  # from before an outage: too old to be added to what happens now
+        names = [name for name in struck if not self._local.banned(name, now)]
+        within = max(1, int(self._local.within * 1000))
+        for start in range(0, len(names), TOLD_AT_ONCE):
+            batch = names[start : start + TOLD_AT_ONCE]
+            sums = [("INCRBY", self._strikes + name, struck[name]) for name in batch]
+            ends = [("PEXPIRE", self._strikes + name, within, "NX") for name in batch]
+            answers = await self._wire.submit([*sums, *ends])
+            for name, strikes in zip(batch, answers, strict=False):
+                ban = self._local.judge(name, strikes, now)
+                if ban is not None:
+                    self._tell(ban)
+
     def _tell(self, ban: Ban) -> None:
+        self._struck.pop(ban.subject, None)
         self._queue.append((ban.subject, orjson.dumps([ban.until, ban.reason, ban.strikes])))
 
     def _said(self, subject: str, value: bytes) -> list[Command]:
         log = ("XADD", self._log, "MAXLEN", "~", LOG_LENGTH, "*", subject, value)
-        return [("HSET", self._bans, subject, value) if value else ("HDEL", self._bans, subject), log]
+        kept = ("HSET", self._bans, subject, value) if value else ("HDEL", self._bans, subject)
+        return [kept, log, ("DEL", self._strikes + subject)]
 
     async def _listen(self, now: float) -> None:
         while True:

@@ -45,6 +45,24 @@ async def test_bans_spread_are_listed_and_lifted_everywhere() -> None:
             await stores.close()
 
 
+async def test_strikes_on_several_replicas_add_up() -> None:
+    with redis_server() as server:
+        one, two = await replica(server), await replica(server)
+        now = time.time()
+        for stores in (one, two):
+            assert stores.bans.strike("a", 2, now) is None
+            assert stores.bans.strike("b", 1, now) is None
+        await until(lambda: one.bans.banned("a", now) and two.bans.banned("a", now))
+        assert not one.bans.banned("b", now)
+        assert await one.bans.lift("a")
+        await until(lambda: not two.bans.banned("a", now))
+        assert one.bans.strike("a", 1, now) is None
+        await asyncio.sleep(1.2)
+        assert not one.bans.banned("a", now), "the lifted one begins anew"
+        for stores in (one, two):
+            await stores.close()
+
+
 async def test_bans_survive_a_redis_that_comes_back_empty() -> None:
     with redis_server() as server:
         one = await replica(server)

@@ -86,6 +86,7 @@ async def use_all(stores: Stores) -> None:
     assert await stores.sessions.cleanup(now) == 0
     assert await stores.sessions.erase("organization", "acme") == Erased(1, 0)
     assert not await stores.sessions.delete(made.key)
+    stores.bans.strike("203.0.113.8", 1, now)
     await stores.bans.ban("203.0.113.9", now + 60, "by hand")
     await asyncio.sleep(0.7)
     assert await stores.bans.lift("203.0.113.9")
