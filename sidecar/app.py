@@ -58,11 +58,20 @@ COUNT_EVERY: Final = 5.0
 class Sidecar:
     """One process: three listeners, one policy. `start()`, then `stop()`; `run()` does both around a signal."""
 
-    def __init__(self, settings: Settings, policy: Path | str, environ: Mapping[str, str], *, name: str = "") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Path | str,
+        environ: Mapping[str, str],
+        *,
+        name: str = "",
+        prepare: Callable[[Vault | None], Awaitable[None]] | None = None,
+    ) -> None:
         self._settings = settings
         self._source = policy
         self._environ = environ
         self._name = name
+        self._prepare = prepare  # called once the vault is open and nobody can ask yet
         self._clock: Clock = SystemClock()
         self._reasons: list[str] = ["starting"]
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,6 +102,8 @@ class Sidecar:
         )
         await self.stores.start()
         self.vault = await self._open_vault(schema)
+        if self._prepare is not None:
+            await self._prepare(self.vault)
         public_verifier = await self._verifier(schema.api_auth)
         self._stage = Stage(
             rates=self.stores.rates,
@@ -272,6 +283,7 @@ class Sidecar:
             policy=self._policy_state,
             credentials=self._credentials,
             log_dropped=self._log.dropped,
+            csp_reports=lambda: self._reports,
         )
 
     def _policy_state(self) -> PolicyState:

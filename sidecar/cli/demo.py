@@ -1,0 +1,96 @@
+"""`sidecar demo`: a small chat backend behind a sidecar. Nothing to configure, nothing left behind."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import secrets
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sidecar.secret import Secret
+from sidecar.settings import Settings
+
+if TYPE_CHECKING:
+    from sidecar.app import Sidecar
+    from sidecar.vault.vault import Vault
+
+HOST: Final = "127.0.0.1"
+ORGANIZATION: Final = "default"
+PROVIDER: Final = "openai"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=8080, help="the public port (default %(default)s; 0: any free one)")
+    parser.add_argument("--management-port", type=int, default=9090, help="(default %(default)s; 0: any free one)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="sidecar: %(message)s")
+    with tempfile.TemporaryDirectory(prefix="sidecar-demo-") as scratch:
+        asyncio.run(_demo(arguments.port, arguments.management_port, Path(scratch)))
+    return 0
+
+
+async def _demo(port: int, management: int, scratch: Path) -> None:
+    from sidecar.app import Sidecar
+    from sidecar.demo.backend import serving
+    from sidecar.demo.policy import policy_text
+
+    # A key of the shape that the provider's have, known to nobody: the stand-in model demands it.
+    key = Secret("sk-proj-" + secrets.token_urlsafe(48))
+    async with serving(key=key) as backend:
+        text = policy_text(
+            backend=backend.url,
+            public=f"{HOST}:{_free_or_any(port)}",
+            management=f"{HOST}:{_free_or_any(management)}",
+        )
+        settings = Settings(
+            encryption_key=Secret(secrets.token_urlsafe(48)),
+            jwt_secret=Secret(secrets.token_urlsafe(48)),
+            database_url=Secret(f"sqlite:///{scratch / 'demo.db'}"),
+        )
+        sidecar = Sidecar(settings, text, {}, name="the demo's policy", prepare=lambda vault: _keep(vault, key))
+        await sidecar.run(_say)
+
+
+async def _keep(vault: Vault | None, key: Secret) -> None:
+    """Put the key into the vault before the first request can ask for it."""
+    from sidecar.vault.records import SIDECAR
+
+    assert vault is not None
+    await vault.credentials.create(SIDECAR, ORGANIZATION, PROVIDER, key)
+
+
+def _free_or_any(port: int) -> int:
+    """Return the port, or 0 (any free one) when something listens there already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return 0
+    return port
+
+
+def _say(sidecar: Sidecar) -> None:
+    public, management = sidecar.public.port, sidecar.management.port
+    print(
+        f"""
+  The chat, guarded:    http://127.0.0.1:{public}/
+  What it saw:          http://127.0.0.1:{management}/metrics
+
+  Try it: send a message with <script> in it, press the button that floods it, or
+
+    curl -i http://127.0.0.1:{public}/api/chat -H 'Content-Type: application/json' \\
+         -H 'Origin: https://malicious-site.example' -d '{{"sessionId":"test","message":"hello"}}'
+
+  Ctrl-C ends it; nothing is left behind.
+""",
+        file=sys.stderr,
+        flush=True,
+    )
