@@ -114,7 +114,7 @@ class Life:
             self.backend_event(Code.BACKEND_BROKEN, str(cut))
             self.keep = False
             if cut.unframed:
-                self.wire.abort()
+                self.wire.reset()
             else:
                 self.wire.close()
         except Exception as error:  # noqa: BLE001 - a fault of ours refuses one request; it never ends the process
@@ -307,7 +307,7 @@ class Life:
         code = refuse.code
         if self.answered:
             self.keep = False
-            self.wire.abort()
+            self.wire.reset()
             return
         if policy.struck is not None:
             policy.struck(exchange, code)

@@ -189,7 +189,7 @@ class Listener:
     async def _linger(self, wire: Wire) -> None:
         """Close without a reset that would take the answer away from a client that still sends."""
         transport = wire.transport
-        if wire.left:
+        if wire.left or transport.is_closing():
             return
         if transport.can_write_eof():
             transport.write_eof()

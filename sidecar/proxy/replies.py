@@ -79,7 +79,7 @@ def relayed_lines(answer: ResponseHead, life: Life, *, length_known: bool) -> by
     exchange, route, filters = life.exchange, life.route, life.filters
     removed = route.removed
     named = named_by_connection(answer.index.get(b"connection"))
-    kept = [line for key, line in answer.lines if key not in removed and key not in named]
+    kept = [line for key, line in answer.lines if key not in removed and key not in named and key != b"content-length"]
     if b"set-cookie" in answer.index:
         kept = [line for line in kept if line[:11].lower() != b"set-cookie:"]
         hardened = (route.cookies(value, exchange.secure) for value in answer.values(b"set-cookie"))

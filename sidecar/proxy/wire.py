@@ -7,6 +7,9 @@ it holds by pausing the peer, and carries one deadline that costs nothing while 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -14,6 +17,7 @@ from sidecar.proxy.http1 import Body
 
 _HIGH: Final = 64 * 1024
 """Bytes that may wait unread before the peer is paused; a single read of the loop may add to it."""
+_RESET: Final = struct.pack("ii", 1, 0)  # on, for no time: close() sends RST (POSIX, SO_LINGER)
 
 
 class PeerLeft(Exception):
@@ -175,6 +179,14 @@ class Wire(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close now: the peer sees a broken connection, never a complete answer."""
+        """Close now, and throw away what was not sent yet."""
         if self._transport is not None:
             self._transport.abort()
+
+    def reset(self) -> None:
+        """Close so that the peer cannot take the end of the connection for the end of the answer."""
+        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.abort()
