@@ -7,7 +7,11 @@ without parameters, rows or addresses in the message. Every wait has a bound.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import sqlite3
+import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,7 +32,6 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 MIGRATION_LOCK: Final = 0x5343_5631  # any number, the same in every replica ("SCV1")
 FILE_MODE: Final = 0o600
 SQLITE_PRAGMAS: Final = (
-    "PRAGMA journal_mode=WAL",  # readers do not wait for the writer
     "PRAGMA synchronous=FULL",  # a commit that was acknowledged survives a power cut
     "PRAGMA busy_timeout=5000",
     "PRAGMA secure_delete=ON",  # what was deleted does not stay behind in free pages
@@ -79,7 +82,12 @@ class Database:
     @classmethod
     async def open(cls, url: str, *, wait: float = 5.0) -> Database:
         """Connect, and migrate if the schema is behind; `wait` bounds each later transaction."""
-        database = cls(_engine(url, wait), wait)
+        parsed = _parse(url)
+        file = _file_of(parsed)
+        if file is not None:
+            async with _translated():
+                await asyncio.to_thread(_make_file, file)
+        database = cls(_sqlite(parsed) if _is_sqlite(parsed) else _postgresql(parsed, wait), wait)
         try:
             await database._migrate()
         except BaseException:
@@ -146,22 +154,28 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _engine(url: str, wait: float) -> AsyncEngine:
+def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
         raise ConfigError("DATABASE_URL is not a database URL; write sqlite:///sidecar.db or postgresql://…") from None
-    if parsed.get_backend_name() == "sqlite":
-        return _sqlite(parsed)
-    if parsed.get_backend_name() in ("postgresql", "postgres"):
-        return _postgresql(parsed, wait)
-    raise ConfigError("DATABASE_URL must begin with sqlite:// or postgresql://")
+    if not _is_sqlite(parsed) and parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise ConfigError("DATABASE_URL must begin with sqlite:// or postgresql://")
+    return parsed
+
+
+def _is_sqlite(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
+
+
+def _file_of(url: URL) -> Path | None:
+    """Return the file of a SQLite database; None for one in memory, and for PostgreSQL."""
+    in_memory = not url.database or url.database == ":memory:"
+    return Path(str(url.database)) if _is_sqlite(url) and not in_memory else None
 
 
 def _sqlite(url: URL) -> AsyncEngine:
-    in_memory = not url.database or url.database == ":memory:"
-    if not in_memory:
-        _private_file(Path(str(url.database)))
+    in_memory = _file_of(url) is None
     engine = create_async_engine(
         url.set(drivername="sqlite+aiosqlite"),
         hide_parameters=True,
@@ -191,19 +205,28 @@ def _sqlite(url: URL) -> AsyncEngine:
     return engine
 
 
-def _private_file(path: Path) -> None:
-    """Create the file readable by its owner only, before SQLite would make it for everybody."""
+def _make_file(path: Path) -> None:
+    """Create the file for its owner alone, before SQLite would for everybody, and set the mode that stays in it."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, FILE_MODE))
     except OSError as error:
         raise ConfigError(f"the database file {path} cannot be opened: {error.strerror}") from None
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            with contextlib.closing(sqlite3.connect(path, timeout=1)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
+            return
+        except sqlite3.OperationalError:
+            # Two that start together: SQLite refuses the second one at once here, whatever its timeout.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _postgresql(url: URL, wait: float) -> AsyncEngine:
     query = dict(url.query)
-    # libpq's word, which everybody writes, and the driver's.
-    if "sslmode" in query:
-        query["ssl"] = query.pop("sslmode")
+    tls = _tls(query)
     try:
         return create_async_engine(
             url.set(drivername="postgresql+asyncpg", query=query),
@@ -212,10 +235,23 @@ def _postgresql(url: URL, wait: float) -> AsyncEngine:
             max_overflow=0,
             pool_timeout=wait,
             pool_pre_ping=True,
-            connect_args={"timeout": wait, "command_timeout": wait},
+            connect_args={"timeout": wait, "command_timeout": wait, **tls},
         )
     except ModuleNotFoundError:
         raise ConfigError("PostgreSQL needs the package asyncpg: pip install 'chat-sidecar[postgresql]'") from None
+
+
+def _tls(query: dict[str, Any]) -> dict[str, Any]:
+    """Take libpq's words out of a URL's query and return what the driver has for them."""
+    mode, root = query.pop("sslmode", None), query.pop("sslrootcert", None)
+    if mode not in ("verify-ca", "verify-full"):
+        return {} if mode is None else {"ssl": mode}
+    try:
+        context = ssl.create_default_context(cafile=root)
+    except OSError as error:
+        raise ConfigError(f"DATABASE_URL: sslrootcert cannot be read ({type(error).__name__})") from None
+    context.check_hostname = mode == "verify-full"
+    return {"ssl": context}
 
 
 @asynccontextmanager
@@ -224,7 +260,7 @@ async def _translated() -> AsyncIterator[None]:
         yield
     except IntegrityError:
         raise Conflict("an entry of this name exists already") from None
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
+    except (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError) as error:
         # SQLAlchemy wraps the driver's error, and its asyncpg dialect wraps it twice.
         inner = getattr(error, "orig", None) or error
         cause = type(inner.__cause__ or inner).__name__

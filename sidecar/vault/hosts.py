@@ -29,9 +29,13 @@ def parse_hosts(texts: Iterable[str]) -> tuple[str, ...]:
 def allows(hosts: tuple[str, ...], host: str, port: int = HTTPS_PORT) -> bool:
     """Say whether a key sealed for `hosts` may go to `host:port`. No port in an entry means 443."""
     name = host.lower().removesuffix(".")
+    if ":" in name and not name.startswith("["):
+        name = f"[{name}]"
     asked = name if port == HTTPS_PORT else f"{name}:{port}"
-    _, dot, parent = asked.partition(".")
-    return asked in hosts or (bool(dot) and f"*.{parent}" in hosts)
+    label, _, parent = asked.partition(".")
+    if "*" in asked or not label:
+        return False
+    return asked in hosts or f"*.{parent}" in hosts
 
 
 def _parse(text: str) -> str:

@@ -6,7 +6,7 @@ so that keys already open go on through an outage, for that long and no longer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -120,8 +120,15 @@ class Opened:
         self.forget([entry.id for entry in self._by_id.values() if (entry.id, entry.version) not in current])
 
     def forget_all(self) -> None:
-        """Drop everything: a new catalogue may write headers differently."""
+        """Drop everything."""
         self.forget(list(self._by_id))
+
+    def rewrite(self, write: Callable[[Open], Open | None]) -> None:
+        """Put each entry as `write` returns it in its place, or drop it where that returns None."""
+        entries = [(entry.id, write(entry)) for entry in self._by_id.values()]
+        self.forget(name for name, entry in entries if entry is None)
+        self._by_id = {name: entry for name, entry in entries if entry is not None}
+        self._known_stale = True
 
     def known(self) -> KnownSecrets:
         """Return every plain key in this process, for redaction. Cheap while nothing changed."""

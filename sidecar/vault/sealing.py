@@ -50,19 +50,29 @@ class Sealing:
         """Return the row ready for use, or with the cause why it is not."""
         try:
             payload = await self.unseal(row)
-            provider = self.catalogue.get(row.provider)
         except Undecryptable:
             return Open(row.id, row.version, None, cause="undecryptable")
-        except Invalid:
-            return Open(row.id, row.version, None, cause="unknown provider")
-        value = payload.value.reveal()
-        header, text = provider.write_header(value)
-        credential = Credential(
-            row.id, row.organization, row.provider, row.name, header, Secret(text), payload.hosts, payload.expires_at
+        blank = Credential(
+            row.id, row.organization, row.provider, row.name, "", Secret(""), payload.hosts, payload.expires_at
         )
+        return self._written(row.version, blank, payload.value)
+
+    def rewritten(self, entry: Open) -> Open | None:
+        """Return an open entry as the present catalogue writes it; None when the row has to be opened for that."""
+        if entry.credential is None:
+            return None
+        return self._written(entry.version, entry.credential, entry.plains[0])
+
+    def _written(self, version: int, credential: Credential, plain: Secret) -> Open:
+        value = plain.reveal()
+        try:
+            header, text = self.catalogue.get(credential.provider).write_header(value)
+        except Invalid:
+            return Open(credential.id, version, None, (plain,), cause="unknown provider")
         # Of `user:password` the password alone is a secret too.
         password = (Secret(value.rpartition(":")[2]),) if text.startswith("Basic ") else ()
-        return Open(row.id, row.version, credential, (payload.value, *password))
+        ready = replace(credential, header=header, value=Secret(text))
+        return Open(credential.id, version, ready, (plain, *password))
 
     def is_current(self, row: Stored) -> bool:
         """Say whether the row is sealed under the current master key and iterations."""

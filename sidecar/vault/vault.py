@@ -111,9 +111,12 @@ class Vault:
         return self._sealing.catalogue
 
     def use_catalogue(self, catalogue: Catalogue) -> None:
-        """Take the providers of a reloaded policy; what is open is opened again, its header may differ."""
+        """Take the providers of a reloaded policy: what is open is written anew, its header may differ."""
         self._sealing.catalogue = catalogue
-        self._opened.forget_all()
+        self._opened.rewrite(self._sealing.rewritten)
+        self._offer_kept()
+        if self._watch is not None:
+            self._watch.look_again()
 
     def cached(self, organization: str, provider: str, now: float, name: str = "") -> Credential | None:
         """Return the credential if it is open already: no I/O, no derivation. `now`: epoch seconds."""

@@ -53,6 +53,10 @@ class Watch:
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="vault-watch")
 
+    def look_again(self) -> None:
+        """Take the next look as the first: read everything, open what is not open."""
+        self._seen = None
+
     async def stop(self) -> None:
         running = [task for task in (self._task, self._opening) if task is not None]
         for task in running:

@@ -462,8 +462,12 @@ async def test_a_catalogue_of_a_reloaded_policy_is_used_from_then_on() -> None:
         vault.use_catalogue(type(catalogue()).load({"local": {"header": "X-Other", "hosts": ["localhost"]}}))
         credential = await vault.credential("acme", "local", NOW)
         assert (credential.header, credential.value.reveal()) == ("X-Other", "Bearer 0123456789abcdef")
+        assert vault._keys.derivations == 1
         vault.use_catalogue(type(catalogue()).load())
+        assert [known.reveal() for known in vault.known_secrets().secrets] == ["0123456789abcdef"]
         assert await use(vault, provider="local") == "unknown provider"
+        vault.use_catalogue(catalogue())
+        assert await use(vault, provider="local") == "0123456789abcdef"
 
 
 async def test_a_table_written_by_somebody_else_breaks_nothing(url: str) -> None:

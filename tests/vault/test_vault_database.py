@@ -142,6 +142,7 @@ async def test_a_database_in_memory_serves_concurrent_use() -> None:
     ("url", "says"),
     [
         pytest.param("no url", "not a database URL", id="no url"),
+        pytest.param("postgresql://h/d?sslmode=verify-full&sslrootcert=/nowhere", "sslrootcert", id="no such CA"),
         pytest.param("mysql://host/db", "sqlite:// or postgresql://", id="another database"),
         pytest.param("sqlite:////nowhere/at/all/vault.db", "cannot be opened", id="no folder"),
         pytest.param("sqlite:////proc/vault.db", "cannot be opened", id="not writable"),
@@ -179,6 +180,14 @@ async def test_a_server_that_is_gone_is_unavailable_and_comes_back(postgres_serv
         await asyncio.to_thread(postgres_server.start)
     assert await database.versions() == Versions(0, 0)
     await database.close()
+
+
+async def test_tls_is_demanded_when_the_url_says_so(postgres_server: Postgres) -> None:
+    url = await asyncio.to_thread(postgres_server.database)
+    for mode in ("require", "verify-ca", "verify-full"):
+        with pytest.raises(StoreUnavailable):
+            await Database.open(f"{url}?sslmode={mode}")
+    await (await Database.open(f"{url}?sslmode=prefer")).close()
 
 
 def test_importing_the_vault_does_not_import_sql() -> None:
