@@ -58,7 +58,7 @@ async def _verify(vault: Vault, arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     if not verdict.faults:
-        print(f"{verdict.entries} entries, whole; anchor {verdict.head}")
+        print(f"whole; entries: {verdict.entries}; anchor: {verdict.head}")
     return 1 if verdict.faults else 0
 
 

@@ -145,7 +145,9 @@ def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*(column.replace("_", " ") for column in columns))
+    table = Table()
+    for column in columns:
+        table.add_column(column.replace("_", " "), overflow="fold")  # an id that is cut cannot be copied
     for row in rows:
         table.add_row(*(Text(_cell(row[column])) for column in columns))  # Text: names are no markup
     Console().print(table)

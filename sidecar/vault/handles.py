@@ -158,6 +158,8 @@ class Handles:
     async def revoke(self, actor: Actor, organization: str, handle: str) -> Handle:
         """Revoke a stored handle: refused here at once, on other replicas within a second."""
         async with self._journal.refusals(actor, "handle.revoke", organization, handle):
+            if not (records.is_id(handle) and records.is_organization(organization)):
+                raise NotFound("no such handle in this organization")
             where = (handles.c.organization == organization, handles.c.id == handle)
             async with self._database.write() as write:
                 at = int(self._clock.now() * 1000)

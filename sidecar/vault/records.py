@@ -14,6 +14,7 @@ from sidecar.vault.hosts import HTTPS_PORT, allows
 DEFAULT_NAME: Final = "default"
 MAX_EXPIRY: Final = 253_402_300_799  # 9999-12-31T23:59:59Z
 _ORGANIZATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,127}")
+_ID: Final = re.compile(r"(crd|hdl)_[0-9a-f]{20}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@:+-]{0,63}")
 
 
@@ -175,9 +176,18 @@ class Change:
     expires_at: float | None = None
 
 
+def is_organization(text: str) -> bool:
+    return _ORGANIZATION.fullmatch(text) is not None
+
+
+def is_id(text: str) -> bool:
+    """Say whether this could be the id of a credential or handle at all (a NUL would break a query)."""
+    return _ID.fullmatch(text) is not None
+
+
 def organization(text: str) -> str:
     """Return the organization, or raise Invalid."""
-    if not _ORGANIZATION.fullmatch(text):
+    if not is_organization(text):
         raise Invalid("an organization is 1 to 128 letters, digits and . _ @ : + -")
     return text
 

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Row
 from sidecar.vault.audit import AuditLog, Entry
 from sidecar.vault.database import Database, Write
 from sidecar.vault.errors import Conflict, NotFound
-from sidecar.vault.records import Stored
+from sidecar.vault.records import Stored, is_id, is_organization
 from sidecar.vault.tables import credentials, handles, revoked_sessions
 
 MAX_ROWS: Final = 10_000
@@ -70,14 +70,17 @@ class CredentialStore:
 
     async def get(self, organization: str, credential: str) -> Stored:
         """Return one row, or raise NotFound."""
-        found = await self._database.rows(_only(select(credentials), organization, credential))
+        found: list[Row[Any]] = []
+        if is_id(credential) and is_organization(organization):
+            found = await self._database.rows(_only(select(credentials), organization, credential))
         if not found:
             raise NotFound("no such credential in this organization")
         return _stored(found[0])
 
     async def anywhere(self, credential: str) -> Stored:
         """Return one row of whatever organization, or raise NotFound: for tokens of all organizations."""
-        found = await self._database.rows(select(credentials).where(credentials.c.id == credential))
+        query = select(credentials).where(credentials.c.id == credential)
+        found = await self._database.rows(query) if is_id(credential) else []
         if not found:
             raise NotFound("no such credential")
         return _stored(found[0])

@@ -16,7 +16,7 @@ from sidecar.vault.errors import Unavailable
 from sidecar.vault.keys import MasterKeys
 from sidecar.vault.opened import Open, Opened, Place
 from sidecar.vault.providers import Catalogue
-from sidecar.vault.records import Credential, Expiry, KnownSecrets, Stored
+from sidecar.vault.records import Credential, Expiry, KnownSecrets, Stored, is_organization
 from sidecar.vault.sealing import Sealing
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Vault:
         cached = self._opened.cached(place, now)
         if cached is not None:
             return cached
-        cause = self._opened.absent(place, now)
+        cause = self._opened.absent(place, now) if is_organization(organization) else "missing"
         if cause:
             raise Unavailable(cause)
         task = self._loads.get(place)

@@ -87,6 +87,19 @@ async def test_organizations_do_not_see_each_other(url: str) -> None:
         assert await use(vault, "globex") == f"Bearer {OTHER_KEY}"
 
 
+async def test_names_that_cannot_exist_are_not_found(url: str) -> None:
+    async with open_vault(url) as vault:
+        for organization, credential in (("acme", "crd_\0"), ("ac\0me", "crd_" + "0" * 20), ("\ud800", "x" * 9999)):
+            with pytest.raises(NotFound):
+                await vault.credentials.delete(ALICE, organization, credential)
+            with pytest.raises(NotFound):
+                await vault.handles.revoke(ALICE, organization, credential)
+            with pytest.raises(NotFound):
+                await vault.credentials.find(credential)
+        assert [await use(vault, name) for name in ("*", "a\0", "\ud800", "x" * 9999)] == ["missing"] * 4
+        assert (await vault.audit.verify()).faults == ()
+
+
 async def test_the_same_key_has_another_fingerprint_elsewhere(url: str) -> None:
     async with open_vault(url) as vault:
         one = await vault.credentials.create(ALICE, "acme", "openai", secret())
