@@ -68,17 +68,21 @@ class Upstream:
             self._waiting.append(turn)
             try:
                 await turn
-            finally:
+            except asyncio.CancelledError:
                 if turn in self._waiting:
                     self._waiting.remove(turn)
+                else:
+                    self._next()  # the slot that it was given, and cannot take any more
+                raise
         self._open += 1
 
     async def _connect(self) -> Wire:
         target = self.target
+        wire = Wire(self._loop)
         made = False
         try:
-            _, wire = await self._loop.create_connection(
-                lambda: Wire(self._loop, lambda _: self._free()),
+            await self._loop.create_connection(
+                lambda: wire,
                 target.host,
                 target.port,
                 ssl=target.tls,
@@ -88,7 +92,10 @@ class Upstream:
         except OSError as error:
             raise UpstreamError(Code.BACKEND_UNREACHABLE, type(error).__name__, unsent=True) from None
         finally:
-            if not made:
+            # Whoever is cancelled here may have been connected already: the slot is given back once, never twice.
+            if made and not wire.left:
+                wire.on_lost = lambda _: self._free()
+            else:
                 self._free()
         return wire
 
