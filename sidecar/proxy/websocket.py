@@ -77,7 +77,8 @@ async def relay_socket(life: Life) -> None:
             raise
         raise UpstreamError(Code.BACKEND_BROKEN, "closed during the upgrade") from None
     finally:
-        back.abort()
+        back.close()  # once it was told why …
+        back.loop.call_later(_LAST_WORDS, back.abort)  # … unless it does not listen
 
 
 def _fault(life: Life) -> str:
@@ -135,6 +136,11 @@ class _Socket:
             # Both may end in the same turn; the client's side speaks first.
             first = pumps[0] if pumps[0] in done else pumps[1]
             await self._end(first, pumps)
+        except asyncio.CancelledError:
+            # The client's connection is gone, or the drain is over.
+            self._say_close(close_frame(GOING_AWAY), to_client=True)
+            self._say_close(close_frame(GOING_AWAY), to_client=False)
+            raise
         finally:
             for pump in pumps:
                 pump.cancel()
