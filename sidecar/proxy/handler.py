@@ -245,15 +245,14 @@ class Life:
                         self.framing == CHUNKED,
                         self.route.max_body,
                         self.policy.bounds,
+                        target.first_byte,
                     )
                 )
-                sender.add_done_callback(
-                    lambda task: back.abort() if not task.cancelled() and task.exception() else None
-                )
+                sender.add_done_callback(lambda task: self._sent(task, back))
+            # While the client still sends, its pace counts; the backend's time begins when all is sent.
+            patience = target.first_byte if sender is None else 0
             try:
-                answer = await read_answer(
-                    back, self.exchange.head.method, target.first_byte, upstream.reader, self._interim
-                )
+                answer = await read_answer(back, self.exchange.head.method, patience, upstream.reader, self._interim)
             except UpstreamError:
                 # What the client did wrong while it sent explains the broken exchange better.
                 fault = sender.exception() if sender is not None and sender.done() and not sender.cancelled() else None
@@ -277,6 +276,15 @@ class Life:
         finally:
             if sender is not None and not sender.done():
                 sender.cancel()
+
+    def _sent(self, sender: asyncio.Task[None], back: Wire) -> None:
+        """Stop the exchange when the upload failed, or give the backend its time to answer."""
+        if sender.cancelled():
+            return
+        if sender.exception() is not None:
+            back.abort()
+        elif self.backend < 0:
+            back.expect_within(self.route.target.first_byte)
 
     def left_for_backend(self) -> None:
         now = self.parts.clock.monotonic()

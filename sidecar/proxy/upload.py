@@ -6,7 +6,9 @@ import asyncio
 
 from sidecar.policy.policy import RequestBounds
 from sidecar.proxy.http1 import LAST_CHUNK, Body, chunk
+from sidecar.proxy.upstream import UpstreamError
 from sidecar.proxy.wire import Wire
+from sidecar.vocabulary import Code
 
 
 class TooLarge(Exception):
@@ -53,8 +55,13 @@ async def collect(wire: Wire, body: Body, bound: int, bounds: RequestBounds) -> 
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def upload(front: Wire, back: Wire, body: Body, chunked: bool, bound: int, bounds: RequestBounds) -> None:
-    """Stream a body to the backend; both sides' pace is respected, nothing is collected."""
+async def upload(
+    front: Wire, back: Wire, body: Body, chunked: bool, bound: int, bounds: RequestBounds, patience: float
+) -> None:
+    """Stream a body to the backend; both sides' pace is respected, nothing is collected.
+
+    A backend that takes nothing for `patience` seconds has failed.
+    """
     pace = _Pace(front.loop, bounds)
     while not body.done:
         front.expect_within(pace.patience())
@@ -67,7 +74,17 @@ async def upload(front: Wire, back: Wire, body: Body, chunked: bool, bound: int,
             raise TooLarge
         before = front.loop.time()
         back.write(chunk(piece) if chunked else piece)
-        await back.drain()
+        if back.writing_paused:
+            await _taken(back, patience)
         pace.waited(front.loop.time() - before)
     if chunked:
         back.write(LAST_CHUNK)
+
+
+async def _taken(back: Wire, patience: float) -> None:
+    # A timer of its own: the wire's deadline belongs to who reads the answer.
+    try:
+        async with asyncio.timeout(patience):
+            await back.drain()
+    except TimeoutError:
+        raise UpstreamError(Code.BACKEND_TIMEOUT, "does not take the request") from None
