@@ -20,12 +20,11 @@ ROUTES = [
 @pytest.fixture(scope="session")
 def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Backend]]:
     folder: Path = tmp_path_factory.mktemp("sidecar")
-    backend = Backend()
-    try:
-        with sidecar(folder, backend.url, routes=ROUTES, websocket={"max_message": "64KiB"}) as running:
-            yield running, backend
-    finally:
-        backend.close()
+    with (
+        Backend() as backend,
+        sidecar(folder, backend.url, routes=ROUTES, websocket={"max_message": "64KiB"}) as running,
+    ):
+        yield running, backend
 
 
 @pytest.fixture

@@ -38,6 +38,12 @@ class Backend:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def accept(self) -> Raw:
         """Take the next connection of the sidecar."""
         sock, _ = self._socket.accept()

@@ -33,11 +33,11 @@ WIDE = [{"name": "wide", "per": "ip", "limit": 1_000_000, "window": "1m"}]
 COMMAND = (sys.executable, "-m", "sidecar", "run", "--policy")
 
 
-def policy_text(backend: str, folder: Path, public: int = 0, management: int = 0, **sections: Any) -> str:
+def policy_text(backend_url: str, folder: Path, /, public: int = 0, management: int = 0, **sections: Any) -> str:
     """Return a policy with wide limits and short waits; `sections` replace or, for mappings, join its own."""
     document: dict[str, Any] = {
         "version": 1,
-        "backend": {"url": backend, "timeouts": {"connect": "2s", "first_byte": "15s", "idle": "15s"}},
+        "backend": {"url": backend_url, "timeouts": {"connect": "2s", "first_byte": "15s", "idle": "15s"}},
         "listen": {
             "public": {"address": f"127.0.0.1:{public or free_port()}"},
             "management": {"address": f"127.0.0.1:{management or free_port()}"},
@@ -137,12 +137,14 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def sidecar(folder: Path, backend: str, env: Mapping[str, str] | None = None, **sections: Any) -> Iterator[Running]:
+def sidecar(
+    folder: Path, backend_url: str, /, env: Mapping[str, str] | None = None, **sections: Any
+) -> Iterator[Running]:
     """Run a sidecar as its own process while the block runs; enter when it is ready."""
     public, management = free_port(), free_port()
     policy = folder / "policy.yaml"
     if not policy.exists():
-        policy.write_text(policy_text(backend, folder, public, management, **sections))
+        policy.write_text(policy_text(backend_url, folder, public, management, **sections))
     else:
         addresses = yaml.safe_load(policy.read_text())["listen"]
         public, management = (int(addresses[name]["address"].rpartition(":")[2]) for name in ("public", "management"))
@@ -157,11 +159,13 @@ def sidecar(folder: Path, backend: str, env: Mapping[str, str] | None = None, **
 
 
 @contextlib.contextmanager
-def threaded(folder: Path, backend: str, env: Mapping[str, str] | None = None, **sections: Any) -> Iterator[Running]:
+def threaded(
+    folder: Path, backend_url: str, /, env: Mapping[str, str] | None = None, **sections: Any
+) -> Iterator[Running]:
     """Run a sidecar in a thread of this process: starts in no time, has no signals and no memory of its own."""
     public, management = free_port(), free_port()
     policy = folder / "policy.yaml"
-    policy.write_text(policy_text(backend, folder, public, management, **sections))
+    policy.write_text(policy_text(backend_url, folder, public, management, **sections))
     environ = environment(folder, **(env or {}))
     ready = threading.Event()
     running = Running(policy, public, management)
