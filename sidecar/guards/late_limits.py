@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from sidecar.decision import KEEP, Decision, Inspection, Refuse
+from sidecar.decision import KEEP, PASS, Decision, Inspection, Refuse
 from sidecar.exchange import Exchange
 from sidecar.guards.rate_limit import RateLimitGuard
 from sidecar.guards.rate_lines import RateLines
+from sidecar.guards.session import has_body
 from sidecar.limit import Limit, LimitReport, Per
 
 
@@ -22,7 +23,8 @@ class LateLimits:
     """Take the limits that waited, and join their state to the report. After `BodySessionGuard`.
 
     `head` and `late` are guards over the two halves of `split`. A request that is refused here has
-    been counted by the other limits: it was read to its end, and that is what they bound.
+    been counted by the other limits: it was read to its end, and that is what they bound. A request
+    that has no body never meets guards of bodies: `check`, after the limits of the head, asks for it.
     """
 
     name = "rate_limits"
@@ -32,23 +34,37 @@ class LateLimits:
         self._lines = RateLines((*head.limits, *late.limits))
         self.waits = late.waits
 
-    def inspect(self, exchange: Exchange, _: bytes) -> Inspection:
+    def check(self, exchange: Exchange) -> Decision:
+        if has_body(exchange):
+            return PASS
         before = exchange.limits
         return self._joined(exchange, before, self._late.check(exchange))
 
-    def _joined(self, exchange: Exchange, before: LimitReport | None, decision: Decision) -> Inspection:
+    def inspect(self, exchange: Exchange, _: bytes) -> Inspection:
+        before = exchange.limits
+        decision = self._joined(exchange, before, self._late.check(exchange))
+        return decision if isinstance(decision, Refuse) else KEEP
+
+    def _joined(self, exchange: Exchange, before: LimitReport | None, decision: Decision) -> Decision:
         report = exchange.limits
         if before is not None and report is not None:
             takes = (*before.takes, *report.takes)
             lines = self._lines.render(takes, exchange.now)
             exchange.limits = LimitReport((*before.asks, *report.asks), takes, exchange.now, True, lines)
-        return decision if isinstance(decision, Refuse) else KEEP
+        return decision
 
 
 class WaitingLateLimits(LateLimits):
     """The same over a store across the network."""
 
+    async def check(self, exchange: Exchange) -> Decision:  # type: ignore[override]  # a Step says which
+        return PASS if has_body(exchange) else await self._take(exchange)
+
     async def inspect(self, exchange: Exchange, _: bytes) -> Inspection:  # type: ignore[override]  # a BodyStep says which
+        decision = await self._take(exchange)
+        return decision if isinstance(decision, Refuse) else KEEP
+
+    async def _take(self, exchange: Exchange) -> Decision:
         before = exchange.limits
         decision = cast(Decision, await self._late.check(exchange))  # type: ignore[misc]  # a waiting guard's
         return self._joined(exchange, before, decision)

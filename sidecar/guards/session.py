@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from sidecar.decision import KEEP, PASS, Decision, Finding, Inspection, Keep, Pass, Refuse
 from sidecar.errors import StoreUnavailable
@@ -18,8 +18,9 @@ from sidecar.vocabulary import Code, Event
 TOUCH_AFTER: Final = 60.0
 """Seconds between two writes of "was seen": a store across the network is not told of each request."""
 
-BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
-"""Methods whose bodies are not inspected: what they present stands in the head."""
+READING: Final = frozenset({"GET", "HEAD"})
+
+Find: TypeAlias = Callable[[Exchange, bytes], Sequence[str]]
 
 UNAVAILABLE: Final = Refuse(Code.OVERLOADED, {"reason": "session store"}, [(b"Retry-After", b"1")])
 MISSING: Final = Refuse(Code.INVALID_SESSION_ID, {"reason": "missing"})
@@ -60,6 +61,7 @@ class SessionGuard:
     A request without an id in its head may have one in its body: where the policy names such a place
     the question stays open, and `BodySessionGuard`, which a route then needs, settles it. An id that
     is presented must be good, also where a session is optional: the page should ask for a new one.
+    Only what loads a page there (`ids` given) goes on as if it had presented none.
     """
 
     name = "session"
@@ -73,6 +75,7 @@ class SessionGuard:
         idle: float,
         in_body: bool = False,
         pass_when_unavailable: bool = False,
+        ids: SessionIdGuard | None = None,
     ) -> None:
         self._store = store
         self._need = need
@@ -80,11 +83,15 @@ class SessionGuard:
         self._idle = idle
         self._in_body = in_body
         self._pass_when_unavailable = pass_when_unavailable
+        self._ids = ids
 
     async def check(self, exchange: Exchange) -> Decision:
-        if not exchange.session_key and self._in_body and exchange.head.method not in BODILESS:
+        if not exchange.session_key and self._in_body and has_body(exchange):
             return PASS
-        return await self.settle(exchange)
+        decision = await self.settle(exchange)
+        if type(decision) is Refuse and self._ids is not None and self._need is Need.OPTIONAL and loads_page(exchange):
+            return self._ids.forgive(exchange, decision)
+        return decision
 
     async def settle(self, exchange: Exchange) -> Pass | Refuse:
         """Decide by what has been presented so far."""
@@ -117,17 +124,17 @@ class SessionGuard:
 
 
 class BodySessionGuard:
-    """Settle the sessions that stand in bodies. `find` returns the ids at the policy's paths, or nothing."""
+    """Settle the sessions that stand in bodies. `find` returns what stands at the policy's paths, or nothing."""
 
     name = "session"
 
-    def __init__(self, ids: SessionIdGuard, guard: SessionGuard, find: Callable[[bytes], Sequence[str]]) -> None:
+    def __init__(self, ids: SessionIdGuard, guard: SessionGuard, find: Find) -> None:
         self._ids = ids
         self._guard = guard
         self._find = find
 
     async def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
-        for session_id in self._find(body):
+        for session_id in self._find(exchange, body):
             refusal = self._ids.present(exchange, session_id, "body")
             if refusal is not None:
                 return refusal
@@ -144,3 +151,15 @@ def has_expired(session_id: str, now: float) -> bool:
         return bool(separator) and int(moment, 16) <= now
     except ValueError:
         return False
+
+
+def has_body(exchange: Exchange) -> bool:
+    """Say whether a body follows the head, so that guards of the body will be asked (RFC 9112 §6)."""
+    index = exchange.head.index
+    length = index.get(b"content-length")
+    return b"transfer-encoding" in index or (length is not None and int(length) > 0)
+
+
+def loads_page(exchange: Exchange) -> bool:
+    """Say whether a request only reads. A WebSocket's handshake begins more than that."""
+    return exchange.head.method in READING and b"upgrade" not in exchange.head.index

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
-from typing import Final
+from typing import Final, TypeAlias
 
 import orjson
 
@@ -14,7 +15,7 @@ from sidecar.decision import Answer, Decision, Finding, Refuse
 from sidecar.errors import StoreUnavailable
 from sidecar.exchange import Exchange
 from sidecar.guards.session import UNAVAILABLE, Binding, at_home, home_of
-from sidecar.guards.session_id import Places, is_well_formed
+from sidecar.guards.session_id import Places, Shape, is_well_formed
 from sidecar.head import Fields
 from sidecar.session import Session, key_of, seal_of
 from sidecar.stores.base import SessionStore
@@ -23,6 +24,24 @@ from sidecar.vocabulary import Code, Event
 RANDOM_BYTES: Final = 32
 HEADER: Final = b"X-Session-ID"
 METHODS: Final = b"POST, DELETE"
+
+Ended: TypeAlias = Callable[[str, str], Awaitable[bool]]
+"""Told of a session that was logged out (organization, key): what else was given to it ends too.
+False: something could not be reached, and ends by itself when its own time is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class CookieRule:
+    """How the cookie of an issued session travels, beside `Secure; HttpOnly; Path=/`."""
+
+    same_site: bytes = b"Lax"
+    partitioned: bool = False
+
+    def line(self, name: bytes, session_id: str, max_age: int) -> bytes:
+        """Return the value of a Set-Cookie field. Secure always: browsers drop `__Host-` without it."""
+        value = (name, session_id.encode(), max_age, self.same_site)
+        text = b"%s=%s; Path=/; Max-Age=%d; Secure; HttpOnly; SameSite=%s" % value
+        return text + b"; Partitioned" if self.partitioned else text
 
 
 class SessionEndpoint:
@@ -33,6 +52,8 @@ class SessionEndpoint:
     conversations moved, its end where it was.
     """
 
+    name = "session"
+
     def __init__(
         self,
         store: SessionStore,
@@ -42,16 +63,20 @@ class SessionEndpoint:
         max_age: float,
         idle: float,
         binding: Binding,
+        cookie: CookieRule | None = None,
+        ended: Ended | None = None,
     ) -> None:
         self._store = store
+        self._cookie = cookie or CookieRule()
+        self._ended = ended
         self._places = places
         self._random = random
         self._max_age = max_age
         self._idle = idle
         self._binding = binding
 
-    async def answer(self, exchange: Exchange) -> Decision:
-        """Answer one request; never raises for a store that is away."""
+    async def check(self, exchange: Exchange) -> Decision:
+        """Answer one request, as the last guard of its path; never raises for a store that is away."""
         try:
             if exchange.head.method == "POST":
                 return await self._begin(exchange)
@@ -91,8 +116,8 @@ class SessionEndpoint:
         """End the session that was presented; to end none is no mistake, the page wanted it gone."""
         gone = bool(exchange.session_key) and await self._store.delete(exchange.session_key)
         exchange.session = None
-        findings = (Finding(Event.SESSION_CLEANUP, {"reason": "logout", "sessions": 1}),) if gone else ()
-        cleared = [(b"Set-Cookie", cookie(name, "", 0)) for name in self._places.cookies]
+        findings = (await logged_out(exchange, self._ended),) if gone else ()
+        cleared = [(b"Set-Cookie", self._cookie.line(name, "", 0)) for name in self._places.cookies]
         return Answer(204, [(b"Cache-Control", b"no-store"), *cleared], b"", findings)
 
     async def _live(self, exchange: Exchange) -> Session | None:
@@ -107,8 +132,16 @@ class SessionEndpoint:
 
     def _carried(self, session_id: str, left: float) -> Fields:
         fields: Fields = [(b"Cache-Control", b"no-store"), (HEADER, session_id.encode())]
-        fields += [(b"Set-Cookie", cookie(name, session_id, ceil(left))) for name in self._places.cookies]
+        fields += [(b"Set-Cookie", self._cookie.line(name, session_id, ceil(left))) for name in self._places.cookies]
         return fields
+
+
+async def logged_out(exchange: Exchange, ended: Ended | None) -> Finding:
+    """Tell of a session that its owner ended, once what hangs on it has been ended too."""
+    detail: dict[str, str | int | bool] = {"reason": "logout", "sessions": 1}
+    if ended is not None and not await ended(exchange.organization, exchange.session_key):
+        detail["handles_revoked"] = False
+    return Finding(Event.SESSION_CLEANUP, detail)
 
 
 async def learn(
@@ -119,12 +152,14 @@ async def learn(
     max_age: float,
     idle: float,
     binding: Binding,
+    shape: Shape = is_well_formed,
 ) -> Finding | None:
     """Store a session that the backend made and named in its answer; None for one that is known or too weak.
 
-    Called with `mode: learn` only, and never with an id that a client invented: it stood in an answer.
+    Called with `mode: learn` only, and never with an id that a client invented: it stood in an answer,
+    and what the client itself presented there is merely repeated. From here on the exchange belongs to it.
     """
-    if not is_well_formed(session_id) or session_id == exchange.session_id:
+    if not shape(session_id) or session_id == exchange.session_id:
         return None
     key, now = key_of(session_id), exchange.now
     if await store.get(key, seal_of(session_id), now) is not None:
@@ -132,17 +167,13 @@ async def learn(
     home = home_of(exchange.client, binding)
     session = Session(key, exchange.organization, now, now, home, exchange.client.subject, now + max_age)
     await store.create(session, seal_of(session_id), idle)
+    exchange.session_id, exchange.session_key, exchange.session = session_id, key, session
     return Finding(Event.SESSION_CREATED, {"learned": True})
 
 
 def new_id(random: Callable[[int], bytes], expires: float) -> str:
     """Make an id: 256 random bits, and when it ends at the latest, so that the log can tell old from forged."""
     return f"{urlsafe_b64encode(random(RANDOM_BYTES)).decode().rstrip('=')}.{ceil(expires):x}"
-
-
-def cookie(name: bytes, session_id: str, max_age: int) -> bytes:
-    """Write Set-Cookie. Pages of another site cannot use it (Lax): they carry the header."""
-    return b"%s=%s; Path=/; Max-Age=%d; Secure; HttpOnly; SameSite=Lax" % (name, session_id.encode(), max_age)
 
 
 def _moment(at: float) -> str:

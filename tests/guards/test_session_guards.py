@@ -9,8 +9,8 @@ import pytest
 from sidecar.decision import KEEP, PASS, Finding, Keep, Pass, Refuse
 from sidecar.errors import Problems, StoreUnavailable
 from sidecar.exchange import Client
-from sidecar.guards.session import Binding, BodySessionGuard, Need, SessionGuard
-from sidecar.guards.session_id import Places, SessionIdGuard, build_places, is_well_formed, presented
+from sidecar.guards.session import Binding, BodySessionGuard, Need, SessionGuard, loads_page
+from sidecar.guards.session_id import Places, SessionIdGuard, build_places, is_well_formed, presented, without
 from sidecar.session import Session, key_of, seal_of
 from sidecar.stores.memory_sessions import MemorySessionStore
 from sidecar.vocabulary import Code, Event
@@ -137,8 +137,9 @@ def guard(store, need=Need.REQUIRED, binding=Binding.PREFIX, **changes) -> Sessi
     return SessionGuard(store, need, binding=binding, idle=3600, **changes)
 
 
-def asking(session_id=GOOD, client=CLIENT, at=0.0, method="POST", organization="default"):
-    asked = exchange(method, client=client, now=NOW + at)
+def asking(session_id=GOOD, client=CLIENT, at=0.0, method="POST", organization="default", **fields):
+    body = {"Content_Length": "2"} if method == "POST" else {}
+    asked = exchange(method, client=client, now=NOW + at, **(body | fields))
     asked.organization = organization
     if session_id:
         asked.session_id, asked.session_key = session_id, key_of(session_id)
@@ -233,7 +234,7 @@ async def test_a_store_that_is_away() -> None:
 
 
 def body_guard(store, need=Need.REQUIRED, ids=()) -> BodySessionGuard:
-    return BodySessionGuard(SessionIdGuard(PLACES), guard(store, need, in_body=True), lambda _: ids)
+    return BodySessionGuard(SessionIdGuard(PLACES), guard(store, need, in_body=True), lambda *_: ids)
 
 
 async def test_a_session_in_the_body_is_awaited() -> None:
@@ -244,8 +245,100 @@ async def test_a_session_in_the_body_is_awaited() -> None:
     assert await body_guard(store, ids=[GOOD]).inspect(asked, b"{}") is KEEP
     assert asked.session is not None
     assert asked.session.key == key_of(GOOD)
-    # A request without a body is not waited for.
-    assert await head.check(asking("", method="GET")) == refused("missing")
+
+
+NO_BODY = {
+    "GET": {"method": "GET"},
+    "a POST without length": {"method": "PUT"},
+    "a POST of length 0": {"Content_Length": "0"},
+    "a POST of length 00": {"Content_Length": "00"},
+}
+
+
+@pytest.mark.parametrize("given", NO_BODY.values(), ids=NO_BODY)
+async def test_what_has_no_body_is_not_waited_for(given) -> None:
+    assert await guard(await stored(), in_body=True).check(asking("", **given)) == refused("missing")
+
+
+async def test_a_chunked_body_is_waited_for() -> None:
+    asked = asking("", method="PUT", Transfer_Encoding="chunked")
+    assert await guard(await stored(), in_body=True).check(asked) is PASS
+
+
+PAGES = {
+    # (need, method, fields, does it load)
+    "a page": (Need.OPTIONAL, "GET", {}, True),
+    "its head": (Need.OPTIONAL, "HEAD", {}, True),
+    "a message": (Need.OPTIONAL, "POST", {}, False),
+    "a deletion": (Need.OPTIONAL, "DELETE", {}, False),
+    "a socket": (Need.OPTIONAL, "GET", {"Upgrade": "websocket"}, False),
+    "where a session is required": (Need.REQUIRED, "GET", {}, False),
+}
+BAD = {
+    "unknown": ({"session_id": OTHER}, Event.INVALID_SESSION_ID),
+    "expired": ({"session_id": f"{OTHER}.{int(NOW):x}"}, Event.SESSION_EXPIRED),
+    "moved": ({"client": FAR}, Event.SESSION_NETWORK_CHANGED),
+    "of another organization": ({"organization": "acme"}, Event.INVALID_SESSION_ID),
+}
+
+
+@pytest.mark.parametrize(("given", "event"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("need", "method", "fields", "loads"), PAGES.values(), ids=PAGES)
+async def test_pages_load_without_their_bad_session(given, event, need, method, fields, loads) -> None:
+    session_id = given.get("session_id", GOOD)
+    fields = fields | {"X_Session_ID": session_id, "Cookie": f"a=b; __Host-session={session_id}; c=d"}
+    asked = asking(**given, method=method, **fields)
+    decision = await guard(await stored(), need, ids=SessionIdGuard(PLACES)).check(asked)
+    if not loads:
+        assert isinstance(decision, Refuse)
+        assert asked.head.index[b"x-session-id"] == session_id.encode()
+        return
+    assert isinstance(decision, Pass)
+    assert [finding.event for finding in decision.findings] == [event]
+    assert asked.session is None
+    assert (asked.session_id, asked.session_key) == ("", "")
+    # The backend does not see the id either: a stolen one must not read by GET.
+    assert b"x-session-id" not in asked.head.index
+    assert asked.head.index[b"cookie"] == b"a=b; c=d"
+    assert [line for key, line in asked.head.lines if key in (b"x-session-id", b"cookie")] == [b"Cookie: a=b; c=d"]
+
+
+async def test_a_page_loads_while_the_store_is_away() -> None:
+    asked = asking(method="GET", X_Session_ID=GOOD)
+    assert await guard(Lost(), Need.OPTIONAL, ids=SessionIdGuard(PLACES)).check(asked) == Pass()
+    assert b"x-session-id" not in asked.head.index
+
+
+async def test_observing_strips_nothing() -> None:
+    asked = asking(OTHER, method="GET", X_Session_ID=OTHER)
+    decision = await guard(await stored(), Need.OPTIONAL, ids=SessionIdGuard(PLACES, strips=False)).check(asked)
+    assert isinstance(decision, Pass)
+    assert asked.head.index[b"x-session-id"] == OTHER.encode()
+
+
+def test_a_malformed_id_is_forgiven_where_pages_load() -> None:
+    ids = SessionIdGuard(PLACES, forgives=loads_page)
+    page = exchange("GET", Cookie="__Host-session=test")
+    detail = {"reason": "format", "place": "cookie", "used": False}
+    assert ids.check(page) == Pass((Finding(Event.INVALID_SESSION_ID, detail),))
+    assert b"cookie" not in page.head.index
+    assert isinstance(ids.check(exchange("POST", Cookie="__Host-session=test")), Refuse)
+
+
+COOKIES = {
+    "alone": (b"sid=x", b""),
+    "first": (b"sid=x; a=b", b"a=b"),
+    "last": (b"a=b; sid=x", b"a=b"),
+    "twice": (b"sid=x; a=b; sid=y", b"a=b"),
+    "blanks": (b" sid = x ; a=b", b"a=b"),
+    "another name": (b"sid2=x; xsid=y", b"sid2=x; xsid=y"),
+    "in a value": (b"a=sid=x", b"a=sid=x"),
+}
+
+
+@pytest.mark.parametrize(("value", "expected"), COOKIES.values(), ids=COOKIES)
+def test_cookies_without_one(value, expected) -> None:
+    assert without(value, [b"sid"]) == expected
 
 
 BODIES = {
@@ -272,5 +365,5 @@ async def test_sessions_in_bodies(head, ids, expected) -> None:
 async def test_findings_of_bodies_are_kept() -> None:
     store = await stored()
     inner = guard(store, binding=Binding.LOG, in_body=True)
-    made = BodySessionGuard(SessionIdGuard(PLACES), inner, lambda _: [GOOD])
+    made = BodySessionGuard(SessionIdGuard(PLACES), inner, lambda *_: [GOOD])
     assert await made.inspect(asking("", client=FAR), b"{}") == Keep(NOTED.findings)

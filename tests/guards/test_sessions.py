@@ -48,7 +48,7 @@ def asking(method="POST", session_id="", client=CLIENT, at=0.0, organization="de
 
 
 async def begin(made, **given) -> tuple[Answer, str]:
-    answer = await made.answer(asking(**given))
+    answer = await made.check(asking(**given))
     assert isinstance(answer, Answer)
     return answer, orjson.loads(answer.body)["sessionId"]
 
@@ -56,7 +56,7 @@ async def begin(made, **given) -> tuple[Answer, str]:
 async def test_a_session_begins() -> None:
     store = MemorySessionStore()
     asked = asking()
-    answer = await endpoint(store).answer(asked)
+    answer = await endpoint(store).check(asked)
     assert isinstance(answer, Answer)
     assert answer.status == 201
     body = orjson.loads(answer.body)
@@ -139,7 +139,7 @@ async def test_a_session_ends_and_does_not_come_back() -> None:
     store = MemorySessionStore()
     made = endpoint(store)
     _, session_id = await begin(made)
-    answer = await made.answer(asking("DELETE", session_id))
+    answer = await made.check(asking("DELETE", session_id))
     assert isinstance(answer, Answer)
     assert answer.status == 204
     assert answer.fields == [
@@ -148,10 +148,10 @@ async def test_a_session_ends_and_does_not_come_back() -> None:
     ]
     assert answer.findings == (Finding(Event.SESSION_CLEANUP, {"reason": "logout", "sessions": 1}),)
     assert await store.get(key_of(session_id), seal_of(session_id), NOW) is None
-    again = await made.answer(asking("DELETE", session_id))
+    again = await made.check(asking("DELETE", session_id))
     assert isinstance(again, Answer)
     assert (again.status, again.findings) == (204, ())
-    assert (await made.answer(asking("DELETE"))).status == 204
+    assert (await made.check(asking("DELETE"))).status == 204
 
 
 async def test_too_many_of_one_client() -> None:
@@ -164,7 +164,7 @@ async def test_too_many_of_one_client() -> None:
 
 
 async def test_other_methods() -> None:
-    assert await endpoint(MemorySessionStore()).answer(asking("GET")) == Refuse(
+    assert await endpoint(MemorySessionStore()).check(asking("GET")) == Refuse(
         Code.METHOD_NOT_ALLOWED, {}, [(b"Allow", b"POST, DELETE")]
     )
 
@@ -179,8 +179,8 @@ class Lost(MemorySessionStore):
 
 async def test_a_store_that_is_away() -> None:
     made = endpoint(Lost())
-    assert await made.answer(asking()) == UNAVAILABLE
-    assert await made.answer(asking("DELETE", "A" * 43)) == UNAVAILABLE
+    assert await made.check(asking()) == UNAVAILABLE
+    assert await made.check(asking("DELETE", "A" * 43)) == UNAVAILABLE
 
 
 LEARNED = "c0ffee" * 8
