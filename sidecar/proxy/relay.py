@@ -91,6 +91,8 @@ class Inflated:
         return b"".join(pieces)
 
     def finish(self) -> bytes:
+        if not self._zlib.eof or self._zlib.unused_data:
+            raise Malformed(Code.BACKEND_BROKEN, "compressed answer ends too early or too late")
         return self._inner.finish()
 
 
