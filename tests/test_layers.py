@@ -17,6 +17,7 @@ FLOORS: list[set[str]] = [
     {"guards"},
     {"policy"},
     {"proxy", "admin", "telemetry"},
+    {"explain"},
     {"app", "settings", "demo"},
     {"cli"},
     {"__main__"},
