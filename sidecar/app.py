@@ -20,12 +20,10 @@ from sidecar.admin.tokens import TokenRefused, Verifier
 from sidecar.clock import Clock, SystemClock
 from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink
-from sidecar.explain.live import Explainer
 from sidecar.guards.networks import parse_address
 from sidecar.limit import Limit
 from sidecar.policy.compile import Compiled, Stage, compile_policy
 from sidecar.policy.live import LivePolicy
-from sidecar.policy.policy import Policy
 from sidecar.policy.read import draft_policy
 from sidecar.policy.schema import PolicySchema
 from sidecar.policy.shape.front import ServerTls
@@ -49,7 +47,7 @@ from sidecar.telemetry.recent import Recent
 from sidecar.vault.errors import VaultError
 from sidecar.vault.keys import MasterKeys
 from sidecar.vault.providers import Catalogue
-from sidecar.vault.records import State
+from sidecar.vault.records import SIDECAR, State
 from sidecar.vault.vault import Vault
 
 _log = logging.getLogger(__name__)
@@ -118,6 +116,9 @@ class Sidecar:
             key_of=self._key_supplier,
             verify=_claims_of(public_verifier) if public_verifier is not None else None,
             reports=self._report,
+            handles=self.vault.handles if self.vault is not None else None,
+            tokens=self._metrics.tokens,
+            ended=self._session_ended,
         )
         self.live: LivePolicy[Compiled] = LivePolicy(self._compile(), self.events, self._clock)
         self.live.current.adopt(self._stage)
@@ -178,17 +179,12 @@ class Sidecar:
         self.public = Listener(parts, lambda: self.live.current.public, new_id, self._certificate(listen.public.tls))
         await self.public.open(listen.public.address.host, listen.public.address.port)
         if listen.egress is not None:
-            self.egress = Listener(parts, self._egress_policy, new_id)
+            self.egress = Listener(parts, lambda: self.live.current.egress, new_id)
             await self.egress.open(listen.egress.address.host, listen.egress.address.port)
         admin = await self._admin_parts(schema, new_id)
         self.management = ManagementServer(admin, listen.management.address.host, listen.management.address.port)
         await self.management.start()
         self._metrics.watch(self._gauges())
-
-    def _egress_policy(self) -> Policy:
-        # Compiled whenever the section `listen.egress` stands; a reload that takes it away needs a restart.
-        policy = self.live.current.egress
-        return policy if policy is not None else self.live.current.public
 
     def _certificate(self, tls: ServerTls | None) -> Any:
         if tls is None:
@@ -214,7 +210,7 @@ class Sidecar:
             handles=vault.handles if vault is not None else None,
             audit=vault.audit if vault is not None else None,
             journal=vault.journal if vault is not None else None,
-            explain=Explainer(lambda: self.live.current.document, self._stage, self._has_key),
+            explain=None,
             not_ready=lambda: tuple(self._reasons),
             subject_of=self._subject_of,
             stores=self.stores.states,
@@ -256,14 +252,16 @@ class Sidecar:
 
         return supply
 
-    def _has_key(self, organization: str, provider: str) -> bool:
-        """Say whether there is a key to use, without reading it: a read is an audited event."""
-        if self.vault is None:
+    async def _session_ended(self, organization: str, session: str) -> bool:
+        """Refuse from now on every handle that was made for a session; False when the vault cannot be reached."""
+        routes = self.live.current.schema.routes
+        if self.vault is None or not any(route.credential and route.credential.form == "handle" for route in routes):
+            return True
+        try:
+            await self.vault.handles.revoke_session(SIDECAR, organization, session)
+        except (VaultError, StoreUnavailable):
             return False
-        return any(
-            each.state is State.ACTIVE and (each.organization, each.provider) == (organization, provider)
-            for each in self.vault.expiries()
-        )
+        return True
 
     def _report(self) -> None:
         self._reports += 1

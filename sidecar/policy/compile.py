@@ -18,18 +18,21 @@ from sidecar.guards.cookies import harden
 from sidecar.guards.cors import CorsGuard, build_cors
 from sidecar.guards.endpoints import CspReports, RateLimitStatus, Unmatched
 from sidecar.guards.fetch_metadata import FetchMetadataGuard
+from sidecar.guards.handle import HandleBook
 from sidecar.guards.host import build_host
 from sidecar.guards.https import HttpsGuard
 from sidecar.guards.organization import OrganizationGuard, Verify, build_organization
 from sidecar.guards.rate_limit import RateLimitGuard, RateLimitStamp, build_rate_limit
 from sidecar.guards.request_id import RequestIdGuard
 from sidecar.guards.security_headers import LEAKS, build_security_headers
+from sidecar.guards.sessions import Ended
 from sidecar.limit import Limit, Per
 from sidecar.messages.content import ContentGuard, Patterns, compile_patterns
 from sidecar.messages.frames import FrameGuard, frame_guard
 from sidecar.messages.inspect import build_message_guard
 from sidecar.messages.moderation import KeySupplier, ModerationGuard, OnFailure, OpenAIJudge
-from sidecar.policy.answers import Answers, KnownKeys
+from sidecar.policy.answers import Answers, KnownKeys, Watcher
+from sidecar.policy.egress import Shared, build_egress
 from sidecar.policy.policy import HOP_BY_HOP, BackendTarget, Injection, Policy, RequestBounds, Route
 from sidecar.policy.read import PolicyDocument
 from sidecar.policy.routes import Pattern, RouteTable
@@ -38,6 +41,7 @@ from sidecar.policy.shape.browser import SecurityHeaders as SecurityHeadersSchem
 from sidecar.policy.shape.route import Route as RouteSchema
 from sidecar.policy.shape.traffic import RateLimit as RateLimitSchema
 from sidecar.policy.targets import build_target
+from sidecar.policy.usage import Count, TokenUsage
 from sidecar.redaction.filters import build_redaction
 from sidecar.stores.base import BanStore, RateStore, SessionStore
 from sidecar.vault.records import KnownSecrets
@@ -51,7 +55,7 @@ _OURS: Final = frozenset({b"x-request-id", b"x-sidecar-sanitized"})
 """What only the sidecar says, besides what its stamps own."""
 
 
-def _uncounted() -> None:
+def _uncounted(*_: object) -> None:
     return None
 
 
@@ -64,6 +68,9 @@ class Stage:
     key_of    provider → who supplies an organization's key for it (moderation)
     verify    tells the claims of a bearer token; None when there is no way to verify one
     reports   counts CSP reports
+    handles   the book of phantom keys; None without a vault
+    tokens    counts tokens that providers report
+    ended     told of a session that was logged out: its handles end with it
     """
 
     rates: RateStore
@@ -77,6 +84,9 @@ class Stage:
     key_of: Callable[[str], KeySupplier] | None = None
     verify: Verify | None = None
     reports: Callable[[], None] = _uncounted
+    handles: HandleBook | None = None
+    tokens: Count = _uncounted
+    ended: Ended | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +95,7 @@ class Compiled:
 
     document: PolicyDocument
     public: Policy
-    egress: Policy | None
+    egress: Policy
     limits: tuple[Limit, ...]
     address: AddressGuard
 
@@ -105,8 +115,7 @@ class Compiled:
 
     def targets(self) -> set[BackendTarget]:
         """Return every server that requests may go to."""
-        policies = [self.public, *([self.egress] if self.egress is not None else [])]
-        return {route.target for policy in policies for route in policy.routes.rows()}
+        return {route.target for policy in (self.public, self.egress) for route in policy.routes.rows()}
 
 
 def compile_policy(document: PolicyDocument, stage: Stage) -> Compiled:
@@ -114,8 +123,9 @@ def compile_policy(document: PolicyDocument, stage: Stage) -> Compiled:
     problems = Problems()
     build = _Build(document.schema, stage, problems)
     public = build.public(document.short_digest)
+    egress = build.egress(document.short_digest)
     document.refuse(problems.found)
-    return Compiled(document, public, None, tuple(build.limits), build.address)
+    return Compiled(document, public, egress, tuple(build.limits), build.address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +170,24 @@ class _Build:
             malformed=self._malformed(),
             struck=self._struck if self._bans is not None and self._enforced("ban") else None,
         )
+
+    def egress(self, digest: str) -> Policy:
+        """Build the other listener's policy, also while it is off: a reload does not stop a listener that runs."""
+        schema, stage, place = self._schema, self._stage, self._problems.at("egress")
+        limits = build_rate_limit(
+            self._limits(schema.egress.rate_limits), stage.rates, place.at("rate_limits"), waits=stage.waits
+        )
+        shared = Shared(
+            events=stage.events,
+            handles=stage.handles,
+            tokens=stage.tokens,
+            keys=self._keys,
+            bounds=self._bounds(),
+            limits=limits,
+            enforce=self._enforced("rate_limits"),
+            nowhere=self._target,
+        )
+        return build_egress(schema, shared, digest, place)
 
     def _malformed(self) -> Route:
         steps = [Step(self.address), *([Step(self._bans)] if self._bans is not None and self._enforced("ban") else [])]
@@ -206,7 +234,9 @@ class _Build:
             protocol=route.protocol,
             inspected=route.message is not None,
             max_body=route.max_body,
-            injection=Injection(credential.provider, credential.form, self._schema.egress.handle_ttl)
+            injection=Injection(
+                credential.provider, credential.form, self._schema.egress.handle_ttl, credential.name or ""
+            )
             if credential
             else None,
             filters=self._filters(route),
@@ -388,9 +418,16 @@ class _Build:
         problems = self._problems.at("redaction.patterns")
         redaction = build_redaction(None, section.patterns, problems)
         keys = self._keys if section.known_secrets else None
-        if keys is None and not section.patterns:
+        watchers = self._watchers(route)
+        if keys is None and not section.patterns and not watchers:
             return None
-        return Answers(redaction, keys, (), self._stage.events, enforce=self._enforced("redaction", route))
+        return Answers(redaction, keys, watchers, self._stage.events, enforce=self._enforced("redaction", route))
+
+    def _watchers(self, route: RouteSchema | None) -> tuple[Watcher, ...]:
+        credential = route.credential if route is not None else None
+        if credential is None or credential.form != "header":
+            return ()  # calls with a handle are counted where they leave, once
+        return (TokenUsage(credential.provider, self._stage.tokens),)
 
     def _bounds(self) -> RequestBounds:
         requests, socket = self._schema.requests, self._schema.websocket

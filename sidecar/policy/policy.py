@@ -22,11 +22,17 @@ HOP_BY_HOP: Final = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """Whose key goes into a request, and how: `header` puts the key in, `handle` a phantom one."""
+    """Whose key goes into a request, and how: `header` puts the key in, `handle` a phantom one.
+
+    name    which credential, when an organization has several; empty: the newest
+    sealed  only to the hosts that are sealed with the key, also when the target is on this machine
+    """
 
     provider: str
     form: str
     ttl: float = 900.0
+    name: str = ""
+    sealed: bool = False
 
 
 class AnswerHead(Protocol):
@@ -94,6 +100,7 @@ class Route:
 
     target     the backend
     prefix     what the target's path loses on its way (an egress provider's name)
+    base       what it gets instead (the base path of the provider's URL)
     outward    the other end is a third party: it hears nothing about who asked
     steps      head guards
     body_steps guards of the complete body; when empty, bodies stream through a counter
@@ -117,6 +124,7 @@ class Route:
     dropped: frozenset[bytes] = frozenset()
     protocol: str = "plain"
     prefix: bytes = b""
+    base: bytes = b""
     outward: bool = False
     inspected: bool = False
     injection: Injection | None = None

@@ -32,9 +32,16 @@ class Pattern:
 
     def expression(self) -> str:
         """Return the regular expression that matches a folded path."""
-        text = self.path.lower()
+        return self._expression(self.path.lower().rstrip("/"))
+
+    def literal(self) -> str:
+        """Return the regular expression that matches a path as it is written, in its own letter case."""
+        return self._expression(self.path)
+
+    @staticmethod
+    def _expression(text: str) -> str:
         below = text.endswith("/*")
-        inner = "[^/]*".join(re.escape(part) for part in (text[:-2] if below else text.rstrip("/")).split("*"))
+        inner = "[^/]*".join(re.escape(part) for part in (text[:-2] if below else text).split("*"))
         return f"{inner}(?:/.*)?" if below else inner
 
 

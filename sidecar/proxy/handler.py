@@ -201,6 +201,7 @@ class Life:
             whole=self.filters is not None,
             outward=route.outward,
             prefix=route.prefix,
+            base=route.base,
             upgrade=upgrade,
         )
 

@@ -31,34 +31,37 @@ class VaultKeys:
             return None
         if injection.form == HANDLE:
             return self._handle(vault, exchange, injection)
-        found = vault.cached(exchange.organization, injection.provider, exchange.now)
+        found = vault.cached(exchange.organization, injection.provider, exchange.now, injection.name)
         if found is None:
             return self._load(vault, exchange, injection, target)
-        return _put(found, target)
+        return _put(found, injection, target)
 
     async def _load(
         self, vault: Vault, exchange: Exchange, injection: Injection, target: BackendTarget
     ) -> Fields | None:
         try:
-            found = await vault.credential(exchange.organization, injection.provider, exchange.now)
+            found = await vault.credential(exchange.organization, injection.provider, exchange.now, injection.name)
         except (VaultError, StoreUnavailable):
             return None
-        return _put(found, target)
+        return _put(found, injection, target)
 
     def _handle(self, vault: Vault, exchange: Exchange, injection: Injection) -> Fields | None:
+        # Only a session that was found to exist: an id that nobody issued is never logged out.
+        session = exchange.session.key if exchange.session is not None else ""
         try:
             provider = vault.catalogue.get(injection.provider)
+            token = vault.handles.mint(exchange.organization, injection.provider, session, exchange.now, injection.ttl)
         except VaultError:
             return None
-        token = vault.handles.mint(
-            exchange.organization, injection.provider, exchange.session_key, exchange.now, injection.ttl
-        )
         name, value = provider.write_header(token)
         return [(name.encode(), value.encode())]
 
 
-def _put(found: Credential, target: BackendTarget) -> Fields | None:
+def _put(found: Credential, injection: Injection, target: BackendTarget) -> Fields | None:
     # The backend in this pod may see what it is given; anybody else must be named in the sealed credential.
-    if not (target.local or found.allows(target.host, target.port)):
+    given = target.local and not injection.sealed
+    if not (given or found.allows(target.host, target.port)):
         return None
+    if target.tls is None and not target.local:
+        return None  # the compiler refuses such a policy; a key in clear on a network is worth a second look
     return [(found.header.encode(), found.value.reveal().encode("latin-1"))]

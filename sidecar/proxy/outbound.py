@@ -29,6 +29,9 @@ CLAIMS: Final = frozenset({
 _PARTIAL: Final = frozenset({b"accept-encoding", b"range", b"if-range"})
 """A secret that is cut in two, or compressed, would pass unseen."""
 
+_TELLING: Final = (b"sec-", b"x-forwarded-", b"x-original-", b"x-auth-request-", b"x-b3-", b"x-envoy-", b"cf-")
+"""Beginnings of names that tell a third party about the browser, the proxies in front, or one request's way."""
+
 _FORWARDING: Final = (
     b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
     b"X-Org-ID: %b\r\nX-Request-ID: %b\r\nVia: 1.%d sidecar\r\n\r\n"
@@ -55,6 +58,7 @@ def request_head(
     whole: bool,
     outward: bool = False,
     prefix: bytes = b"",
+    base: bytes = b"",
     upgrade: bytes = b"",
 ) -> bytes:
     """Return the head that the backend receives, blank line included.
@@ -66,6 +70,7 @@ def request_head(
     whole    ask for the whole answer, uncompressed, because it will be looked at
     outward  the other end is a third party: it hears nothing about who asked
     prefix   what the target loses at its front
+    base     what stands there instead
     upgrade  a ready line that asks for an upgrade, without its end
     """
     head = exchange.head
@@ -75,9 +80,11 @@ def request_head(
         gone |= {name.lower() for name, _ in put}
     if whole:
         gone |= _PARTIAL
-    target = head.target.removeprefix(prefix) or b"/" if prefix else head.target
+    target = base + (head.target.removeprefix(prefix) or b"/") if prefix else head.target
     # An underscore is a hyphen to CGI, WSGI and their heirs: X_Forwarded_For would be a second voice.
     kept = [line for key, line in head.lines if key not in never and key not in gone and b"_" not in key]
+    if outward:
+        kept = [line for line in kept if not _tells_who(line[:24].lower())]
     lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), target, host), *kept]
     lines.extend(b"%b: %b" % field for field in put)
     if whole:
@@ -90,6 +97,10 @@ def request_head(
         lines.append(b"Content-Length: %d" % framing)
     lines.append(_END if outward else _forwarding(exchange, head))
     return b"\r\n".join(lines)
+
+
+def _tells_who(line: bytes) -> bool:
+    return line.startswith(_TELLING) and not line.startswith(b"sec-websocket-")
 
 
 def _forwarding(exchange: Exchange, head: RequestHead) -> bytes:

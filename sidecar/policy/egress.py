@@ -1,0 +1,183 @@
+"""The egress listener's policy: provider calls of the backend, with a handle in them and the key put in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from sidecar.errors import Problems
+from sidecar.events import EventSink
+from sidecar.guard import Stamp, Step
+from sidecar.guards.address import AddressGuard, build_address
+from sidecar.guards.endpoints import Unmatched
+from sidecar.guards.handle import KEY_HEADERS, HandleBook, HandleGuard
+from sidecar.guards.outward_path import OutwardPath
+from sidecar.guards.rate_limit import RateLimitGuard, RateLimitStamp
+from sidecar.messages.protocols import OPENAI, PLAIN, recognise
+from sidecar.policy.answers import Answers, KnownKeys
+from sidecar.policy.policy import HOP_BY_HOP, BackendTarget, Injection, Policy, RequestBounds, Route
+from sidecar.policy.routes import Pattern, RouteTable
+from sidecar.policy.schema import PolicySchema
+from sidecar.policy.shape.keys import EgressProvider
+from sidecar.policy.targets import build_target
+from sidecar.policy.usage import Count, TokenUsage
+from sidecar.redaction.filters import build_redaction
+
+PREFIX: Final = "egress:"
+"""Before a provider's name in the route's: no route of a policy can be named so."""
+
+MAX_UPLOAD: Final = 512 * 1024 * 1024
+"""Bytes of a request's body: the largest file that the large providers take. It streams."""
+MAX_CONNECTIONS: Final = 256
+
+UNASKED: Final = frozenset({
+    *KEY_HEADERS, b"cookie", b"origin", b"referer", b"from", b"dnt", b"accept-language", b"save-data", b"priority",
+    b"upgrade-insecure-requests", b"x-requested-with", b"x-session-id", b"x-csrf-token", b"x-xsrf-token",
+    b"x-sidecar-sanitized", b"traceparent", b"tracestate", b"baggage", b"early-data",
+})  # fmt: skip
+"""What a backend may pass on from its browser, and a provider has no use for."""
+
+UNANSWERED: Final = frozenset({b"x-request-id", b"alt-svc", b"strict-transport-security", b"nel", b"report-to"})
+"""What a provider says about its own connection; the request's id is ours."""
+
+_OPENAI_LIKE: Final = frozenset({"openai", "azure-openai", "google", "mistral", "groq", "openrouter"})
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the egress listener has in common with the rest of a policy.
+
+    handles    the book of phantom keys; None without a vault: every call is refused
+    keys       the plain keys that answers must not hold
+    limits     the guard of `egress.rate_limits`
+    enforce    whether those limits refuse, or only observe
+    nowhere    a target for the routes that never send anything
+    """
+
+    events: EventSink
+    handles: HandleBook | None
+    tokens: Count
+    keys: KnownKeys
+    bounds: RequestBounds
+    limits: RateLimitGuard
+    enforce: bool
+    nowhere: BackendTarget
+
+
+def build_egress(schema: PolicySchema, shared: Shared, digest: str, problems: Problems) -> Policy:
+    """Build one row for each provider's allowed path, and refusals for all else; `problems` stands at `egress`."""
+    build = _Egress(schema, shared)
+    rows: list[tuple[Pattern, Route]] = []
+    for name, provider in schema.egress.providers.items():
+        rows += build.rows(name, provider, problems.at("providers").at(name))
+    closed = build.closed("unmatched", (Step(Unmatched(_no_methods)),))
+    return Policy(digest, shared.bounds, RouteTable(rows, closed), build.closed("malformed", ()))
+
+
+class _Egress:
+    """The parts of the egress policy while it is built."""
+
+    def __init__(self, schema: PolicySchema, shared: Shared) -> None:
+        self._schema = schema
+        self._shared = shared
+        # Who calls is the backend beside us: nobody's forwarding headers are believed, no list of clients applies.
+        self._address: AddressGuard = build_address((), 64, (), (), Problems())
+        self._stamps: tuple[Stamp, ...] = (RateLimitStamp(shared.limits),) if shared.limits.limits else ()
+        sessions = (place.name.lower().encode() for place in schema.sessions.places if place.kind == "header")
+        self._dropped = UNASKED.union(sessions)
+
+    def rows(self, name: str, provider: EgressProvider, problems: Problems) -> list[tuple[Pattern, Route]]:
+        """Return a provider's routes; the last takes every path that is not allowed."""
+        target = build_target(
+            provider.url,
+            provider.tls,
+            provider.timeouts,
+            problems,
+            preserve_host=False,
+            max_connections=MAX_CONNECTIONS,
+        )
+        redaction = build_redaction(None, (), problems)
+        usage = TokenUsage(name, self._shared.tokens)
+        answers = Answers(redaction, self._shared.keys, (usage,), self._shared.events)
+        rows = []
+        for path in provider.allow:
+            pattern = Pattern(f"/{name}{path}")
+            steps = self._calls(name, pattern)
+            rows.append((pattern, self._route(name, provider, target, steps, protocol(name, (path,)), answers)))
+        refused = (Step(self._address), Step(OutwardPath(name, None)))
+        last = self._route(name, provider, target, refused, protocol(name, provider.allow), None)
+        return [*rows, (Pattern(f"/{name}/*"), last)]
+
+    def _calls(self, name: str, pattern: Pattern) -> tuple[Step, ...]:
+        """Who, what, whose, how often. Neither paths nor handles can be let pass just to see."""
+        custom = self._schema.providers.get(name)
+        header = custom.header.lower().encode() if custom is not None else b""
+        steps = [
+            Step(self._address),
+            Step(OutwardPath(name, pattern.literal())),
+            Step(HandleGuard(name, header, self._shared.handles), waits=True),
+        ]
+        limits = self._shared.limits
+        if limits.limits:
+            steps.append(Step(limits, self._shared.enforce, limits.waits))
+        return tuple(steps)
+
+    def _route(
+        self,
+        name: str,
+        provider: EgressProvider,
+        target: BackendTarget,
+        steps: tuple[Step, ...],
+        spoken: str,
+        answers: Answers | None,
+    ) -> Route:
+        return Route(
+            name=PREFIX + name,
+            target=target,
+            steps=steps,
+            stamps=self._stamps,
+            removed=HOP_BY_HOP.union(UNANSWERED, *(stamp.owns for stamp in self._stamps)),
+            cookies=_no_cookie,
+            max_body=MAX_UPLOAD,
+            dropped=self._dropped,
+            protocol=spoken,
+            prefix=f"/{name}".encode(),
+            base=urlsplit(provider.url).path.rstrip("/").encode(),
+            outward=True,
+            injection=Injection(name, "header", name=provider.name or "", sealed=True),
+            filters=answers,
+        )
+
+    def closed(self, name: str, steps: tuple[Step, ...]) -> Route:
+        """A route that leads nowhere."""
+        return Route(
+            name=PREFIX + name,
+            target=self._shared.nowhere,
+            steps=(Step(self._address), *steps),
+            stamps=(),
+            removed=HOP_BY_HOP,
+            cookies=_no_cookie,
+            max_body=0,
+            outward=True,
+        )
+
+
+def protocol(provider: str, paths: Sequence[str]) -> str:
+    """Say how the clients of a provider read a refusal."""
+    if provider == "anthropic":
+        return provider
+    if provider in _OPENAI_LIKE:
+        return OPENAI.name
+    found = next((known for path in paths if (known := recognise(path, None)) is not None), PLAIN)
+    return found.name
+
+
+def _no_methods(_: str) -> frozenset[str]:
+    return frozenset()
+
+
+def _no_cookie(_: bytes, __: bool) -> bytes | None:
+    # A provider's cookies would tie the calls of many organizations together in the backend's client.
+    return None
