@@ -20,6 +20,7 @@ from sidecar.admin.tokens import TokenRefused, Verifier
 from sidecar.clock import Clock, SystemClock
 from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink
+from sidecar.explain.live import Explainer
 from sidecar.guards.networks import parse_address
 from sidecar.limit import Limit
 from sidecar.policy.compile import Compiled, Stage, compile_policy
@@ -210,7 +211,7 @@ class Sidecar:
             handles=vault.handles if vault is not None else None,
             audit=vault.audit if vault is not None else None,
             journal=vault.journal if vault is not None else None,
-            explain=None,
+            explain=Explainer(lambda: self.live.current.document, self._stage, self._has_key),
             not_ready=lambda: tuple(self._reasons),
             subject_of=self._subject_of,
             stores=self.stores.states,
@@ -262,6 +263,15 @@ class Sidecar:
         except (VaultError, StoreUnavailable):
             return False
         return True
+
+    def _has_key(self, organization: str, provider: str) -> bool:
+        """Say whether there is a key to use, without reading it: a read is an audited event."""
+        if self.vault is None:
+            return False
+        return any(
+            each.state is State.ACTIVE and (each.organization, each.provider) == (organization, provider)
+            for each in self.vault.expiries()
+        )
 
     def _report(self) -> None:
         self._reports += 1
