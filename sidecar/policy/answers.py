@@ -8,8 +8,9 @@ from typing import Protocol
 from sidecar.events import EventSink, about
 from sidecar.exchange import Exchange
 from sidecar.guard import ResponseFilter
-from sidecar.policy.policy import AnswerHead
+from sidecar.policy.policy import AnswerHead, FrameFilter
 from sidecar.redaction.filters import AnswerFilter, Redaction
+from sidecar.redaction.frames import FrameFilter as RedactedFrames
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.vault.records import KnownSecrets
 from sidecar.vocabulary import Event, Outcome
@@ -82,6 +83,10 @@ class Answers:
             return chain[0] if chain else None
         return _Chain(chain)
 
+    def frames(self, exchange: Exchange) -> FrameFilter | None:
+        found = self._redaction.frames()
+        return None if found is None else _ReportedFrames(found, exchange, self._events, self._enforce)
+
     def suspects(self, lines: bytes) -> bool:
         return self._redaction.active and self._redaction.redact_value(lines) != lines
 
@@ -93,32 +98,64 @@ class Answers:
         return clean if self._enforce else value
 
 
-class _Reported:
-    """Record SECRET_REDACTED once per answer, when the first secret is met."""
+class _Report:
+    """Record SECRET_REDACTED once per answer or socket, when the first secret is met."""
 
-    __slots__ = ("_enforce", "_events", "_exchange", "_inner", "_said")
+    __slots__ = ("_counts", "_enforce", "_events", "_exchange", "_said")
 
-    def __init__(self, inner: AnswerFilter, exchange: Exchange, events: EventSink, enforce: bool) -> None:
-        self._inner = inner
+    def __init__(self, counts: dict[str, int], exchange: Exchange, events: EventSink, enforce: bool) -> None:
+        self._counts = counts
         self._exchange = exchange
         self._events = events
         self._enforce = enforce
         self._said = False
 
+    def say(self) -> None:
+        if self._counts and not self._said:
+            self._said = True
+            _report(self._exchange, self._counts, self._events, enforce=self._enforce)
+
+
+class _Reported:
+    """The filter of a body, reported; in observe mode the body passes as it came."""
+
+    __slots__ = ("_enforce", "_inner", "_report")
+
+    def __init__(self, inner: AnswerFilter, exchange: Exchange, events: EventSink, enforce: bool) -> None:
+        self._inner = inner
+        self._enforce = enforce
+        self._report = _Report(inner.counts, exchange, events, enforce)
+
     def feed(self, chunk: bytes) -> bytes:
         clean = self._inner.feed(chunk)
-        self._say()
+        self._report.say()
         return clean if self._enforce else chunk
 
     def finish(self) -> bytes:
         rest = self._inner.finish()
-        self._say()
+        self._report.say()
         return rest if self._enforce else b""
 
-    def _say(self) -> None:
-        if self._inner.counts and not self._said:
-            self._said = True
-            _report(self._exchange, self._inner.counts, self._events, enforce=self._enforce)
+
+class _ReportedFrames:
+    """The same for the messages of a socket."""
+
+    __slots__ = ("_enforce", "_inner", "_report")
+
+    def __init__(self, inner: RedactedFrames, exchange: Exchange, events: EventSink, enforce: bool) -> None:
+        self._inner = inner
+        self._enforce = enforce
+        self._report = _Report(inner.counts, exchange, events, enforce)
+
+    def feed(self, message: bytes) -> list[bytes]:
+        clean = self._inner.feed(message)
+        self._report.say()
+        return clean if self._enforce else [message]
+
+    def finish(self) -> list[bytes]:
+        rest = self._inner.finish()
+        self._report.say()
+        return rest if self._enforce else []
 
 
 class _Chain:

@@ -411,7 +411,8 @@ class _Build:
                 ttl=moderation.cache,
             )
             steps.append(BodyStep(asked, self._enforced("content_filter", route), waits=True))
-        return tuple(steps), frame_guard(guard) if enforce else None
+        patterns = self._patterns if self._enforced("content_filter", route) else None
+        return tuple(steps), frame_guard(guard, patterns) if enforce else None
 
     def _filters(self, route: RouteSchema | None) -> Answers | None:
         section = (route.redaction if route is not None else None) or self._schema.redaction

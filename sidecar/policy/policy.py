@@ -47,6 +47,14 @@ class AnswerHead(Protocol):
     def values(self, name: bytes) -> list[bytes]: ...
 
 
+class FrameFilter(Protocol):
+    """Looks at complete messages in order, and may keep some waiting; `finish` lets those go."""
+
+    def feed(self, message: bytes) -> list[bytes]: ...
+
+    def finish(self) -> list[bytes]: ...
+
+
 class AnswerFilters(Protocol):
     """What looks at the answers of a route: redaction, usage, learned sessions.
 
@@ -62,6 +70,10 @@ class AnswerFilters(Protocol):
         What must be done before the client sees something (store a session that the answer names) is
         put into `exchange.pending`, here or by the filter.
         """
+        ...
+
+    def frames(self, exchange: Exchange) -> FrameFilter | None:
+        """Return the filter of the text messages that a WebSocket's backend sends."""
         ...
 
     def suspects(self, lines: bytes) -> bool:

@@ -73,11 +73,11 @@ class FrameReader:
         if length == 126:
             if len(buffer) < 4:
                 return None, buffer
-            length, start = int.from_bytes(buffer[2:4], "big"), 4
+            length, start = _extended(buffer[2:4], 126), 4
         elif length == 127:
             if len(buffer) < 10:
                 return None, buffer
-            length, start = int.from_bytes(buffer[2:10], "big"), 10
+            length, start = _extended(buffer[2:10], 65536), 10
         if opcode < 8 and length + self._size > self._max:
             raise FrameError(TOO_BIG, "message too big")
         mask = b""
@@ -121,6 +121,14 @@ class FrameReader:
                 raise FrameError(INVALID_TEXT, "text that is not UTF-8") from None
         if fin:
             self._kind = self._size = 0
+
+
+def _extended(digits: bytes, least: int) -> int:
+    """Return a length that has bytes of its own; it must need them (RFC 6455 §5.2)."""
+    length = int.from_bytes(digits, "big")
+    if length < least:
+        raise FrameError(PROTOCOL_ERROR, "length in too many bytes")
+    return length
 
 
 def close_code(data: bytes) -> int:

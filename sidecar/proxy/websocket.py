@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from sidecar.decision import Refuse
@@ -19,7 +19,9 @@ from sidecar.proxy.frames import (
     CONTINUATION,
     GOING_AWAY,
     INTERNAL_ERROR,
+    PING,
     POLICY_VIOLATION,
+    PONG,
     TEXT,
     Frame,
     FrameError,
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 _LAST_WORDS: Final = 2.0
 """Seconds that a peer has to answer a close frame (§7.1.1)."""
+_UNDECIDED: Final = 1.0
+"""Seconds of silence after which a message leaves whose end may begin a secret: for all we know, it is whole."""
 _OWN: Final = frozenset({b"sec-websocket-extensions"})
 
 
@@ -122,6 +126,8 @@ class _Socket:
         self._max = bounds.max_socket_message
         self._rate = bounds.socket_rate
         self._inspector = life.route.frames
+        self._filter = life.filters.frames(life.exchange) if life.filters is not None else None
+        self._waiting = 0  # messages of the backend that the filter has not decided about
         self._closing: Frame | None = None
 
     async def run(self) -> None:
@@ -178,39 +184,72 @@ class _Socket:
 
     async def _pump(self, source: Wire, sink: Wire, *, from_client: bool) -> None:
         reader = FrameReader(masked=from_client, max_message=self._max)
-        text: list[bytes] = []
-        inspecting = False
+        looked_at = self._inspector is not None if from_client else self._filter is not None
+        texts = _Texts() if looked_at else None
         budget = _Budget(self._rate, source.loop.time) if from_client and self._rate else None
         while True:
             frame, source.buffer = reader.take(source.buffer)
             if frame is None:
-                source.expect_within(self._idle)
-                sink_seen = sink.received
-                try:
-                    await source.more()
-                except TooSlow:
-                    # The other way was busy meanwhile: the connection is not idle.
-                    if sink.received == sink_seen:
-                        raise
+                await self._more(source, sink, from_client=from_client)
                 continue
-            if from_client and self._inspector is not None and frame.opcode < CLOSE:
-                if frame.opcode == TEXT:
-                    inspecting = True
-                if frame.opcode == BINARY:
-                    inspecting = False
-                if inspecting:
-                    text.append(frame.data)
-                    if not frame.fin:
-                        continue
-                    frame = Frame(TEXT, self._inspected(b"".join(text)))
-                    text.clear()
-                    inspecting = False
+            if texts is not None:
+                frame = texts.whole(frame)
+                if frame is None:
+                    continue
             if budget is not None and frame.opcode in (TEXT, BINARY, CONTINUATION) and frame.fin and not budget.spend():
                 raise FrameError(POLICY_VIOLATION, "too many messages")
-            sink.write(encode(frame, mask=from_client))
+            for each in self._judged(frame) if from_client else self._cleaned(frame):
+                sink.write(encode(each, mask=from_client))
             await sink.drain()
             if frame.opcode == CLOSE:
                 return
+
+    async def _more(self, source: Wire, sink: Wire, *, from_client: bool) -> None:
+        """Wait for bytes; what waits behind the filter leaves when nothing comes for a while, or ever."""
+        while True:
+            waits = self._waiting > 0 and not from_client
+            source.expect_within(min(_UNDECIDED, self._idle) if waits else self._idle)
+            sink_seen = sink.received
+            try:
+                await source.more()
+                return
+            except TooSlow:
+                if waits:
+                    await self._let_go(sink)
+                # The other way was busy meanwhile: the connection is not idle.
+                elif sink.received == sink_seen:
+                    raise
+            except PeerLeft:
+                if waits and source.left and not sink.left:
+                    await self._let_go(sink)
+                raise
+
+    async def _let_go(self, sink: Wire) -> None:
+        for each in self._released():
+            sink.write(encode(each, mask=False))
+        await sink.drain()
+
+    def _judged(self, frame: Frame) -> tuple[Frame, ...]:
+        """Return what of a client's frame goes on."""
+        if self._inspector is None or frame.opcode != TEXT:
+            return (frame,)
+        return (Frame(TEXT, self._inspected(frame.data)),)
+
+    def _cleaned(self, frame: Frame) -> Sequence[Frame]:
+        """Return what may be sent to the client now that the backend has sent this frame."""
+        if self._filter is None or frame.opcode in (PING, PONG):
+            return (frame,)
+        if frame.opcode != TEXT:
+            return (*self._released(), frame)  # nothing overtakes a text but what keeps the connection alive
+        messages = self._filter.feed(frame.data)
+        self._waiting += 1 - len(messages)
+        return [Frame(TEXT, message) for message in messages]
+
+    def _released(self) -> list[Frame]:
+        if self._filter is None or not self._waiting:
+            return []
+        self._waiting = 0
+        return [Frame(TEXT, message) for message in self._filter.finish()]
 
     def _inspected(self, data: bytes) -> bytes:
         assert self._inspector is not None
@@ -227,6 +266,30 @@ class _Socket:
                 events.record(about(exchange, finding.event, Outcome.CHANGED, exchange.now, 101, finding.detail))
             return found.text.encode()
         return data
+
+
+class _Texts:
+    """Puts the fragments of text messages together; `max_message` of the reader bounds what is held."""
+
+    __slots__ = ("_pieces", "_under_way")
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._under_way = False
+
+    def whole(self, frame: Frame) -> Frame | None:
+        """Return a text message once it is complete, any other frame as it is."""
+        if frame.opcode == TEXT:
+            self._under_way = True
+        elif frame.opcode != CONTINUATION or not self._under_way:
+            return frame
+        self._pieces.append(frame.data)
+        if not frame.fin:
+            return None
+        text = b"".join(self._pieces)
+        self._pieces.clear()
+        self._under_way = False
+        return Frame(TEXT, text)
 
 
 class _Budget:
