@@ -173,7 +173,7 @@ async def learn(
 
 def new_id(random: Callable[[int], bytes], expires: float) -> str:
     """Make an id: 256 random bits, and when it ends at the latest, so that the log can tell old from forged."""
-    return f"{urlsafe_b64encode(random(RANDOM_BYTES)).decode().rstrip('=')}.{ceil(expires):x}"
+    return f"{urlsafe_b64encode(random(RANDOM_BYTES)).decode().rstrip('=')}.{int(expires):x}"
 
 
 def _moment(at: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
@@ -37,6 +38,7 @@ from sidecar.policy.policy import HOP_BY_HOP, BackendTarget, Injection, Policy, 
 from sidecar.policy.read import PolicyDocument
 from sidecar.policy.routes import Pattern, RouteTable
 from sidecar.policy.schema import PolicySchema
+from sidecar.policy.sessions import NOTHING, RouteLimits, RouteSessions, SessionRules, route_limits
 from sidecar.policy.shape.browser import SecurityHeaders as SecurityHeadersSchema
 from sidecar.policy.shape.route import Route as RouteSchema
 from sidecar.policy.shape.traffic import RateLimit as RateLimitSchema
@@ -71,6 +73,7 @@ class Stage:
     handles   the book of phantom keys; None without a vault
     tokens    counts tokens that providers report
     ended     told of a session that was logged out: its handles end with it
+    random    that many bytes nobody can foresee: ids of sessions are made of them
     """
 
     rates: RateStore
@@ -87,6 +90,7 @@ class Stage:
     handles: HandleBook | None = None
     tokens: Count = _uncounted
     ended: Ended | None = None
+    random: Callable[[int], bytes] = os.urandom
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,9 @@ class _Build:
         self._organization = self._organization_guard()
         self._concurrency = self._concurrency_guard()
         self._patterns = self._content_patterns()
+        self._sessions = SessionRules(
+            schema, stage.sessions, stage.events, problems, random=stage.random, ended=stage.ended
+        )
 
     # --- the whole -----------------------------------------------------------------------------
 
@@ -200,7 +207,10 @@ class _Build:
         guard = self._limit_guard(())
         if paths.rate_limit_status:
             own = RateLimitStatus(guard)
-            steps = (*self._gate(None, limits=None), Step(cast(Guard, own), waits=own.waits))
+            steps = (
+                *self._gate(None, limits=None, sessions=self._session(None)),
+                Step(cast(Guard, own), waits=own.waits),
+            )
             answered = Answered(self._schema.security_headers, guard)
             rows.append(
                 (
@@ -208,6 +218,11 @@ class _Build:
                     self._route("rate-limit-status", steps, answered),
                 )
             )
+        ids, begins = self._sessions.endpoint()
+        if paths.session and begins:
+            steps = (*self._gate(None, limits=guard, sessions=ids), *begins)
+            answered = Answered(self._schema.security_headers, guard)
+            rows.append((Pattern(paths.session), self._route("session", steps, answered)))
         if self._schema.security_headers.report_only:
             steps = (*self._gate(None, limits=guard), Step(CspReports(self._stage.reports)))
             answered = Answered(self._schema.security_headers, guard)
@@ -218,16 +233,24 @@ class _Build:
         """A route with the global guards and nothing else."""
         guard = self._limit_guard(())
         answered = Answered(self._schema.security_headers, guard)
-        return self._route(name, (*self._gate(None, limits=guard), *last), answered, filters=self._filters(None))
+        sessions = self._session(None)
+        steps = (*self._gate(None, limits=guard, sessions=sessions), *last)
+        return self._route(
+            name, steps, answered, body_steps=sessions.body, filters=self._filters(None, sessions.watchers)
+        )
 
     def _row(self, number: int, route: RouteSchema) -> tuple[Pattern, Route]:
         place = self._problems.at(f"routes[{number}]")
         guard = self._limit_guard(self._limits(route.rate_limits), place.at("rate_limits"))
-        body_steps, frames = self._message(route, place)
+        sessions = self._session(route)
+        limits = route_limits(
+            guard, self._stage.rates, in_body=sessions.in_body, enforce=self._enforced("rate_limits", route)
+        )
+        body_steps, frames = self._message(route, place, (*sessions.body[:1], *limits.body, *sessions.body[1:]))
         credential = route.credential
         built = self._route(
             route.name,
-            self._gate(route, limits=guard),
+            self._gate(route, limits=limits.head, sessions=sessions, late=limits),
             Answered(route.security_headers or self._schema.security_headers, guard),
             body_steps=body_steps,
             frames=frames,
@@ -239,7 +262,7 @@ class _Build:
             )
             if credential
             else None,
-            filters=self._filters(route),
+            filters=self._filters(route, sessions.watchers),
         )
         return Pattern(route.match.path, frozenset(route.match.methods)), built
 
@@ -277,7 +300,13 @@ class _Build:
 
     # --- the guards of a request, in order -----------------------------------------------------
 
-    def _gate(self, route: RouteSchema | None, limits: RateLimitGuard | None) -> tuple[Step, ...]:
+    def _gate(
+        self,
+        route: RouteSchema | None,
+        limits: RateLimitGuard | None,
+        sessions: RouteSessions = NOTHING,
+        late: RouteLimits | None = None,
+    ) -> tuple[Step, ...]:
         """Cheap before dear, who before what; what the client is told last is what it could not know."""
         schema = self._schema
         steps = [self._step(self.address, "address", route)]
@@ -285,6 +314,8 @@ class _Build:
             steps.append(Step(RequestIdGuard()))
         if self._bans is not None:
             steps.append(self._step(self._bans, "ban", route))
+        # This early, so that a refusal too tells the counters of the right organization.
+        steps.append(Step(self._organization))
         host = build_host(schema.requests.hosts, Problems())
         if host is not None:
             steps.append(self._step(host, "host", route))
@@ -294,10 +325,16 @@ class _Build:
         steps.append(self._step(FetchMetadataGuard(), "fetch_metadata", route))
         if self._concurrency is not None:
             steps.append(self._step(self._concurrency, "concurrency", route))
-        steps.append(Step(self._organization))
+        steps.extend(sessions.head)
         if limits is not None and limits.limits:
             steps.append(self._step(limits, "rate_limits", route, waits=limits.waits))
+        if late is not None:
+            steps.extend(late.after)
+        steps.extend(sessions.after)
         return tuple(steps)
+
+    def _session(self, route: RouteSchema | None) -> RouteSessions:
+        return self._sessions.for_route(route, lambda name: self._enforced(name, route))
 
     def _step(self, guard: Guard | WaitingGuard, name: str, route: RouteSchema | None, *, waits: bool = False) -> Step:
         return Step(guard, self._enforced(name, route), waits)
@@ -379,10 +416,13 @@ class _Build:
         patterns = {each.name: each.pattern for each in self._schema.content_filter.patterns}
         return compile_patterns(patterns, self._problems.at("content_filter.patterns")) if patterns else None
 
-    def _message(self, route: RouteSchema, place: Problems) -> tuple[tuple[BodyStep, ...], FrameGuard | None]:
+    def _message(
+        self, route: RouteSchema, place: Problems, then: tuple[BodyStep, ...]
+    ) -> tuple[tuple[BodyStep, ...], FrameGuard | None]:
+        """Return the guards of a route's bodies; `then` are asked once the message's own guard has read one."""
         message = route.message
         if message is None:
-            return (), None
+            return then, None
         guard = build_message_guard(
             protocol=route.protocol,
             fields=message.fields,
@@ -394,7 +434,7 @@ class _Build:
         if guard is None:
             return (), None
         enforce = self._enforced("message", route)
-        steps = [BodyStep(guard, enforce)]
+        steps = [BodyStep(guard, enforce), *then]
         if self._patterns is not None:
             content = ContentGuard(guard.reader, self._patterns, message.on_uninspectable == "pass")
             steps.append(BodyStep(content, self._enforced("content_filter", route)))
@@ -414,12 +454,12 @@ class _Build:
         patterns = self._patterns if self._enforced("content_filter", route) else None
         return tuple(steps), frame_guard(guard, patterns) if enforce else None
 
-    def _filters(self, route: RouteSchema | None) -> Answers | None:
+    def _filters(self, route: RouteSchema | None, learners: tuple[Watcher, ...]) -> Answers | None:
         section = (route.redaction if route is not None else None) or self._schema.redaction
         problems = self._problems.at("redaction.patterns")
         redaction = build_redaction(None, section.patterns, problems)
         keys = self._keys if section.known_secrets else None
-        watchers = self._watchers(route)
+        watchers = (*learners, *self._watchers(route))
         if keys is None and not section.patterns and not watchers:
             return None
         return Answers(redaction, keys, watchers, self._stage.events, enforce=self._enforced("redaction", route))
