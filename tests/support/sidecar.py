@@ -68,6 +68,7 @@ class Running:
     policy: Path
     public: int
     management: int
+    log: Path
     process: Process | None = None
     app: Sidecar | None = None
     loop: asyncio.AbstractEventLoop | None = None
@@ -96,7 +97,7 @@ class Running:
 
     def lines(self) -> list[dict[str, Any]]:
         """Return what has been logged."""
-        text = (self.policy.parent / "events.log").read_text()
+        text = self.log.read_text()
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def logged(self, **fields: Any) -> dict[str, Any]:
@@ -141,15 +142,19 @@ def sidecar(
     folder: Path, backend_url: str, /, env: Mapping[str, str] | None = None, **sections: Any
 ) -> Iterator[Running]:
     """Run a sidecar as its own process while the block runs; enter when it is ready."""
-    public, management = free_port(), free_port()
     policy = folder / "policy.yaml"
-    if not policy.exists():
-        policy.write_text(policy_text(backend_url, folder, public, management, **sections))
-    else:
-        addresses = yaml.safe_load(policy.read_text())["listen"]
-        public, management = (int(addresses[name]["address"].rpartition(":")[2]) for name in ("public", "management"))
+    policy.write_text(policy_text(backend_url, folder, free_port(), free_port(), **sections))
+    with started(policy, folder, env) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def started(policy: Path, folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """Run a sidecar with a policy that was written already; its log is in `folder`."""
+    listen = yaml.safe_load(policy.read_text())["listen"]
+    public, management = (int(listen[name]["address"].rpartition(":")[2]) for name in ("public", "management"))
     process = Process((*COMMAND, str(policy)), env=environment(folder, **(env or {})))
-    running = Running(policy, public, management, process)
+    running = Running(policy, public, management, folder / "events.log", process)
     try:
         process.until_listening(management, public, seconds=60)
         until(lambda: running.fetch("/readyz")[0] == 200, "the sidecar to be ready")
@@ -168,7 +173,7 @@ def threaded(
     policy.write_text(policy_text(backend_url, folder, public, management, **sections))
     environ = environment(folder, **(env or {}))
     ready = threading.Event()
-    running = Running(policy, public, management)
+    running = Running(policy, public, management, folder / "events.log")
     failed: list[BaseException] = []
     stopping: list[asyncio.Event] = []
 
