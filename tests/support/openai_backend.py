@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import openai
 
+LOG = logging.getLogger(__name__)
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 
 
@@ -21,7 +22,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        logging.info("headers %s", dict(self.headers))
+        LOG.info("headers %s", dict(self.headers))
         asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
         key = os.environ["OPENAI_API_KEY"]
         if self.path.endswith("/passed"):
@@ -52,5 +53,5 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    logging.info("environment %s", dict(os.environ))
+    LOG.info("environment %s", dict(os.environ))
     ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
