@@ -54,11 +54,11 @@ async def _demo(port: int, management: int, scratch: Path) -> None:
             jwt_secret=Secret(secrets.token_urlsafe(48)),
             database_url=Secret(f"sqlite:///{scratch / 'demo.db'}"),
         )
-        sidecar = Sidecar(settings, text, {}, name="the demo's policy", prepare=lambda vault: _keep(vault, key))
+        sidecar = Sidecar(settings, text, {}, name="the demo's policy", prepare=lambda vault: keep_key(vault, key))
         await sidecar.run(_say)
 
 
-async def _keep(vault: Vault | None, key: Secret) -> None:
+async def keep_key(vault: Vault | None, key: Secret) -> None:
     """Put the key into the vault before the first request can ask for it."""
     from sidecar.vault.records import SIDECAR
 

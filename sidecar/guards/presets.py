@@ -20,7 +20,6 @@ COMMON: Final[Headers] = {
 
 FEATURES: Final = (
     "accelerometer",
-    "bluetooth",
     "browsing-topics",
     "camera",
     "display-capture",
@@ -34,7 +33,7 @@ FEATURES: Final = (
     "serial",
     "usb",
 )
-"""Powers that pages are asked about; a chat needs few of them."""
+"""Powers that pages are asked about; a chat needs few. Browsers complain about names that they do not know."""
 
 
 def permissions(own: Sequence[str] = ()) -> str:

@@ -44,6 +44,8 @@ def test_strict() -> None:
     assert "unsafe" not in told["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in told["Content-Security-Policy"]
     assert "microphone=()" in told["Permissions-Policy"]
+    # Chromium does not know this name, and says so in the console of every page.
+    assert "bluetooth" not in told["Permissions-Policy"]
 
 
 def test_app_lets_chat_pages_work() -> None:

@@ -49,7 +49,7 @@ async function attempt(action) {
   try {
     await action();
   } catch (error) {
-    if (error.name !== "AbortError") notice(kindly(error, base));
+    if (error.name !== "AbortError") notice(kindly(error, base, $("message").value !== ""));
   } finally {
     running = null;
     busy(false);
@@ -168,6 +168,7 @@ function notice(words) {
   title.textContent = words.title;
   const text = document.createElement("p");
   text.textContent = words.text;
+  text.hidden = words.text === "";
   $("notice").append(title, text);
   if (words.wait) countDown(words.wait);
   if (words.reference) {

@@ -13,7 +13,7 @@ const WORDS = {
   CONTENT_BLOCKED: ["The chat does not accept that message", "Please put it in other words."],
   AUTH_FAILED: ["Please sign in again", "The chat does not know who you are any more."],
   CREDENTIAL_UNAVAILABLE: ["The chat is not set up completely", "Its key for the model is missing. Please tell whoever runs it."],
-  BACKEND_UNREACHABLE: ["The chat is not there at the moment", "Your message is still in the field; please try again in a little while."],
+  BACKEND_UNREACHABLE: ["The chat is not there at the moment", "Please try again in a little while."],
   BACKEND_BROKEN: ["The chat stumbled", "That was not your fault. Please try again."],
   BACKEND_TIMEOUT: ["The chat took too long to answer", "Please try again."],
   OVERLOADED: ["The chat is very busy", "Please try again in a moment."],
@@ -25,16 +25,23 @@ const BY_STATUS = [
   [502, WORDS.BACKEND_BROKEN], [503, WORDS.OVERLOADED], [504, WORDS.BACKEND_TIMEOUT],
 ];
 
-/** Return {title, text, wait, reference}; wait is in seconds, and 0 unless waiting helps. */
-export function kindly(error, base = "") {
+/**
+ * Return {title, text, wait, reference}; wait is in seconds, and 0 unless waiting helps.
+ * `kept`: what was typed stands in the field again, which is a comfort to hear.
+ */
+export function kindly(error, base = "", kept = false) {
+  const words = plainly(error, base);
+  return kept ? { ...words, text: `${words.text} Your message is still in the field.`.trim() } : words;
+}
+
+function plainly(error, base) {
   if (error instanceof Unreachable) return unreachable(error, base);
   if (error instanceof CutShort) return said("The answer broke off", "What has arrived stays above. Please ask again.");
   if (!(error instanceof Refused)) return said("Something went wrong in this page", "Reloading it may help.");
   const reference = error.requestId;
   if (error.status === 429) {
     const wait = secondsToWait(error.headers);
-    const text = wait ? "Your message is still in the field." : "Please wait a moment. Your message is still in the field.";
-    return { ...said("That was a little fast", text), wait, reference };
+    return { ...said("That was a little fast", wait ? "" : "Please wait a moment."), wait, reference };
   }
   const words = WORDS[error.code] ?? BY_STATUS.find(([status]) => status === error.status)?.[1]
     ?? (error.status >= 500 ? WORDS.BACKEND_BROKEN : ["The chat did not take that", "Please try it another way."]);
@@ -50,10 +57,10 @@ export function secondsToWait(headers, now = Date.now()) {
 }
 
 function unreachable(error, base) {
-  if (!base) return said("The chat cannot be reached", "Either it is not running, or you are offline. Your message is still in the field.");
+  if (!base) return said("The chat cannot be reached", "Either it is not running, or you are offline.");
   const why = error.refusedOrigin
     ? `The chat at ${base} is there, but does not talk to pages from ${location.origin}.`
-    : `Either the chat at ${base} is not running, or it does not talk to pages from ${location.origin}.`;
+    : `The chat at ${base} does not talk to pages from ${location.origin}, or it is not running.`;
   return said("This page may not use the chat", why);
 }
 
