@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sidecar.exchange import Exchange
 from sidecar.vocabulary import Event, Outcome
@@ -32,8 +32,7 @@ class SecurityEvent:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(NamedTuple):
     """One finished request: the access line and the request metrics are made of it.
 
     duration  seconds from the complete head to the last byte
