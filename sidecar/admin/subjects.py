@@ -6,6 +6,7 @@ from sidecar.admin.call import Call, Reply
 from sidecar.admin.limits import address, session_key
 from sidecar.admin.refusal import invalid
 from sidecar.events import SecurityEvent
+from sidecar.limit import Per
 from sidecar.vocabulary import Event, Outcome
 
 MAX_SUBJECT = 512
@@ -36,7 +37,7 @@ async def erase(call: Call) -> Reply:
 async def _erase(call: Call, kind: str, name: str) -> dict[str, int]:
     """Delete in every part; one that fails stops here, and calling again goes on from there."""
     parts = call.parts
-    erased = {"windows": await parts.rates.reset(kind, name)}
+    erased = {"windows": await _windows(call, kind, name)}
     if parts.sessions is not None:
         found = await parts.sessions.erase(kind, name)
         erased |= {"sessions": found.sessions, "conversations": found.conversations}
@@ -46,6 +47,16 @@ async def _erase(call: Call, kind: str, name: str) -> dict[str, int]:
         erased |= await parts.credentials.erase(call.actor, name)
     erased["events"] = parts.recent.forget(kind, name)
     return erased
+
+
+async def _windows(call: Call, kind: str, name: str) -> int:
+    """Forget what was counted, also under an address in place of a session or a user that was missing."""
+    rates = call.parts.rates
+    count = await rates.reset(kind, name)
+    if kind == "ip":
+        for per in (Per.SESSION, Per.USER):
+            count += await rates.reset(per.value, f"ip:{name}")
+    return count
 
 
 def _tell(call: Call, kind: str, erased: dict[str, int]) -> None:

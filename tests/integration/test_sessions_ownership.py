@@ -113,9 +113,9 @@ def test_other_names_open_nothing(two) -> None:
 
 def test_a_conversation_from_before_is_nobodys(two, front: Running) -> None:
     assert say(two[0], BEFORE) == FORBIDDEN
-    told = front.logged(event="AUTH_FAILED", route="plain")
-    assert told["detail"]["reason"] == "unknown conversation"
-    assert BEFORE not in json.dumps(told)
+    detail = {"reason": "unknown conversation", "protocol": "plain", "code": "FORBIDDEN"}
+    front.logged(event="AUTH_FAILED", outcome="refused", route="plain", detail=detail)
+    assert BEFORE not in json.dumps(front.lines())
 
 
 def test_events_teach_too(two) -> None:
@@ -192,9 +192,9 @@ def test_without_a_session(two, front: Running) -> None:
 def test_observing(two, front: Running) -> None:
     mine = two[0].ask("POST", "/api/chat", {"message": "hi"}).json()["conversationId"]
     assert say(two[1], mine, "/watched")[0] == 200
-    told = front.logged(route="watched", outcome="observed")
-    assert told["detail"]["guard"] == "ownership"
-    assert told["detail"]["reason"] == "conversation of another session"
+    detail = {"reason": "conversation of another session", "protocol": "plain"}
+    would_be = {"guard": "ownership", "code": "FORBIDDEN", "would_be": 403}
+    front.logged(event="AUTH_FAILED", outcome="observed", route="watched", detail=detail | would_be)
 
 
 def test_adoption(tmp_path_factory: pytest.TempPathFactory) -> None:
