@@ -74,7 +74,7 @@ class LanguageModel:
         asked = json.loads(call.body or b"{}")
         given, made = 7 + len(call.body), len(WORDS) + len(self.reported)
         shape = {"/v1/chat/completions": _chat, "/v1/responses": _responses, "/v1/messages": _messages}
-        made_of = shape.get(call.path.partition("?")[0])
+        made_of = shape.get("/v1/" + call.path.partition("?")[0].partition("/v1/")[2])
         if made_of is None:
             return _json({"error": {"message": "no such path"}}, 404)
         told, says_usage = made_of(asked, given, made)
