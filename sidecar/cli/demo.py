@@ -44,11 +44,11 @@ async def _demo(port: int, management: int, scratch: Path) -> None:
     # A key of the shape that the provider's have, known to nobody: the stand-in model demands it.
     key = Secret("sk-proj-" + secrets.token_urlsafe(48))
     async with serving(key=key) as backend:
-        text = policy_text(
-            backend=backend.url,
-            public=f"{HOST}:{_free_or_any(port)}",
-            management=f"{HOST}:{_free_or_any(management)}",
-        )
+        public, other = _free_or_any(port), _free_or_any(management)
+        for wanted, found in ((port, public), (management, other)):
+            if wanted != found:
+                print(f"sidecar: port {wanted} is taken; this demo uses another one", file=sys.stderr)
+        text = policy_text(backend=backend.url, public=f"{HOST}:{public}", management=f"{HOST}:{other}")
         settings = Settings(
             encryption_key=Secret(secrets.token_urlsafe(48)),
             jwt_secret=Secret(secrets.token_urlsafe(48)),
