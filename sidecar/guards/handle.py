@@ -45,6 +45,7 @@ class HandleGuard:
         self._handles = handles
 
     async def check(self, exchange: Exchange) -> Decision:
+        exchange.organization = ""  # nobody's call, until the handle says whose
         index = exchange.head.index
         if SOCKET_KEY in index.get(b"sec-websocket-protocol", b"").lower():
             return self._refusal("subprotocol")

@@ -80,7 +80,7 @@ def request_head(
         gone |= {name.lower() for name, _ in put}
     if whole:
         gone |= _PARTIAL
-    target = base + (head.target.removeprefix(prefix) or b"/") if prefix else head.target
+    target = _moved(head.target, prefix, base) if prefix else head.target
     # An underscore is a hyphen to CGI, WSGI and their heirs: X_Forwarded_For would be a second voice.
     kept = [line for key, line in head.lines if key not in never and key not in gone and b"_" not in key]
     if outward:
@@ -97,6 +97,11 @@ def request_head(
         lines.append(b"Content-Length: %d" % framing)
     lines.append(_END if outward else _forwarding(exchange, head))
     return b"\r\n".join(lines)
+
+
+def _moved(target: bytes, prefix: bytes, base: bytes) -> bytes:
+    rest = target.removeprefix(prefix)
+    return base + (rest if rest.startswith(b"/") else b"/" + rest)
 
 
 def _tells_who(line: bytes) -> bool:

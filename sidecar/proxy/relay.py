@@ -123,7 +123,8 @@ async def _stream(life: Life, back: Wire, answer: ResponseHead, chosen: Response
         await _settle(exchange)
     front.write(replies.head(answer.status, lines, exchange, life.route, keep=life.keep) + first)
     if not body.done:
-        await _body(life, back, body, chosen, kind, chunked=chunked, unframed=not (chunked or known))
+        shown = "egress" if life.route.outward else kind
+        await _body(life, back, body, chosen, shown, chunked=chunked, unframed=not (chunked or known))
     elif front.writing_paused:
         await _drain(life)
 

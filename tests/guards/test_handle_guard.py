@@ -112,7 +112,7 @@ def test_refusals_say_why_to_the_log_alone(name: str):
     asked = exchange(**fields)
     detail = {"reason": reason, "provider": "openai"}
     assert check(asked, book) == Refuse(Code.AUTH_FAILED, detail, event=Event.HANDLE_REFUSED)
-    assert (asked.organization, asked.session) == ("default", None)
+    assert (asked.organization, asked.session) == ("", None)
 
 
 @pytest.mark.parametrize(

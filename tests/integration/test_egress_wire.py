@@ -294,7 +294,7 @@ def test_a_provider_that_another_authority_signed_is_not_spoken_to(
 ):
     folder = tmp_path_factory.mktemp("impostor")
     with language_model(folder, ACME_KEY) as impostor:
-        model = LanguageModel(impostor.port, out.model.ca, set())
+        model = LanguageModel(impostor.port, out.model.ca, {ACME_KEY})
         with outbound(tmp_path_factory.mktemp("strict"), model) as strict:
             token = strict.handle("acme")[0]
             reply = ask(strict, chat(f"Bearer {token}"))
