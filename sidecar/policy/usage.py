@@ -19,7 +19,9 @@ Count: TypeAlias = Callable[[str, str, str, str, int], None]
 """(organization, provider, model, `input` or `output`, tokens)"""
 
 GOOGLE: Final = usage("$.usageMetadata", "promptTokenCount", "candidatesTokenCount", "$.modelVersion")
-PLACES: Final[tuple[Usage, ...]] = (*(each for protocol in KNOWN for each in protocol.usage), GOOGLE)
+PLACES: Final[tuple[Usage, ...]] = tuple(
+    dict.fromkeys((*(each for protocol in KNOWN for each in protocol.usage), GOOGLE))
+)
 """Where any provider's answer or event may report; which one speaks shows in the answer itself."""
 
 WHOLE: Final = 256 * 1024
@@ -155,6 +157,8 @@ class _Events:
 
     def feed(self, chunk: bytes) -> None:
         text = self._text
+        if not text and chunk.endswith(b"\n\n") and _REPORTS.search(chunk) is None:
+            return  # whole events, as most come, and none that says anything of tokens
         at, searched = 0, max(0, len(text) - 3)
         text += chunk
         while (blank := _BLANK.search(text, max(at, searched))) is not None:
