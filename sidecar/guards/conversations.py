@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from sidecar.decision import Refuse
+from sidecar.exchange import Exchange
 from sidecar.messages.paths import Path
 from sidecar.messages.protocols import AUTO, BY_NAME, KNOWN
 from sidecar.messages.texts import disguised
@@ -55,7 +56,11 @@ URLS: Final[Mapping[str, UrlPlaces]] = {
         frozenset({"new", "import", "search", "list", "all", "archived", "pinned", "folder", "tags", "stats", "share"}),
         query=frozenset({"chat_id"}),
     ),
-    "plain": UrlPlaces(query=frozenset({"conversationId", "conversation_id", "threadId", "thread_id"})),
+    "plain": UrlPlaces(
+        frozenset({"conversations", "threads"}),
+        frozenset({"search", "list", "new", "count", "all", "recent", "archived"}),
+        query=frozenset({"conversationId", "conversation_id", "threadId", "thread_id"}),
+    ),
     "ag-ui": UrlPlaces(query=frozenset({"threadId", "thread_id"})),
 }
 HEADERS: Final[Mapping[str, bytes]] = {"mcp": b"mcp-session-id"}
@@ -141,6 +146,14 @@ def in_target(target: bytes, places: UrlPlaces) -> list[str]:
         pairs_of = [pair for text in (query, query.replace(";", "&")) for pair in parse_qsl(text)]
         ids += [value for name, value in pairs_of if name.partition("[")[0].strip().lower() in wanted]
     return [canonical(each) for each in ids if each]
+
+
+def begins(exchange: Exchange, places: UrlPlaces) -> bool:
+    """Say whether a request makes a conversation: `POST …/{after}`, or `…/{after}/new`."""
+    parts = [part.lower() for part in segments(exchange.head.path)]
+    if parts and parts[-1] == "new":
+        parts.pop()
+    return exchange.head.method == "POST" and bool(parts) and parts[-1] in places.after
 
 
 def segments(path: str) -> list[str]:

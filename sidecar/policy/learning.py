@@ -10,21 +10,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink, about
 from sidecar.exchange import Exchange
 from sidecar.guard import ResponseFilter
+from sidecar.guards.conversations import begins
 from sidecar.guards.ownership import Ownership
 from sidecar.guards.session import Binding, has_body
 from sidecar.guards.session_id import Shape
 from sidecar.guards.sessions import Ended, learn, logged_out
-from sidecar.messages.paths import Path
+from sidecar.messages.paths import Path, compile_path
 from sidecar.policy.lessons import Found, JsonReader, Lesson, LinesReader, Pupil
 from sidecar.policy.policy import AnswerHead
 from sidecar.stores.base import SessionStore
 from sidecar.vocabulary import Outcome
+
+MADE: Final = (compile_path("$.id"), compile_path("$.conversation.id"), compile_path("$.thread.id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,6 @@ class BodyWatcher:
         told: Found | None = None,
     ) -> None:
         self._lessons = tuple(lessons)
-        self._hints = tuple(hint for lesson in self._lessons for hint in lesson.hints())
         self._sees_bodies = sees_bodies
         self._header = header
         self._told = told
@@ -135,21 +137,29 @@ class BodyWatcher:
         value = answer.index.get(self._header) if self._header else None
         if value and self._told is not None:
             exchange.pending.append(partial(self._told, exchange, value.decode("latin-1")))
-        if not self._hints:
+        lessons = tuple(lesson for lesson in self._lessons if lesson.when is None or lesson.when(exchange))
+        if not lessons:
             return None
         kind = answer.index.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if kind == b"application/json" or kind.endswith(b"+json"):
-            return JsonReader(Pupil(exchange, self._lessons, self._hints))
+            return JsonReader(Pupil(exchange, lessons))
         if kind == b"text/event-stream":
-            return LinesReader(Pupil(exchange, self._lessons, self._hints), events=True)
+            return LinesReader(Pupil(exchange, lessons), events=True)
         if kind in (b"application/x-ndjson", b"application/ndjson", b"application/jsonl"):
-            return LinesReader(Pupil(exchange, self._lessons, self._hints), events=False)
+            return LinesReader(Pupil(exchange, lessons), events=False)
         return None
 
 
-def conversations(ownership: Ownership, paths: tuple[Path, ...]) -> Lesson:
-    """Return the lesson that conversations belong to the session in whose answer they stand."""
-    return Lesson(paths, partial(owned, ownership))
+def conversations(ownership: Ownership, paths: tuple[Path, ...]) -> list[Lesson]:
+    """Return the lessons that conversations belong to the session in whose answer they stand.
+
+    Where a request makes one (`POST /conversations`) the answer's plain `id` is it.
+    """
+    found, places = partial(owned, ownership), ownership.names.url
+    lessons = [Lesson(paths, found)] if paths else []
+    if places.after and not places.before:
+        lessons.append(Lesson(MADE, found, partial(begins, places=places)))
+    return lessons
 
 
 async def owned(ownership: Ownership, exchange: Exchange, found: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -24,15 +24,20 @@ _SPACE: Final = b" \t"
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What is looked for in bodies, and who is told of each text or whole number that stands there."""
+    """What is looked for in bodies, and who is told of each text or whole number that stands there.
+
+    `when` names the requests whose answers teach it; None: all.
+    """
 
     paths: tuple[Path, ...]
     found: Found
+    when: Callable[[Exchange], bool] | None = None
+    hints: tuple[bytes, ...] = field(init=False)
 
-    def hints(self) -> tuple[bytes, ...]:
-        """Return the names that one of must stand in a body that holds anything for us."""
+    def __post_init__(self) -> None:
+        # One of the names must stand in a body that holds anything for us.
         names = {step for path in self.paths for step in path.steps[-1:] if isinstance(step, str)}
-        return tuple(sorted(orjson.dumps(name) for name in names))
+        object.__setattr__(self, "hints", tuple(sorted(orjson.dumps(name) for name in names)))
 
 
 class Pupil:
@@ -40,10 +45,10 @@ class Pupil:
 
     __slots__ = ("_exchange", "_hints", "_lessons", "_seen")
 
-    def __init__(self, exchange: Exchange, lessons: tuple[Lesson, ...], hints: tuple[bytes, ...]) -> None:
+    def __init__(self, exchange: Exchange, lessons: tuple[Lesson, ...]) -> None:
         self._exchange = exchange
         self._lessons = lessons
-        self._hints = hints
+        self._hints = tuple(hint for lesson in lessons for hint in lesson.hints)
         self._seen: set[tuple[int, str]] = set()
 
     def read(self, text: bytes) -> None:

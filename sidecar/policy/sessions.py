@@ -164,16 +164,10 @@ class SessionRules:
                 lesson = Lesson((compile_path(learn.json_path),), learner.begin)
                 watchers.append(BodyWatcher([lesson], sees_bodies=sees_sessions))
         if ownership is not None:
-            paths = learned_by(protocol)
-            if paths or ownership.names.header:
-                watchers.append(
-                    BodyWatcher(
-                        [conversations(ownership, paths)] if paths else [],
-                        sees_bodies=sees_bodies,
-                        header=ownership.names.header,
-                        told=partial(owned, ownership),
-                    )
-                )
+            lessons = conversations(ownership, learned_by(protocol))
+            header, told = ownership.names.header, partial(owned, ownership)
+            if lessons or header:
+                watchers.append(BodyWatcher(lessons, sees_bodies=sees_bodies, header=header, told=told))
         return tuple(watchers)
 
     # --- the sidecar's own path ----------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from sidecar.decision import KEEP, PASS, Refuse
 from sidecar.errors import StoreUnavailable
 from sidecar.exchange import Client
-from sidecar.guards.conversations import URLS, canonical, in_target, in_value, names_of
+from sidecar.guards.conversations import URLS, begins, canonical, in_target, in_value, names_of
 from sidecar.guards.ownership import MOST_IDS, BodyOwnershipGuard, Ownership, OwnershipGuard, key_of_conversation
 from sidecar.guards.session import UNAVAILABLE
 from sidecar.messages.paths import compile_path
@@ -68,6 +68,8 @@ TARGETS = {
     "an empty one": ("gradio", "/q?session_hash=", []),
     "a response": ("openai-responses", "/v1/responses/resp_1/cancel", ["resp_1"]),
     "plain query": ("plain", "/api/chat?conversationId=c1", ["c1", "c1"]),
+    "plain path": ("plain", "/api/conversations/42/messages", ["42"]),
+    "plain word": ("plain", "/api/conversations/new", []),
     "a protocol without any": ("anthropic", "/threads/t1", []),
     "auto": ("auto", "/threads/t1", ["t1"]),
 }
@@ -76,6 +78,22 @@ TARGETS = {
 @pytest.mark.parametrize(("protocol", "target", "expected"), TARGETS.values(), ids=TARGETS)
 def test_ids_in_targets(protocol, target, expected) -> None:
     assert set(in_target(target.encode(), names_of(protocol).url)) == set(expected)
+
+
+BEGINNINGS = {
+    "POST /api/conversations": True,
+    "POST /api/conversations/": True,
+    "POST /api/conversations/new": True,
+    "GET /api/conversations": False,
+    "POST /api/conversations/42/messages": False,
+    "POST /api/new": False,
+    "POST /": False,
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), BEGINNINGS.items(), ids=BEGINNINGS)
+def test_requests_that_make_one(line, expected) -> None:
+    assert begins(exchange(*line.split()), URLS["plain"]) is expected
 
 
 VALUES = {

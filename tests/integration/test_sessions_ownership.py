@@ -30,6 +30,8 @@ def backend_reply(message: Message) -> bytes:
         return answer(chunks, content_type="text/event-stream")
     if path == "/threads":
         return as_json({"thread_id": new})
+    if path == "/api/conversations" and message.start.startswith(b"POST"):
+        return as_json({"id": 4711})
     if path == "/mcp":
         headers = [f"Mcp-Session-Id: {new}"] if not message.get(b"mcp-session-id") else []
         return answer(b'{"jsonrpc": "2.0", "id": 1, "result": {}}', *headers, content_type="application/json")
@@ -138,6 +140,17 @@ def test_ids_in_paths(two) -> None:
     for path in (f"/threads/{thread}/state", f"/threads/{encoded}/state", f"/threads/x/../{thread.upper()}/history"):
         assert other.ask("GET", path).said == FORBIDDEN, path
     assert other.ask("DELETE", f"/threads/{thread}").said == FORBIDDEN
+
+
+def test_a_plain_resource(two) -> None:
+    """Without a route of its own, and with ids that could be counted through."""
+    one, other = two
+    assert one.ask("GET", "/api/conversations/4711").said == FORBIDDEN
+    assert one.ask("POST", "/api/conversations").json() == {"id": 4711}
+    assert one.ask("GET", "/api/conversations/4711/messages").status == 200
+    assert other.ask("GET", "/api/conversations/4711").said == FORBIDDEN
+    assert other.ask("GET", "/api/conversations/04711").said == FORBIDDEN
+    assert other.ask("GET", "/api/conversations").status == 200
 
 
 def test_ids_that_clients_invent(two) -> None:

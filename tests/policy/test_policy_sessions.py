@@ -203,7 +203,7 @@ def reading(make, chunks) -> tuple[bytes, list[str], list[int]]:
 
     asked = exchange()
     lesson = Lesson((compile_path("$.id"), compile_path("$.thread.id")), found)
-    reader = make(Pupil(asked, (lesson,), lesson.hints()))
+    reader = make(Pupil(asked, (lesson,)))
     out = b""
     for number, chunk in enumerate([*chunks, None]):
         out += reader.finish() if chunk is None else reader.feed(chunk)
@@ -258,7 +258,7 @@ def test_nothing_can_be_acted_on_before_it_is_stored() -> None:
     async def found(_, text) -> None: ...
 
     lesson = Lesson((compile_path("$.id"),), found)
-    reader = JsonReader(Pupil(asked, (lesson,), lesson.hints()))
+    reader = JsonReader(Pupil(asked, (lesson,)))
     assert reader.feed(b'{"id": "a"}') == b'{"id": "a"'
     assert reader.finish() == b"}"
     assert len(asked.pending) == 1
