@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
+import yaml
 
 from tests.support.egress import ACME_KEY, GLOBEX_KEY, Outbound, outbound
 from tests.support.language_model import WORDS, Call, LanguageModel, Told, language_model
@@ -314,3 +315,17 @@ def test_limits_count_organizations_and_sessions(out: Outbound, tmp_path_factory
     assert statuses == [200, 200, 429, 200, 429, 200]
     assert json.loads(reply.body)["error"]["type"] == "rate_limit_error"
     assert int(reply.get(b"retry-after") or 0) > 0
+
+
+def test_a_reload_changes_what_may_be_called(out: Outbound, tmp_path_factory: pytest.TempPathFactory):
+    with outbound(tmp_path_factory.mktemp("reload"), out.model, allow={"openai": ["/v1/models"]}) as changing:
+        token = changing.handle("acme")[0]
+        models, chats = get("/openai/v1/models", f"Authorization: Bearer {token}"), chat(f"Bearer {token}")
+        assert (ask(changing, models).status, ask(changing, chats).status) == (200, 403)
+        document = yaml.safe_load(changing.running.policy.read_text())
+        document["egress"]["providers"]["openai"]["allow"] = ["/v1/chat/completions"]
+        del document["listen"]["egress"]  # needs a restart: until then the listener goes on, under the new rules
+        changing.running.policy.write_text(yaml.safe_dump(document))
+        assert changing.running.app is not None
+        changing.wait(changing.running.app.reload())
+        assert (ask(changing, models).status, ask(changing, chats).status) == (403, 200)
