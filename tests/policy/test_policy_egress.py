@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import posixpath
+import re
+from urllib.parse import unquote
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.decision import PASS
 from sidecar.errors import Problems
 from sidecar.exchange import Client
 from sidecar.guards.rate_limit import build_rate_limit
@@ -206,3 +213,26 @@ def test_what_the_compiler_says(name: str):
     lines = said(text)
     assert bool(lines) == bool(expected)
     assert all(expected in line for line in lines)
+
+
+PIECES = st.sampled_from([
+    "openai", "OpenAI", "v1", "V1", "files", "chat", "completions", "models", "admin", "..", ".", "", "%2e%2e", "%2E.", "..%2f",
+    "%2f", "%5c", "\\", ";a=b", "..;x", "%252e%252e", "%00", "a%20b", "..%5c..", "%66iles", "*", "...", "groq",
+])  # fmt: skip
+POLICY = compiled()
+
+
+@given(pieces=st.lists(PIECES, max_size=8))
+def test_no_reading_of_a_path_that_passes_leads_beyond_what_is_allowed(pieces: list[str]):
+    path = "/openai/" + "/".join(pieces)
+    found = POLICY.routes.find("POST", path)
+    if found is None or found.injection is None:
+        return
+    guards = [step.guard for step in found.steps if step.guard.name == "path"]
+    if [guard for guard in guards if guard.check(exchange("POST", path)) is not PASS]:  # type: ignore[union-attr]
+        return
+    sent_as = path.removeprefix("/openai")
+    for text in (sent_as, unquote(sent_as), unquote(unquote(sent_as))):
+        for reading in (text, text.replace("\\", "/"), re.sub(";[^/]*", "", text)):
+            resolved = posixpath.normpath("/" + reading.lstrip("/"))
+            assert resolved == "/v1/chat/completions" or f"{resolved}/".startswith("/v1/files/"), path
