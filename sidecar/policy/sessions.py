@@ -85,6 +85,9 @@ class SessionRules:
         self._random = random
         self._ended = ended
         places = [str(place) for place in schema.sessions.places]
+        learned = schema.sessions.learn if schema.sessions.mode == "learn" else None
+        if learned is not None and learned.cookie is not None and f"cookie:{learned.cookie}" not in places:
+            places.append(f"cookie:{learned.cookie}")  # what the backend sets is what browsers bring back
         self._places = build_places(places, problems.at("sessions").at("in")) if self.active else Places()
         self._body_paths = tuple(compile_path(text) for text in self._places.body)
         self._rule = Rule(
@@ -92,7 +95,6 @@ class SessionRules:
             schema.sessions.idle if schema.sessions.idle is not None else schema.sessions.max_age,
             Binding(schema.sessions.bind_to),
         )
-        learned = schema.sessions.learn if schema.sessions.mode == "learn" else None
         self._shape: Shape = matcher(learned.pattern) if learned is not None else is_well_formed
 
     def for_route(self, route: RouteSchema | None, enforced: Enforced) -> RouteSessions:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sidecar.__main__ import main
 from sidecar.session import key_of
+from sidecar.vault.tables import METADATA
 from tests.support.backends import Serving, answer
 from tests.support.browsers import ELSEWHERE, HOME, Browser
 from tests.support.redis import RedisServer, redis_server
@@ -122,3 +125,16 @@ def test_an_organization(stage, capsys) -> None:
     assert "acme" not in keys(redis)
     assert browser.ask("POST", "/api/chat", {"message": "hi"}).said == (400, "INVALID_SESSION_ID")
     assert other.ask("POST", "/api/chat", {"message": "hi"}).status == 200
+
+
+def test_the_page_about_data_names_all_that_is_stored(stage) -> None:
+    front, redis = stage
+    live(front)
+    Browser(front).ask("POST", "/api/chat", X_Session_ID="A" * 43)
+    page = (Path(__file__).parent.parent.parent / "docs/data.md").read_text()
+    for table in METADATA.tables:
+        assert f"| `{table}` |" in page, table
+    documented = re.findall(r"`(\{?sidecar[^` ]*:[^` ]+)`", page)
+    shapes = [re.sub("[A-Z]+", ".+", re.escape(name)) for name in documented]
+    for key in keys(redis).splitlines():
+        assert any(re.fullmatch(shape, key) for shape in shapes), key

@@ -132,6 +132,12 @@ def test_observing(text, session, ownership) -> None:
             assert step.enforce is ownership
 
 
+def test_a_learned_cookie_is_a_place() -> None:
+    route = compiled("sessions: { mode: learn, learn: { cookie: sid } }\n").routes.find("GET", "/")
+    ids = next(step.guard for step in route.steps if step.guard.name == "session_id")
+    assert ids.places.cookies == (b"__Host-session", b"sid")
+
+
 def test_the_cookie_is_as_the_policy_says() -> None:
     text = "sessions: { mode: issue, cookie: { same_site: none, partitioned: true } }\n"
     endpoint = compiled(text).routes.find("POST", "/api/session").steps[-1].guard
