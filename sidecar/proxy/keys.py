@@ -47,10 +47,13 @@ class VaultKeys:
 
     def _handle(self, vault: Vault, exchange: Exchange, injection: Injection) -> Fields | None:
         # Only a session that was found to exist: an id that nobody issued is never logged out.
-        session = exchange.session.key if exchange.session is not None else ""
+        session, ttl = "", injection.ttl
+        if exchange.session is not None:
+            session, expires = exchange.session.key, exchange.session.expires
+            ttl = min(ttl, expires - exchange.now) if expires else ttl
         try:
             provider = vault.catalogue.get(injection.provider)
-            token = vault.handles.mint(exchange.organization, injection.provider, session, exchange.now, injection.ttl)
+            token = vault.handles.mint(exchange.organization, injection.provider, session, exchange.now, ttl)
         except VaultError:
             return None
         name, value = provider.write_header(token)

@@ -13,6 +13,7 @@ from sidecar.head import Fields
 from sidecar.policy.policy import BackendTarget, Injection
 from sidecar.proxy.keys import VaultKeys
 from sidecar.session import Session
+from sidecar.vault.errors import HandleRefused
 from sidecar.vault.vault import Vault
 from tests.support.clock import FakeClock
 from tests.support.exchanges import exchange
@@ -111,3 +112,13 @@ async def test_a_handle_is_bound_to_the_request(vault: Vault, has_session: bool)
     grant = await vault.handles.resolve(token, "openai", made.now + 59)
     assert (grant.organization, grant.provider, grant.session) == ("acme", "openai", "d" * 64 if has_session else "")
     assert grant.expires_at == int(made.now + 60)
+
+
+async def test_a_handle_does_not_outlive_its_session(vault: Vault):
+    made = asked()
+    made.session = Session("d" * 64, "acme", made.now, made.now, "", "", made.now + 20)
+    [(_, value)] = await fields(vault, HANDLE, "http://10.0.0.9:3001", made) or []
+    token = value.decode().removeprefix("Bearer ")
+    assert (await vault.handles.resolve(token, "openai", made.now + 19)).expires_at == made.now + 20
+    with pytest.raises(HandleRefused):
+        await vault.handles.resolve(token, "openai", made.now + 20)
