@@ -10,11 +10,10 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar import __version__
 from sidecar.admin.auth import Authority
-from sidecar.admin.jwks import KeySet, from_file, from_url
 from sidecar.admin.parts import Parts as AdminParts
 from sidecar.admin.server import ManagementServer
 from sidecar.admin.tokens import TokenRefused, Verifier
@@ -47,10 +46,12 @@ from sidecar.telemetry.log import Log
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent import Recent
 from sidecar.vault.errors import VaultError
-from sidecar.vault.keys import MasterKeys
 from sidecar.vault.providers import Catalogue
 from sidecar.vault.records import SIDECAR, State
-from sidecar.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from sidecar.vault.keys import MasterKeys
+    from sidecar.vault.vault import Vault
 
 _log = logging.getLogger(__name__)
 COUNT_EVERY: Final = 5.0
@@ -75,7 +76,7 @@ class Sidecar:
         self._prepare = prepare  # called once the vault is open and nobody can ask yet
         self._clock: Clock = SystemClock()
         self._reasons: list[str] = ["starting"]
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self._pools: Pools
         self._open_requests: dict[str, int] = {}
         self._activity = ActivityCounts()
@@ -92,6 +93,7 @@ class Sidecar:
 
     async def start(self) -> None:
         """Build everything and listen; raises ConfigError, PolicyError or SidecarError with one clear line each."""
+        masters = self._derive_masters()
         document = draft_policy(self._source, self._environ, name=self._name)
         document.refuse()
         schema = document.schema
@@ -102,7 +104,7 @@ class Sidecar:
             self._settings.redis_url, clock=self._clock, events=self.events, per_client=schema.sessions.per_client
         )
         await self.stores.start()
-        self.vault = await self._open_vault(schema)
+        self.vault = await self._open_vault(schema, masters)
         if self._prepare is not None:
             await self._prepare(self.vault)
         public_verifier = await self._verifier(schema.api_auth)
@@ -136,11 +138,28 @@ class Sidecar:
         document = draft_policy(self._source, self._environ, name=self._name)
         return compile_policy(document, self._stage)
 
-    async def _open_vault(self, schema: PolicySchema) -> Vault | None:
+    def _derive_masters(self) -> asyncio.Task[MasterKeys] | None:
+        """Begin with what takes longest and needs a thread alone, when there is a master secret."""
+        settings = self._settings
+        if settings.encryption_key is None and settings.jwt_secret is None:
+            return None
+        from sidecar.vault.keys import MasterKeys  # with it the cryptography: not for a sidecar without a vault
+
+        keys = MasterKeys.derive(
+            self._clock,
+            encryption_key=settings.encryption_key,
+            previous=settings.encryption_key_previous,
+            jwt_secret=settings.jwt_secret,
+        )
+        masters = asyncio.create_task(keys)
+        self._tasks.append(masters)
+        return masters
+
+    async def _open_vault(self, schema: PolicySchema, masters: asyncio.Task[MasterKeys] | None) -> Vault | None:
         """Open the vault when there is a master secret; a policy that needs keys cannot do without."""
         needs = any(route.credential for route in schema.routes) or schema.listen.egress is not None
         settings = self._settings
-        if settings.encryption_key is None and settings.jwt_secret is None:
+        if masters is None:
             if needs:
                 settings.master_secret("a policy that puts keys into requests")
             return None
@@ -148,14 +167,10 @@ class Sidecar:
             _log.warning(
                 "ENCRYPTION_KEY is not set: the vault's keys are derived from JWT_SECRET; give it one of its own"
             )
-        keys = await MasterKeys.derive(
-            self._clock,
-            encryption_key=settings.encryption_key,
-            previous=settings.encryption_key_previous,
-            jwt_secret=settings.jwt_secret,
-        )
+        from sidecar.vault.vault import Vault
+
         url = settings.database_url.reveal()
-        vault = await Vault.open(url, keys, _catalogue(schema), clock=self._clock, events=self.events)
+        vault = await Vault.open(url, await masters, _catalogue(schema), clock=self._clock, events=self.events)
         vault.audit_retention = schema.events.audit_retention
         return vault
 
@@ -163,6 +178,8 @@ class Sidecar:
         """Return what verifies tokens of one kind, or None when there is nothing to verify them with."""
         keys = None
         if tokens.jwks is not None:
+            from sidecar.admin.jwks import KeySet, from_file, from_url
+
             read = from_url(tokens.jwks) if "://" in tokens.jwks else from_file(Path(tokens.jwks))
             keys = KeySet(read, self._clock, refresh=tokens.refresh)
             self._tasks.append(asyncio.create_task(keys.keep_fresh()))

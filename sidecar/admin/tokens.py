@@ -8,17 +8,17 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
-
-from joserfc import jwt
-from joserfc.errors import JoseError, UnsupportedAlgorithmError
-from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
-from joserfc.jws import JWSRegistry
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sidecar.admin.roles import EVERY, Role
 from sidecar.clock import Clock
 from sidecar.errors import ConfigError
 from sidecar.secret import Secret
+
+if TYPE_CHECKING:  # the library and its cryptography cost megabytes: only where there is a key
+    from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+    PublicKey = RSAKey | ECKey | OKPKey
 
 AUDIENCE: Final = "sidecar"
 MAX_TOKEN: Final = 8192
@@ -35,8 +35,6 @@ KEY_TYPES: Final[Mapping[str, str]] = {
     "EdDSA": "OKP",
     "Ed25519": "OKP",
 }
-
-PublicKey = RSAKey | ECKey | OKPKey
 
 
 class TokenRefused(Exception):
@@ -63,18 +61,6 @@ class Keys(Protocol):
         ...
 
 
-class _Registry(JWSRegistry):
-    """Exactly the algorithms above; what the library recommends otherwise does not matter."""
-
-    def get_alg(self, name: str) -> Any:
-        if name not in KEY_TYPES:
-            raise UnsupportedAlgorithmError(name)
-        return self.algorithms[name]
-
-
-_REGISTRY: Final = _Registry(strict_check_header=False)
-
-
 class Verifier:
     """Verify tokens for one audience, with HS256's secret, a key set, or both."""
 
@@ -88,7 +74,11 @@ class Verifier:
         issuer: str | None = None,
     ) -> None:
         self._clock = clock
-        self._secret = OctKey.import_key(secret.reveal().encode()) if secret else None
+        self._secret: OctKey | None = None
+        if secret:
+            from sidecar.admin.signatures import shared_key
+
+            self._secret = shared_key(secret)
         self.keys = keys
         self._audience = audience
         self._issuer = issuer
@@ -123,11 +113,12 @@ class Verifier:
         return found
 
     def _signed(self, token: str, candidates: Sequence[OctKey | PublicKey]) -> Mapping[str, Any]:
+        from sidecar.admin.signatures import claims_under
+
         for key in candidates:
-            try:
-                return jwt.decode(token, key, registry=_REGISTRY).claims
-            except (JoseError, ValueError):
-                continue
+            claims = claims_under(key, token)
+            if claims is not None:
+                return claims
         raise TokenRefused("signature")
 
     def _hold(self, claims: Mapping[str, Any]) -> None:
@@ -159,8 +150,9 @@ def make_token(
         "exp": int(now + ttl),
         "jti": os.urandom(12).hex(),
     }
-    key = OctKey.import_key(secret.reveal().encode())
-    return jwt.encode({"alg": "HS256"}, claims, key, registry=_REGISTRY)
+    from sidecar.admin.signatures import shared_key, signed
+
+    return signed(claims, shared_key(secret))
 
 
 def _date(value: object) -> float:
