@@ -13,6 +13,7 @@ import re2
 
 from sidecar.redaction.patterns import looks_random
 from sidecar.redaction.scan import Hit
+from sidecar.redaction.sieve import Suspects
 
 GENERIC: Final = "generic"
 _VALUE: Final = rb"[A-Za-z0-9_.=+/~%-]"
@@ -39,7 +40,7 @@ _SERVICES: Final = (
 class AssignmentScanner:
     """Find random-looking values that a name introduces; the name stays, the value goes."""
 
-    __slots__ = ("_begun", "_cut", "_longest_name", "_quick", "_whole", "reach")
+    __slots__ = ("_begun", "_cut", "_longest_name", "_quick", "_whole", "reach", "suspects")
 
     def __init__(self) -> None:
         self._cut = frozenset(word[:size] for word in (*_WORDS, *_SERVICES) for size in range(1, len(word)))
@@ -62,6 +63,8 @@ class AssignmentScanner:
         value = b"(?:" + operator + opening + _VALUE + b"{0,300})?"
         self._begun = re2.compile(names + rest + quote + value, options)
         self.reach = _LONGEST
+        cut = b"|".join(re2.escape(word) for word in sorted(self._cut))
+        self.suspects = Suspects(b"(?i:" + names + b")", b"(?i:" + cut + b")")
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:  # noqa: ARG002  # names may stand in words
         size = len(text)

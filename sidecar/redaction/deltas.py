@@ -54,11 +54,13 @@ class Delta(NamedTuple):
 class Deltas:
     """Paths, compiled: finds the deltas of an event in one walk over the names that it has."""
 
-    __slots__ = ("_tree",)
+    __slots__ = ("_tree", "names")
 
     def __init__(self, paths: Iterable[Path] = TEXT_DELTAS) -> None:
         self._tree: Tree = {}
+        names: set[str] = set()
         for path in paths:
+            names.update(path[-1:])
             node = self._tree
             for name in path:
                 below = node.get(name)
@@ -66,6 +68,7 @@ class Deltas:
                     below = node[name] = {}
                 node = below
             node[_TEXT] = None
+        self.names = frozenset(names)  # `*` among them: texts may be the elements of a list
 
     def find(self, event: Any) -> list[Delta]:
         """Return the deltas of a parsed event; an event that is a string is one itself.

@@ -13,6 +13,7 @@ from sidecar.redaction.headers import redact_value
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.redaction.patterns import SHAPES, ShapeScanner
 from sidecar.redaction.scan import Both, Scanner, StreamFilter
+from sidecar.redaction.sieve import Question, Sieved, Suspects, joined, present, quiet_events
 from sidecar.redaction.sse import EventStreamFilter
 
 PATTERN_NAMES: Final = frozenset({*SHAPES, GENERIC})
@@ -55,22 +56,31 @@ class AnswerFilter(Protocol):
 class Redaction:
     """The redaction of a policy. The set of known secrets may change; filters in flight keep theirs."""
 
-    __slots__ = ("_deltas", "_known", "_shapes", "_text")
+    __slots__ = ("_deltas", "_events", "_known", "_shapes", "_suspects", "_text", "suspicious")
 
-    def __init__(self, known: SecretMatcher | None, shapes: Scanner | None, deltas: Deltas) -> None:
+    def __init__(
+        self, known: SecretMatcher | None, shapes: Scanner | None, suspects: Suspects, deltas: Deltas
+    ) -> None:
         self._shapes = shapes
+        self._suspects = suspects
         self._deltas = deltas
         self._known: SecretMatcher | None = None
         self._text: Scanner | None = None
+        self._events: Question | None = None
+        self.suspicious: Question = _never
+        """Whether `redact_value` may change any value in these bytes, such as a whole block of header lines."""
         self.know(known)
 
     def know(self, known: SecretMatcher | None) -> None:
         """Use another set of known secrets from the next answer on."""
         self._known = known if known is not None and known.size else None
-        if self._known is not None and self._shapes is not None:
-            self._text = Both(self._known, self._shapes)
-        else:
-            self._text = self._known if self._known is not None else self._shapes
+        if self._known is None and self._shapes is None:
+            self._text, self._events, self.suspicious = None, None, _never
+            return
+        suspects = joined((self._suspects, *((self._known.suspects,) if self._known is not None else ())))
+        self.suspicious = present(suspects.whole)
+        self._text = Sieved(_both(self._known, self._shapes), present(suspects.anything()))
+        self._events = quiet_events(suspects, self._deltas.names)
 
     @property
     def active(self) -> bool:
@@ -85,7 +95,7 @@ class Redaction:
         if self._text is None:
             return None
         if kind == _EVENT_STREAM:
-            return EventStreamFilter(self._text, self._deltas)
+            return EventStreamFilter(self._text, self._deltas, loud=self._events)
         return StreamFilter(self._text)
 
     def frames(self) -> FrameFilter | None:
@@ -107,15 +117,28 @@ def build_redaction(
     for at, name in enumerate(patterns):
         if name not in PATTERN_NAMES:
             problems.at(f"[{at}]").add(f'"{name}" is not a known pattern', f"one of {', '.join(sorted(PATTERN_NAMES))}")
-    return Redaction(known, _scanner(frozenset(patterns)), Deltas(deltas))
+    return Redaction(known, *_scanner(frozenset(patterns)), Deltas(deltas))
 
 
-def _scanner(names: frozenset[str]) -> Scanner | None:
+def _scanner(names: frozenset[str]) -> tuple[Scanner | None, Suspects]:
     shapes = ShapeScanner(names & SHAPES) if names & SHAPES else None
     generic = AssignmentScanner() if GENERIC in names else None
+    suspects = joined(one.suspects for one in (shapes, generic) if one is not None)
     if shapes is not None and generic is not None:
-        return Both(shapes, generic)
-    return shapes if shapes is not None else generic
+        return Both(shapes, generic), suspects
+    return shapes if shapes is not None else generic, suspects
+
+
+def _both(known: Scanner | None, shapes: Scanner | None) -> Scanner:
+    if known is not None and shapes is not None:
+        return Both(known, shapes)
+    found = known if known is not None else shapes
+    assert found is not None
+    return found
+
+
+def _never(data: bytes) -> bool:  # noqa: ARG001  # nothing is looked for
+    return False
 
 
 def media_type(content_type: bytes) -> bytes:

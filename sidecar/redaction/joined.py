@@ -17,6 +17,8 @@ from sidecar.redaction.scan import OUTSIDE, Hit, Scanner, context, rewrite, tall
 MAX_WAITING_BYTES: Final = 256 * 1024
 MAX_WAITING_EVENTS: Final = 4096
 MAX_CHANNELS: Final = 256
+_UNREAD: Final = 16  # events that passed unread and may still be asked what stood at their end
+_CONTEXT: Final = len(context(OUTSIDE, bytes(16)))
 LIVE_AT_THE_BOUND: Final = "undecided"
 
 Changes: TypeAlias = dict[tuple[str | int, ...], str]
@@ -46,9 +48,10 @@ class _Piece:
 class _Channel:
     """One text: the pieces whose end is not decided, and the state of their scan."""
 
-    __slots__ = ("before", "covered", "pieces", "text")
+    __slots__ = ("at", "before", "covered", "pieces", "text")
 
     def __init__(self) -> None:
+        self.at = 0  # how many events had passed unread when `before` was true
         self.pieces: deque[_Piece] = deque()
         self.text = b""
         self.before = OUTSIDE
@@ -62,14 +65,48 @@ class JoinedDeltas:
     counted as `undecided`.
     """
 
-    __slots__ = ("_bytes", "_channels", "_queue", "_scanner", "counts")
+    __slots__ = ("_bytes", "_channels", "_count", "_queue", "_read", "_scanner", "_unread", "counts")
 
-    def __init__(self, scanner: Scanner, counts: dict[str, int]) -> None:
+    def __init__(
+        self, scanner: Scanner, counts: dict[str, int], read: Callable[[bytes], Sequence[Delta]] | None = None
+    ) -> None:
         self._scanner = scanner
+        self._read = read
+        self._unread: deque[bytes] = deque(maxlen=_UNREAD)
+        self._count = 0
         self._channels: dict[tuple[Any, ...], _Channel] = {}
         self._queue: deque[Event] = deque()
         self._bytes = 0
         self.counts = counts
+
+    @property
+    def idle(self) -> bool:
+        """Whether no event waits."""
+        return not self._queue
+
+    def skip(self, raw: bytes) -> None:
+        """Take an event that passes unread: nothing is in its texts, and nothing begins at their ends."""
+        self._unread.append(raw)
+        self._count += 1
+
+    def _outside(self, name: tuple[Any, ...], channel: _Channel) -> bytes:
+        """Return the end of what has passed of a text, asking the events that passed unread since it was known."""
+        behind = self._count - channel.at
+        if behind and self._read is not None:
+            channel.before = self._reread(name, channel.before, behind)
+            channel.at = self._count
+        return channel.before
+
+    def _reread(self, name: tuple[Any, ...], before: bytes, behind: int) -> bytes:
+        assert self._read is not None
+        found = b""
+        for at in range(1, min(behind, len(self._unread)) + 1):
+            texts = [delta.text for delta in self._read(self._unread[-at]) if delta.channel == name]
+            found = "".join(texts).encode("utf-8", "surrogatepass") + found
+            if len(found) >= _CONTEXT:
+                return found[-_CONTEXT:]
+        # Too long ago: a key that may stand inside a word is taken for one.
+        return context(before, found) if behind <= len(self._unread) else OUTSIDE
 
     def passes(self, deltas: Sequence[Delta]) -> bool:
         """Say whether an event with at most one delta may leave at once, as most do; if so, it is taken."""
@@ -77,11 +114,12 @@ class JoinedDeltas:
             return False
         if not deltas:
             return True
-        channel = self._channels.get(deltas[0].channel)
+        name = deltas[0].channel
+        channel = self._channels.get(name)
         if channel is None or channel.covered:
             return False
         text = deltas[0].text.encode("utf-8", "surrogatepass")
-        hits, live = self._scanner.scan(text, channel.before, False)
+        hits, live = self._scanner.scan(text, self._outside(name, channel), False)
         if hits or live != len(text):
             return False
         channel.before = context(channel.before, text)
@@ -103,6 +141,8 @@ class JoinedDeltas:
         """End all texts: nothing that comes belongs to them any more."""
         self._decide("")
         self._channels.clear()
+        self._unread.clear()
+        self._count = 0
         return self._leaving()
 
     def _extend(self, event: Event, delta: Delta) -> None:
@@ -113,7 +153,7 @@ class JoinedDeltas:
             channel = self._channels[delta.channel] = _Channel()
         text = delta.text.encode("utf-8", "surrogatepass")
         whole = channel.text + text if channel.text else text
-        hits, live = self._scanner.scan(whole, channel.before, False)
+        hits, live = self._scanner.scan(whole, self._outside(delta.channel, channel), False)
         if not channel.pieces and not hits and live == len(whole) and not channel.covered:
             channel.before = context(channel.before, whole)
             return

@@ -1,26 +1,32 @@
-"""Known secrets: never out, however they are written and wherever the stream is cut."""
+"""Known secrets: never out, however they are written and wherever the stream is cut.
+
+Nearly every text is passed by one search for the beginnings of needles. Where it finds one, the
+needles that begin so are searched for whole, each group by an automaton of its own that is built
+when it is first needed. All of them read a text once, so no text makes any of this slow.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final
 
 import re2
 
-from sidecar.redaction.escapes import LONGEST, NAMED, readings, spelled, unfinished
-from sidecar.redaction.needles import END, Tree, grow, spellings
+from sidecar.redaction.escapes import LONGEST, unfinished
+from sidecar.redaction.needles import spellings
 from sidecar.redaction.scan import Hit, StreamFilter
+from sidecar.redaction.sieve import Suspects, present
+from sidecar.redaction.spelled import MEMORY, begun, compiled, exact, heads, trie, whole
 from sidecar.secret import Secret
 
 KNOWN: Final = "known"
 MIN_BYTES: Final = 8
 """Shorter secrets are not searched: they are words of ordinary text, and redacting them would break it."""
-_HEADS: Final = (16, 8, 5, 3, 2)  # as many bytes of each needle may the first, cheap search look for …
-_BUDGET: Final = 6500  # … as long as all of them are no more than this
-_MEMORY: Final = 64 << 20  # for the search's automaton, which is built as far as it is used
-_LIVE: Final = -1
-_Path: TypeAlias = tuple["Tree | bytes", int, int]  # a node, how far into it when it is a tail, a place in the text
-_DEAD: Final = 0
+_GROUP: Final = 600  # bytes of needles that share one automaton
+_FEW: Final = 4  # groups that are all asked, without asking which
+_BUILT: Final = 32  # groups whose automata are kept
+_CUT_ESCAPE: Final = rb"[%\\][%\\0-9A-Fa-fux]*"
 
 
 class SecretMatcher:
@@ -30,7 +36,7 @@ class SecretMatcher:
     `skipped` counts secrets that are too short to be searched safely.
     """
 
-    __slots__ = ("_firsts", "_head", "_quick", "_reaches_end", "_tree", "reach", "size", "skipped")
+    __slots__ = ("_any", "_built", "_groups", "_heads", "_live", "_suspect", "_which", "reach", "size", "skipped", "suspects")
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
         plain = [secret.reveal().encode("utf-8", "surrogatepass") for secret in secrets]
@@ -39,11 +45,16 @@ class SecretMatcher:
         self.size = len(kept)
         self.skipped = sum(len(value) < MIN_BYTES for value in plain)
         self.reach = LONGEST * max(map(len, needles), default=0)
-        self._tree: Tree = grow(needles)
-        heads, self._head = _heads(needles)
-        self._firsts = frozenset(head[0] for head in heads)
-        self._reaches_end = _ends(needles)
-        self._quick = _compile(heads)
+        self._heads = heads(needles)
+        tree = trie(self._heads)
+        cut = b"|".join(filter(None, (begun(tree), _CUT_ESCAPE)))
+        self.suspects = Suspects(whole(tree), cut) if needles else Suspects(b"", b"")
+        self._groups = _grouped(needles)
+        self._built: OrderedDict[int, tuple[Any, Any]] = OrderedDict()
+        self._suspect = present(self.suspects.anything())
+        self._any: Any = None
+        self._live: Any = None
+        self._which: re2.Set | None = None
 
     def __repr__(self) -> str:
         return f"SecretMatcher({self.size} secrets)"
@@ -54,128 +65,86 @@ class SecretMatcher:
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:  # noqa: ARG002  # a secret needs no word boundary
         size = len(text)
-        if not size or not self.size:
+        if not self.size or not self._suspect(text):
             return (), size
-        found = self._quick.search(text)
-        if found is None and (final or text[-1] not in self._reaches_end):
-            return (), size
-        hits: list[Hit] = []
-        live = size
-        for at in self._candidates(text, found is not None, final):
-            end = self._walk(text, at, final)
-            if end == _LIVE:
-                # Whatever begins later is looked at again, together with this.
-                live = at
-                break
-            if end != _DEAD:
-                hits.append(Hit(at, end, KNOWN))
-        return hits, live
+        searches = [self._automata(at) for at in self._concerned(text)]
+        live = size if final else self._live_from(text, searches)
+        hits = [hit for search, begins in searches for hit in self._hits(text, live, search, begins)]
+        return sorted(hits), live
 
-    def _candidates(self, text: bytes, some: bool, final: bool) -> list[int]:
-        """Return, in order, where a needle may begin: where its head is, or where the end of the text may cut it."""
-        places: set[int] = set()
-        if some:
-            at = 0
-            while (found := self._quick.search(text, at)) is not None:
-                places.add(found.start())
-                at = found.start() + 1
-        if not final:
-            places.update(self._near_end(text))
-        return sorted(places)
+    def _concerned(self, text: bytes) -> Iterable[int]:
+        """Return which groups hold a needle that begins in the text."""
+        if self._any is None:
+            self._any = present(self.suspects.whole)
+        everything = range(len(self._groups))
+        if not self._any(text):
+            return ()
+        if len(everything) <= _FEW:
+            return everything
+        if self._which is None:
+            self._which = _set_of(self._heads, self._groups)
+        # None is what a search without enough memory answers, too: then all of them are asked.
+        return self._which.Match(text) or everything
 
-    def _near_end(self, text: bytes) -> Iterable[int]:
-        """Return where a head may have begun that the end of the text cuts."""
+    def _automata(self, group: int) -> tuple[Any, Any]:
+        found = self._built.pop(group, None)
+        if found is None:
+            found = exact(self._groups[group])
+            if len(self._built) >= _BUILT:
+                self._built.popitem(last=False)
+        self._built[group] = found
+        return found
+
+    def _live_from(self, text: bytes, searches: Iterable[tuple[Any, Any]]) -> int:
+        """Return where the earliest needle begins that the end of the text cuts."""
+        if self._live is None:
+            self._live = compiled(b"(?:" + begun(trie(self._heads)) + b")\\z")
         size = len(text)
-        start = max(0, size - self._head * LONGEST)
-        disguised = text.find(b"\\", start) >= 0 or text.find(b"%", start) >= 0
-        start = start if disguised else max(0, size - self._head + 1)
-        return (at for at in range(start, size) if text[at] in self._firsts or text[at] in b"\\%")
+        begins = [self._live, *(begins for _, begins in searches)]
+        return min(self._begins(text, 0, size, search) for search in begins)
 
-    def _walk(self, text: bytes, at: int, final: bool) -> int:
-        """Return where the longest needle that begins at `at` ends, or _LIVE, or _DEAD."""
-        best = _DEAD
-        paths: list[_Path] = [(self._tree, 0, at)]
-        seen: set[tuple[int, int, int]] = set()
-        while paths:
-            path = paths.pop()
-            end = _arrived(path, text, final)
-            if end == _LIVE:
-                return _LIVE
-            best = max(best, end)
-            node, depth, at = path
-            if at >= len(text) or (end and isinstance(node, bytes)):
-                continue
-            byte = text[at]
-            step = _step(node, depth, byte)
-            if step is not None:
-                paths.append((*step, at + 1))
-            if byte in b"\\%":
-                if not final and unfinished(text, at):
-                    return _LIVE
-                paths += _ways(node, depth, text, at, seen)
-        return best
+    def _begins(self, text: bytes, start: int, end: int, search: Any) -> int:
+        """Return where the earliest needle begins, not before `start`, that `end` cuts; or `end`."""
+        start = max(start, end - self.reach)
+        cut = unfinished(text, start, end)
+        live = end
+        for stop in {cut, end}:
+            found = search.search(text[start:stop])
+            live = min(live, stop if found is None else start + found.start())
+        return live
+
+    def _hits(self, text: bytes, live: int, search: Any, begins: Any) -> Iterable[Hit]:
+        at = 0
+        while (found := search.search(text, at)) is not None and found.start() < live:
+            start, end = found.span()
+            yield Hit(start, end, KNOWN)
+            # Another may begin inside of this one: no earlier than where this one's end cuts a needle.
+            at = max(start + 1, self._begins(text, start + 1, end, begins))
 
 
-def _arrived(path: _Path, text: bytes, final: bool) -> int:
-    """Return where a needle ends that this path leads to, or _LIVE where the text ends before it, or _DEAD."""
-    node, depth, at = path
-    if not isinstance(node, bytes):
-        if at >= len(text) and not final and len(node) > (END in node):
-            return _LIVE
-        return at if END in node else _DEAD
-    rest = node[depth:] if depth else node
-    if text.startswith(rest, at):
-        return at + len(rest)
-    if not final and len(text) - at < len(rest) and rest.startswith(text[at:]):
-        return _LIVE
-    return _DEAD
+def _grouped(needles: Sequence[bytes]) -> list[list[bytes]]:
+    """Return needles in groups of a bounded size; those that begin alike stay together."""
+    groups: list[list[bytes]] = []
+    room = 0
+    for needle in needles:
+        if room < len(needle):
+            groups.append([])
+            room = _GROUP
+        groups[-1].append(needle)
+        room -= len(needle)
+    return groups
 
 
-def _ways(node: Tree | bytes, depth: int, text: bytes, at: int, seen: set[tuple[int, int, int]]) -> Iterable[_Path]:
-    """Return the new places that a disguised character leads to; `seen` keeps runs of backslashes from multiplying."""
-    for characters, end in readings(text, at):
-        place = _follow(node, depth, characters)
-        if place is not None and (key := (id(place[0]), place[1], end)) not in seen:
-            seen.add(key)
-            yield (*place, end)
-
-
-def _step(node: Tree | bytes, depth: int, byte: int) -> tuple[Tree | bytes, int] | None:
-    if isinstance(node, bytes):
-        return (node, depth + 1) if depth < len(node) and node[depth] == byte else None
-    child = node.get(byte)
-    return None if child is None else (child, 0)
-
-
-def _follow(node: Tree | bytes, depth: int, characters: bytes) -> tuple[Tree | bytes, int] | None:
-    place: tuple[Tree | bytes, int] | None = (node, depth)
-    for byte in characters:
-        if place is None:
-            return None
-        place = _step(*place, byte)
-    return place
-
-
-def _ends(needles: Iterable[bytes]) -> frozenset[int]:
-    """Return the bytes that a text may end with when it ends inside a needle."""
-    inside = frozenset().union(*map(frozenset, needles))
-    letters = {letter for letter, meant in NAMED.items() if meant in inside}
-    return inside | letters | frozenset(b"0123456789abcdefABCDEF\\%ux")
-
-
-def _heads(needles: list[bytes]) -> tuple[list[bytes], int]:
-    """Return the beginnings to search for, as long as their number allows, and that length."""
-    heads: set[bytes] = set()
-    size = 0
-    for size in _HEADS:
-        heads = {needle[:size] for needle in needles}
-        if len(heads) * size <= _BUDGET:
-            break
-    return sorted(heads), size
-
-
-def _compile(heads: list[bytes]) -> re2._Regexp:
+def _set_of(begin: Sequence[bytes], groups: Sequence[Sequence[bytes]]) -> re2.Set:
+    """Return the search that says which groups have a needle whose head is in a text."""
     options = re2.Options()
-    options.max_mem = _MEMORY
     options.encoding = re2.Options.Encoding.LATIN1
-    return re2.compile(b"|".join(map(spelled, heads)) if heads else b"[^\\x00-\\xff]", options=options)
+    options.max_mem = 2 * MEMORY
+    options.log_errors = False
+    found = re2.Set.SearchSet(options)
+    at = 0
+    for group in groups:
+        found.Add(whole(trie(begin[at : at + len(group)])))
+        at += len(group)
+    found.Compile()
+    return found

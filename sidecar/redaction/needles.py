@@ -1,19 +1,13 @@
-"""How a secret may be written, and the tree that tells all of them apart while reading once.
+"""How a secret may be written.
 
 Two families. Encodings that fix every character of the result are written out as needles: the
 secret itself, hex, and base64 at its three alignments in both alphabets. Encodings of single
-characters (JSON and URL escapes, in any mix and nesting) are undone while reading, see `escapes`.
+characters (JSON and URL escapes, in any mix and nesting) are undone while reading, see `spelled`.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
-from typing import TypeAlias
-
-END = -1
-Tree: TypeAlias = "dict[int, Tree | bytes]"
-"""byte → the rest of the only needle left, or a deeper tree; END → a needle ends here."""
 
 
 def spellings(secret: bytes) -> frozenset[bytes]:
@@ -37,26 +31,3 @@ def _determined(secret: bytes, before: int) -> bytes:
     encoded = base64.b64encode(bytes(before) + secret)
     first = (before * 8 + 5) // 6
     return encoded[first : (before + len(secret)) * 8 // 6]
-
-
-def grow(needles: Iterable[bytes]) -> Tree:
-    """Build the tree. Iterative: needles may be as long as a private key."""
-    root: Tree = {}
-    for needle in needles:
-        _insert(root, needle)
-    return root
-
-
-def _insert(node: Tree, needle: bytes) -> None:
-    for at, byte in enumerate(needle, 1):
-        child = node.get(byte)
-        if child is None:
-            node[byte] = needle[at:]
-            return
-        if isinstance(child, bytes):
-            if child == needle[at:]:
-                return
-            split: Tree = {END: b""} if not child else {child[0]: child[1:]}
-            node[byte] = child = split
-        node = child
-    node[END] = b""

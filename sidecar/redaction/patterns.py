@@ -11,6 +11,7 @@ import re2
 
 from sidecar.redaction.rules import RULES, Rule
 from sidecar.redaction.scan import Hit
+from sidecar.redaction.sieve import Suspects, present
 
 SHAPES: Final = frozenset(rule.name for rule in RULES)
 
@@ -18,8 +19,10 @@ _LIVE: Final = -1
 _NOTHING: Final = 0
 _TURN: Final = re.compile(rb"[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])")
 _JUDGED: Final = 64  # bytes of a match that are judged: a key shows what it is early, and the cost stays linear
-_PROBE: Final = 8  # no rule asks for less behind its start; words that begin like a key are over sooner
+_PROBE: Final = 7  # no rule asks for less behind its start; words that begin like a key are over sooner
 _ESCAPED_BEFORE: Final = re.compile(rb"(?:\\[bfnrt]|\\x?[0-9a-f]{2}|%[0-9A-Fa-f]{2})\Z")
+
+_BORDER: Final = rb"(?:\A|[^A-Za-z0-9]|\\[bfnrt]|\\x?[0-9a-f]{2}|%[0-9A-Fa-f]{2})"  # see _inside_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class _Shape:
 class ShapeScanner:
     """Find what looks like a key of the named services."""
 
-    __slots__ = ("_by_start", "_cut", "_cut_ends", "_longest_start", "_quick", "_sizes", "reach")
+    __slots__ = ("_by_start", "_cut", "_cut_ends", "_longest_start", "_quick", "_sizes", "_suspect", "reach", "suspects")
 
     def __init__(self, names: Iterable[str]) -> None:
         wanted = set(names)
@@ -52,7 +55,8 @@ class ShapeScanner:
         for start, shape in shapes:
             for size in range(1, len(start)):
                 self._cut[start[:size]] = self._cut.get(start[:size], False) or not shape.rule.bounded
-        self._cut_ends = frozenset(prefix[-1] for prefix in self._cut)
+        self.suspects = Suspects(b"|".join(_sure(shape.rule, start) for start, shape in shapes), _unsure(self._cut, shapes))
+        self._suspect = present(self.suspects.anything())
         self._longest_start = max(map(len, starts), default=1)
         self.reach = max((rule.longest for rule in rules), default=0) + self._longest_start
 
@@ -60,11 +64,11 @@ class ShapeScanner:
         size = len(text)
         if not size:
             return (), 0
+        if not self._suspect(text):
+            return (), size
         found = self._quick.search(text)
         if found is None:
-            if final or text[-1] not in self._cut_ends:
-                return (), size
-            return (), self._cut_start(text, before)
+            return (), size if final else self._cut_start(text, before)
         hits: list[Hit] = []
         while found is not None:
             start = found.start()
@@ -128,6 +132,20 @@ def _inside_word(text: bytes, at: int, before: bytes) -> bool:
     r"""Say whether a letter or digit stands before `at`, unless that is the end of an escape (`\n`, `%3D`)."""
     ahead = text[max(0, at - 6) : at] if at >= 6 else before + text[:at]
     return bool(ahead) and ahead[-1:].isalnum() and _ESCAPED_BEFORE.search(ahead) is None
+
+
+def _sure(rule: Rule, start: bytes) -> bytes:
+    """Return what every match of a rule begins with."""
+    literal: bytes = re2.escape(start)
+    return (_BORDER if rule.bounded else b"") + literal + rule.run + b"{%d}" % _PROBE
+
+
+def _unsure(cut: dict[bytes, bool], shapes: Iterable[tuple[bytes, _Shape]]) -> bytes:
+    """Return what a text ends with when it cuts a start, or what stands behind one."""
+    ends = [re2.escape(start) + shape.rule.run + b"{0,%d}" % (_PROBE - 1) for start, shape in shapes]
+    free = [re2.escape(prefix) for prefix, anywhere in cut.items() if anywhere]
+    bound = [re2.escape(prefix) for prefix, anywhere in cut.items() if not anywhere]
+    return b"|".join((*ends, *free, *((_BORDER + b"(?:" + b"|".join(bound) + b")",) if bound else ())))
 
 
 def _probe(rule: Rule, start: bytes) -> bytes:

@@ -14,6 +14,7 @@ import orjson
 from sidecar.redaction.deltas import Delta, Deltas, put
 from sidecar.redaction.joined import Changes, Event, JoinedDeltas
 from sidecar.redaction.scan import Scanner, StreamFilter, clean
+from sidecar.redaction.sieve import Question
 
 MAX_EVENT: Final = 256 * 1024
 """A longer event is cleaned as plain bytes while it passes; its texts are not joined with others."""
@@ -24,23 +25,37 @@ _COMMENTS: Final = re.compile(rb"(?::[^\r\n]*(?:\r\n|\n|\r)|\r\n|\n|\r)+")
 _BOM: Final = b"\xef\xbb\xbf"
 _DONE: Final = b"[DONE]"  # the end marker of OpenAI's streams
 _PLAIN: Final = ("plain",)
+_SMALL: Final = 4096  # a chunk of whole events that is looked at as one
 
 
 class EventStreamFilter:
-    """Clean one event stream. An event is held until its blank line, which a reader waits for too."""
+    """Clean one event stream. An event is held until its blank line, which a reader waits for too.
 
-    __slots__ = ("_deltas", "_joined", "_long", "_pending", "_scanned", "_scanner", "counts")
+    `loud` says of whole events that their texts must be read; without it all are.
+    """
 
-    def __init__(self, scanner: Scanner, deltas: Deltas, counts: dict[str, int] | None = None) -> None:
+    __slots__ = ("_deltas", "_joined", "_long", "_loud", "_pending", "_scanned", "_scanner", "counts")
+
+    def __init__(
+        self,
+        scanner: Scanner,
+        deltas: Deltas,
+        counts: dict[str, int] | None = None,
+        *,
+        loud: Question | None = None,
+    ) -> None:
+        self._loud = loud
         self._scanner = scanner
         self._deltas = deltas
         self.counts: dict[str, int] = {} if counts is None else counts
-        self._joined = JoinedDeltas(scanner, self.counts)
+        self._joined = JoinedDeltas(scanner, self.counts, self._texts)
         self._pending = b""
         self._scanned = 0  # how much of what is pending holds no blank line
         self._long: StreamFilter | None = None
 
     def feed(self, chunk: bytes) -> bytes:
+        if not self._pending and self._long is None and chunk[-2:] == b"\n\n" and self._skips(chunk):
+            return chunk
         out: list[bytes] = []
         text = self._pending + chunk if self._pending else chunk
         at = 0
@@ -76,10 +91,28 @@ class EventStreamFilter:
         self._pending = text
         self._scanned = max(0, len(text) - 3)
 
+    def _skips(self, raw: bytes) -> bool:
+        """Say whether whole events may leave unread, as most do; if so, they are taken."""
+        if self._loud is None or len(raw) > _SMALL or not self._joined.idle or self._loud(raw):
+            return False
+        self._joined.skip(raw)
+        return True
+
+    def _texts(self, events: bytes) -> list[Delta]:
+        """Return the texts of events that passed unread."""
+        found: list[Delta] = []
+        for raw in _BLANK.split(events):
+            data = _data(raw + b"\n\n")
+            found += self._read(data)[1] if data is not None else ()
+        return found
+
     def _event(self, raw: bytes, out: list[bytes]) -> None:
         if self._long is not None:
             out += (self._long.feed(raw), self._long.finish())
             self._long = None
+            return
+        if self._skips(raw):
+            out.append(raw)
             return
         raw = clean(raw, self._scanner, self.counts)
         data = _data(raw)
