@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/**/*.md"), *ROOT.glob("sidecar/**/*.md")]
 SHOWN = re.compile(r"^(?:    )?(?:[^`\n#]*[|(] *)?(sidecar [a-z].*)$", re.MULTILINE)
 INLINE = re.compile(r"`(sidecar [a-z][^`]*)`")
+NEEDED = re.compile(r"arguments .*(?:is|are) required")
 ENDS = {"|", ";", "&&", "&", ">", ")"}
 
 
@@ -55,8 +56,15 @@ def test_the_command_line_takes_it(command: str, capsys: pytest.CaptureFixture[s
     code = exit_code(argv)
     said = capsys.readouterr().err
     # A command that is only named (`sidecar run`) may lack what it needs; it must not be unknown or misspelt.
-    named = len(argv) <= 2 and "the following arguments are required" in said
+    named = len(argv) <= 2 and NEEDED.search(said) is not None
     assert code == 0 or named, said
+
+
+def test_every_page_stands_in_the_index() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    assert [
+        path.name for path in ROOT.glob("docs/*.md") if path.name != "README.md" and f"({path.name})" not in index
+    ] == []
 
 
 def test_there_are_many() -> None:
