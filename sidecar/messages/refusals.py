@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from sidecar.messages.protocols import BY_NAME, PLAIN, Protocol, Shape
+from sidecar.messages.protocols import AUTO, BY_NAME, PLAIN, Protocol, Shape, recognise
 from sidecar.vocabulary import Code
 
 JSON: Final = b"application/json; charset=utf-8"
@@ -29,18 +29,28 @@ ANTHROPIC_TYPES: Final = OPENAI_TYPES | {413: "request_too_large", 503: "overloa
 
 
 def refusal(
-    protocol: Protocol | str, code: Code, request_id: str, *, accept: bytes = b"", streaming: bool = False
+    protocol: Protocol | str,
+    code: Code,
+    request_id: str,
+    *,
+    accept: bytes = b"",
+    streaming: bool = False,
+    path: str = "",
 ) -> Refusal:
     """Return (content type, body) of a refusal that is sent instead of an answer, with `code.status`.
 
-    `accept` is the request's Accept; `streaming` says that the client waits for an event stream.
+    `accept` is the request's Accept; `streaming` says that the client waits for an event stream; `path`
+    tells what a client of an `auto` route speaks.
     Most clients read JSON from an answer that is not 2xx even then; only ChatKit's wants the stream.
     """
     if b"application/problem+json" in accept.lower():
         return PROBLEM, orjson.dumps(problem(code, request_id))
-    shape = known(protocol).shape
+    spoken = known(protocol)
+    if spoken is AUTO:
+        spoken = recognise(path, None) or AUTO
+    shape = spoken.shape
     if streaming and shape is Shape.CHATKIT:
-        return EVENT_STREAM, stream_refusal(protocol, code, request_id)
+        return EVENT_STREAM, stream_refusal(spoken, code, request_id)
     return JSON, orjson.dumps(BODIES.get(shape, plain)(code, request_id))
 
 

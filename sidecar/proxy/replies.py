@@ -56,12 +56,14 @@ def local(answer: Answer, exchange: Exchange, route: Route, *, keep: bool) -> by
 
 def refused(refuse: Refuse, exchange: Exchange, route: Route, *, keep: bool, status: int = 0) -> bytes:
     """Return a whole refusal, in the shape that the route's protocol knows or the client asks for."""
+    accept = exchange.head.index.get(b"accept", b"")
     kind, body = refusal(
         route.protocol,
         refuse.code,
         exchange.id,
-        accept=exchange.head.index.get(b"accept", b""),
-        streaming=False,
+        accept=accept,
+        streaming=b"text/event-stream" in accept,
+        path=exchange.head.path,
     )
     fields: Fields = [(b"Content-Type", kind), (b"Cache-Control", b"no-store"), *refuse.fields]
     return local(Answer(status or refuse.code.status, fields, body), exchange, route, keep=keep)
