@@ -3,14 +3,24 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check bench fmt lock clean
+.PHONY: demo test clients fuzz check bench fmt lock clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python -m sidecar demo
 
 test: $(VENV)/.dev
 	bash tests/support/install-tools
+	$(MAKE) --no-print-directory clients
 	$(BIN)/python -m pytest $(ARGS)
+
+# Real clients and servers of the chat protocols, and the fuzzer, apart from all that the project itself needs.
+clients: .venv-clients/.installed tests/clients/node/node_modules/.installed
+
+# Ten minutes in all; `make fuzz FUZZ_SECONDS=600` digs for as long in each target.
+FUZZ_SECONDS ?= 150
+fuzz: $(VENV)/.dev .venv-clients/.installed
+	set -e; for each in splice sanitize http1 frames; do \
+		nice $(BIN)/python tests/fuzz/fuzz_$$each.py -max_total_time=$(FUZZ_SECONDS) -verbosity=0; done
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -29,6 +39,7 @@ fmt: $(VENV)/.dev
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras -o requirements.lock pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras --group dev -o requirements-dev.lock pyproject.toml
+	uv pip compile --python-version 3.11 --generate-hashes --no-annotate -o requirements-clients.lock tests/clients/requirements.in
 	echo 'hatchling>=1.27,<2' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements-dev.lock -o requirements-build.lock -
 
 $(VENV)/bin/python:
@@ -43,5 +54,14 @@ $(VENV)/.dev: $(VENV)/bin/python requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
+.venv-clients/.installed: requirements-clients.lock
+	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements-clients.lock
+	touch $@
+
+tests/clients/node/node_modules/.installed: tests/clients/node/package-lock.json
+	command -v npm >/dev/null || { echo 'npm is not installed: tests of JavaScript clients are skipped' >&2; test -z "$$CI"; }
+	! command -v npm >/dev/null || { npm ci --prefix tests/clients/node --ignore-scripts --no-audit --no-fund --silent && touch $@; }
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .venv-clients .fuzz tests/clients/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,183 @@
+"""Unmodified backends and their own clients, with the sidecar between them.
+
+Each client says something plain, something with markup, something too long, and then speaks until it
+is too much. What it reads of a refusal must be its own error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.clients import CLEANED, MOST, NODE_MODULES, PYTHON, Backend, facts, need_clients
+from tests.support.sidecar import Running, threaded
+
+Talk = Callable[..., dict[str, Any]]
+
+
+def route(protocol: str, path: str, limit: int = 12, **more: Any) -> dict[str, Any]:
+    name = f"{protocol}-{path.strip('/').replace('/', '-').replace('*', 'x').replace('.', '-')}"
+    burst = {"name": f"{name}-burst", "per": "ip", "limit": limit, "window": "1h"}
+    message = {"max_chars": MOST}
+    return {
+        "name": name,
+        "match": {"path": path, "methods": ["POST"]},
+        "protocol": protocol,
+        "message": message,
+        "rate_limits": [burst],
+        **more,
+    }
+
+
+SCRIPTED = [
+    route("openai", "/v1/chat/completions"),
+    route("openai-responses", "/v1/responses"),
+    route("anthropic", "/v1/messages"),
+    route("chatkit", "/chatkit", 40),
+    route("mcp", "/mcp", 20),
+    route("langgraph", "/threads/*/runs/wait"),
+    route("langgraph", "/threads/*/runs/stream"),
+]
+
+
+@pytest.fixture(scope="module")
+def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Backend]]:
+    """All start together: some take their time, and the tests of the others go on meanwhile."""
+    need_clients(PYTHON, NODE_MODULES)
+    names = ("scripted", "gradio_app", "chainlit", "node")
+    with contextlib.ExitStack() as stack:
+        yield {
+            name: stack.enter_context(contextlib.closing(Backend(tmp_path_factory.mktemp(name), name)))
+            for name in names
+        }
+
+
+@contextlib.contextmanager
+def stage(backend: Backend, routes: list[dict[str, Any]]) -> Iterator[tuple[Talk, Running]]:
+    with threaded(backend.folder, backend.url, routes=routes) as front:
+
+        def talk(driver: str, path: str = "") -> dict[str, Any]:
+            return facts(backend.folder, driver, f"http://127.0.0.1:{front.public}{path}")
+
+        yield talk, front
+
+
+@pytest.fixture(scope="module")
+def scripted(backends: dict[str, Backend]) -> Iterator[Talk]:
+    with stage(backends["scripted"], SCRIPTED) as (talk, _):
+        yield talk
+
+
+def text(said: str | list[str]) -> str:
+    if isinstance(said, list):
+        assert len(said) > 1, "streamed in one piece"
+        return "".join(said)
+    return said
+
+
+def check_talk(found: dict[str, Any], hello: str = "You said: hello", markup: str = f"You said: {CLEANED}") -> None:
+    """What was said arrived, streamed or not, and markup arrived harmless."""
+    assert [text(said) for said in found["plain"]] == [hello] * len(found["plain"])
+    assert [text(said) for said in found["markup"]] == [markup] * len(found["markup"])
+
+
+def check_refusals(found: dict[str, Any], **kinds: dict[str, str]) -> None:
+    """Each way of speaking raised the client's own error: its class, and what it has of the refusal."""
+    for fact, told in kinds.items():
+        for heard in found[fact]:
+            assert isinstance(heard, dict), f"{fact}: not refused: {heard}"
+            error = heard["error"]
+            for name, value in told.items():
+                assert value in error[name], (fact, name, error)
+
+
+def test_openai(scripted: Talk):
+    found = scripted("openai_client")
+    check_talk(found)
+    check_refusals(
+        found,
+        too_long={"classes": "openai.BadRequestError", "code": "MESSAGE_TOO_LONG", "text": "The message is too long"},
+        limited={"classes": "openai.RateLimitError", "code": "RATE_LIMIT_EXCEEDED", "text": "Too many requests"},
+    )
+    assert all(heard["error"]["request"] for heard in found["limited"])
+
+
+def test_anthropic(scripted: Talk):
+    found = scripted("anthropic_client")
+    check_talk(found)
+    check_refusals(
+        found,
+        too_long={"classes": "anthropic.BadRequestError", "type": "invalid_request_error", "text": "MESSAGE_TOO_LONG"},
+        limited={"classes": "anthropic.RateLimitError", "type": "rate_limit_error", "text": "Too many requests"},
+    )
+
+
+def test_chatkit(scripted: Talk):
+    found = scripted("chatkit_client")
+    check_talk(found)
+    check_refusals(
+        found,
+        too_long={"text": "400 danger: The message is too long; retry: False"},
+        limited={"text": "429 danger: Too many requests; retry: True"},
+    )
+
+
+def test_langgraph(scripted: Talk):
+    found = scripted("langgraph_client")
+    check_talk(found)
+    # Its `wait` raises what its own errors are made of; so it does without us.
+    waited, streamed = ({fact: heard[at : at + 1] for fact, heard in found.items()} for at in (0, 1))
+    check_refusals(waited, too_long={"classes": "httpx.HTTPStatusError", "text": "400"})
+    check_refusals(waited, limited={"classes": "httpx.HTTPStatusError", "text": "429"})
+    check_refusals(streamed, too_long={"classes": "langgraph_sdk.BadRequestError", "text": "The message is too long"})
+    check_refusals(streamed, limited={"classes": "langgraph_sdk.RateLimitError", "text": "Too many requests"})
+
+
+def test_mcp(scripted: Talk):
+    found = scripted("mcp_client")
+    check_talk(found)
+    check_refusals(
+        found,
+        too_long={"classes": "httpx.HTTPStatusError", "text": "400 Bad Request"},
+        limited={"classes": "httpx.HTTPStatusError", "text": "429 Too Many Requests"},
+    )
+
+
+def test_vercel_ai(backends: dict[str, Backend]):
+    with stage(backends["node"], [route("vercel-ai", "/api/chat")]) as (talk, _):
+        found = talk("chat.mjs", "/api/chat")
+    assert found["plain"]["text"] == "You said: hello"
+    assert found["plain"]["pieces"] > 1
+    assert found["markup"]["text"] == f"You said: {CLEANED}"
+    for fact, code in (("too_long", "MESSAGE_TOO_LONG"), ("limited", "RATE_LIMIT_EXCEEDED")):
+        assert found[fact]["status"] == "error"
+        assert f'"code":"{code}"' in found[fact]["error"]["text"]
+
+
+def test_chainlit(backends: dict[str, Backend]):
+    routes = [{**route("chainlit", "/ws/socket.io/*", 40), "match": {"path": "/ws/socket.io/*"}}]
+    with stage(backends["chainlit"], routes) as (talk, front):
+        found = talk("chainlit_client")
+        lines = [line for line in front.lines() if line["event"] == "MESSAGE_TOO_LONG"]
+    check_talk(found)
+    # Over a WebSocket the connection is closed; over polling the POST is refused, and the client hears no more.
+    assert [line["detail"].get("close") for line in lines] == [1009, None]
+    assert "__main__.Closed" in found["too_long"][0]["error"]["classes"]
+    assert "error" in found["too_long"][1]
+    check_refusals(found, limited={"classes": "socketio.ConnectionError"})
+    assert "429" in found["limited"][1]["error"]["text"]
+
+
+def test_gradio(backends: dict[str, Backend]):
+    routes = [route("gradio", "/gradio_api/queue/join", 8), route("gradio", "/gradio_api/call/*")]
+    with stage(backends["gradio_app"], routes) as (talk, _):
+        found = talk("gradio_talk")
+    check_talk(found)
+    check_refusals(
+        found,
+        too_long={"classes": "httpx.HTTPStatusError", "text": "400 Bad Request"},
+        limited={"classes": "httpx.HTTPStatusError", "text": "429 Too Many Requests"},
+    )
