@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 
 
@@ -11,6 +12,13 @@ class SidecarError(Exception):
 
 class ConfigError(SidecarError):
     """The environment, the command line or a file named there is wrong: exit code 2."""
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> SidecarError:
+    """Say why an address could not be had."""
+    taken = error.errno == errno.EADDRINUSE
+    says = "is in use by another process" if taken else (error.strerror or "cannot be used")
+    return SidecarError(f"cannot listen on {host}:{port}: the address {says}")
 
 
 class StoreUnavailable(SidecarError):

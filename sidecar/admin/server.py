@@ -13,7 +13,7 @@ from sidecar.admin.dispatch import Dispatcher, refusal_response
 from sidecar.admin.pages import Console
 from sidecar.admin.parts import Parts
 from sidecar.admin.refusal import INTERNAL, SECURITY_HEADERS, Refusal, refuse
-from sidecar.errors import ConfigError
+from sidecar.errors import cannot_listen
 from sidecar.events import SecurityEvent
 from sidecar.vocabulary import Code, Event, Outcome
 
@@ -40,7 +40,7 @@ class ManagementServer:
         self.port = 0
 
     async def start(self) -> None:
-        """Listen; ConfigError when the address cannot be had."""
+        """Listen; SidecarError when the address cannot be had."""
         # Inside a running loop: aiohttp's server binds to it.
         server = _Server(self._answer, self._malformed)
         runner = web.ServerRunner(server, shutdown_timeout=GRACE)
@@ -50,7 +50,7 @@ class ManagementServer:
             await site.start()
         except OSError as error:
             await runner.cleanup()
-            raise ConfigError(f"cannot listen on {self._host}:{self._port}: {error.strerror or error}") from None
+            raise cannot_listen(self._host, self._port, error) from None
         self._runner = runner
         self.port = runner.addresses[0][1]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import re
 import ssl
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sidecar.decision import Refuse
-from sidecar.errors import SidecarError
+from sidecar.errors import cannot_listen
 from sidecar.exchange import Exchange
 from sidecar.head import RequestHead
 from sidecar.policy.policy import Policy
@@ -66,12 +65,7 @@ class Listener:
                 ssl_handshake_timeout=10 if self._tls else None,
             )
         except OSError as error:
-            says = (
-                "is in use by another process"
-                if error.errno == errno.EADDRINUSE
-                else (error.strerror or "cannot be used")
-            )
-            raise SidecarError(f"cannot listen on {host}:{port}: the address {says}") from None
+            raise cannot_listen(host, port, error) from None
 
     def _accept(self) -> Wire:
         wire = Wire(self._loop, self._lost)

@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.admin.parts import Parts
 from sidecar.admin.server import ManagementServer
-from sidecar.errors import ConfigError, StoreUnavailable
+from sidecar.errors import SidecarError, StoreUnavailable
 from tests.support.facts import served
 from tests.support.management import management
 
@@ -223,7 +223,7 @@ async def test_guessing_is_slowed_down(panel, client):
 
 async def test_a_port_that_is_taken_is_one_clear_line(panel: object):
     parts: Parts = panel.parts
-    with pytest.raises(ConfigError, match=r"cannot listen on 127\.0\.0\.1:\d+: .*in use"):
+    with pytest.raises(SidecarError, match=r"cannot listen on 127\.0\.0\.1:\d+: .*in use"):
         await ManagementServer(parts, "127.0.0.1", panel.server.port).start()
 
 
