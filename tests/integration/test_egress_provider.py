@@ -23,9 +23,9 @@ def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Outbound,
     spoken = {
         "url": f"{backend.url}/base",
         "allow": ["/v1/chat/completions", "/v1/realtime"],
-        "timeouts": {"first_byte": "300ms", "idle": "1s"},
     }
-    providers = {"openai": spoken, "groq": {**spoken, "name": "second"}}
+    hasty = {**spoken, "timeouts": {"first_byte": "200ms"}}
+    providers = {"openai": spoken, "groq": {**spoken, "name": "second"}, "mistral": hasty}
     try:
         with outbound(folder, LanguageModel(0, folder, set()), egress={"providers": providers}) as out:
             host = f"127.0.0.1:{backend.port}"
@@ -113,9 +113,11 @@ def refusal(client: Raw) -> tuple[int, str]:
     return reply.status, json.loads(reply.body)["error"]["code"]
 
 
-def test_a_silent_provider_is_a_timeout(out: Outbound, provider: Backend, call: bytes):
+def test_a_silent_provider_is_a_timeout(out: Outbound, provider: Backend):
+    out.add_key("raw", "M" * 32, f"127.0.0.1:{provider.port}", provider="mistral")
+    token = out.handle("raw", "mistral")[0]
     with out.connect() as client:
-        client.send(call)
+        client.send(post("/mistral/v1/chat/completions", b"{}", f"Authorization: Bearer {token}"))
         provider.accept().request()
         assert refusal(client) == (504, "BACKEND_TIMEOUT")
 
