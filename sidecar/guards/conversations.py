@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
+import orjson
+
 from sidecar.decision import Refuse
 from sidecar.exchange import Exchange
 from sidecar.messages.paths import Path
 from sidecar.messages.protocols import AUTO, BY_NAME, KNOWN
-from sidecar.messages.texts import disguised
+from sidecar.messages.texts import HIDES_CASE, disguised
 from sidecar.vocabulary import Code
 
 CLIENT_NAMED: Final = frozenset({"vercel-ai", "ag-ui", "gradio"})
@@ -103,6 +105,28 @@ def names_of(protocol: str) -> Names:
     name = known.name
     header = HEADERS.get(name, b"")
     return Names(name, known.conversations, URLS.get(name, NOWHERE), header, name in CLIENT_NAMED)
+
+
+class Spelled:
+    """Whether a body may hold a name of ours in any spelling: most hold none, and need no second reading."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        names = {step for path in paths for step in path.steps[-1:] if isinstance(step, str)}
+        self._names = tuple(orjson.dumps(name).lower() for name in sorted(names))
+        self._always = any(not isinstance(path.steps[-1], str) for path in paths)
+
+    def may_stand_in(self, body: bytes) -> bool:
+        if self._always or hides_names(body):
+            return True
+        lower = body.lower()
+        return any(name in lower for name in self._names)
+
+
+def hides_names(body: bytes) -> bool:
+    """Say whether a name may stand there otherwise than in its own letters; what is quick to ask comes first."""
+    if b"\\" in body and b"\\u" in body:
+        return True
+    return not body.isascii() and any(one in body for one in HIDES_CASE)
 
 
 def in_value(value: Any, paths: Sequence[Path]) -> list[str] | Refuse:

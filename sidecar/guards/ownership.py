@@ -9,7 +9,7 @@ from typing import Any, Final
 from sidecar.decision import KEEP, PASS, Decision, Inspection, Refuse
 from sidecar.errors import StoreUnavailable
 from sidecar.exchange import Exchange
-from sidecar.guards.conversations import Names, canonical, in_target, in_value
+from sidecar.guards.conversations import Names, Spelled, canonical, in_target, in_value
 from sidecar.guards.session import UNAVAILABLE, has_body
 from sidecar.messages.media import open_body
 from sidecar.messages.scan import Fault, parse
@@ -109,7 +109,7 @@ class BodyOwnershipGuard:
     """Ask about the conversations that a body names. After the guard of sessions in bodies.
 
     Bodies whose messages are looked at were read before; `alone` is for routes without that: what
-    calls itself JSON must be readable, other bodies name nothing.
+    calls itself JSON and may name one must be readable, other bodies name nothing.
     """
 
     name = "ownership"
@@ -118,10 +118,11 @@ class BodyOwnershipGuard:
         self._ownership = ownership
         self._alone = alone
         self._in_body = in_body
+        self._spelled = Spelled(ownership.names.paths)
 
     async def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
         ids = self._ownership.in_head(exchange) if self._in_body else []
-        value = read(exchange, body) if body else None
+        value = self._read(exchange, body) if body else None
         if type(value) is Fault:
             is_json = b"json" in exchange.head.index.get(b"content-type", b"").lower()
             if self._alone and is_json:
@@ -133,11 +134,12 @@ class BodyOwnershipGuard:
             ids += found
         return (await self._ownership.judge(exchange, ids) or KEEP) if ids else KEEP
 
-
-def read(exchange: Exchange, body: bytes) -> Any:
-    """Return a body's value or a Fault, its content coding opened."""
-    opened = open_body(exchange.head.index.get(b"content-encoding"), body, MAX_OPENED)
-    return parse(opened) if isinstance(opened, bytes) else Fault.NOT_JSON
+    def _read(self, exchange: Exchange, body: bytes) -> Any:
+        """Return a body's value, its content coding opened; None: it names nothing; a Fault: nobody can tell."""
+        opened = open_body(exchange.head.index.get(b"content-encoding"), body, MAX_OPENED)
+        if not isinstance(opened, bytes):
+            return Fault.NOT_JSON
+        return parse(opened) if self._spelled.may_stand_in(opened) else None
 
 
 def key_of_conversation(organization: str, found: str) -> str:

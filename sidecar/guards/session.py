@@ -16,7 +16,8 @@ from sidecar.stores.base import SessionStore
 from sidecar.vocabulary import Code, Event
 
 TOUCH_AFTER: Final = 60.0
-"""Seconds between two writes of "was seen": a store across the network is not told of each request."""
+"""Seconds between two writes of "was seen": a store across the network is not told of each request.
+A quarter of the time that a session may be idle, where that is less: use must keep it alive."""
 
 READING: Final = frozenset({"GET", "HEAD"})
 
@@ -61,7 +62,8 @@ class SessionGuard:
     A request without an id in its head may have one in its body: where the policy names such a place
     the question stays open, and `BodySessionGuard`, which a route then needs, settles it. An id that
     is presented must be good, also where a session is optional: the page should ask for a new one.
-    Only what loads a page there (`ids` given) goes on as if it had presented none.
+    Only what loads a page there (`ids` given) goes on as if it had presented none. `seal` yields what
+    opens a session in the store; one in this process needs none.
     """
 
     name = "session"
@@ -76,14 +78,17 @@ class SessionGuard:
         in_body: bool = False,
         pass_when_unavailable: bool = False,
         ids: SessionIdGuard | None = None,
+        seal: Callable[[str], bytes] = seal_of,
     ) -> None:
         self._store = store
         self._need = need
         self._binding = binding
         self._idle = idle
+        self._touch_after = min(TOUCH_AFTER, idle / 4)
         self._in_body = in_body
         self._pass_when_unavailable = pass_when_unavailable
         self._ids = ids
+        self._seal = seal
 
     async def check(self, exchange: Exchange) -> Decision:
         if not exchange.session_key and self._in_body and has_body(exchange):
@@ -100,7 +105,7 @@ class SessionGuard:
         if not exchange.session_key:
             return MISSING if self._need is Need.REQUIRED else PASS
         try:
-            session = await self._store.get(exchange.session_key, seal_of(exchange.session_id), exchange.now)
+            session = await self._store.get(exchange.session_key, self._seal(exchange.session_id), exchange.now)
         except StoreUnavailable:
             return PASS if self._pass_when_unavailable else UNAVAILABLE
         if session is None:
@@ -117,7 +122,7 @@ class SessionGuard:
             detail = {"reason": "network", "binding": str(self._binding)}
             return Refuse(Code.INVALID_SESSION_ID, detail, event=Event.SESSION_NETWORK_CHANGED)
         exchange.session = session
-        if exchange.now - session.seen >= TOUCH_AFTER:
+        if exchange.now - session.seen >= self._touch_after:
             with suppress(StoreUnavailable):  # it was read a moment ago; at worst it ends a little early
                 await self._store.touch(session.key, exchange.now, self._idle)
         return Pass((Finding(Event.SESSION_NETWORK_CHANGED, {"binding": "log"}),)) if moved else PASS

@@ -90,14 +90,14 @@ class SessionLearner:
 
 
 class CookieWatcher:
-    """A Watcher: learn from `Set-Cookie`."""
+    """A Watcher: learn from `Set-Cookie`, also beside a 401 that asks for a sign-in."""
 
     def __init__(self, learner: SessionLearner, name: bytes) -> None:
         self._learner = learner
         self._name = name
 
     def for_answer(self, exchange: Exchange, answer: AnswerHead) -> ResponseFilter | None:
-        if answer.status < 400 and b"set-cookie" in answer.index:
+        if b"set-cookie" in answer.index:
             for line in answer.values(b"set-cookie"):
                 name, separator, value = line.partition(b";")[0].partition(b"=")
                 if separator and name.strip() == self._name:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import orjson
 import re2
 
 from sidecar.errors import Problems
 from sidecar.events import EventSink
 from sidecar.exchange import Exchange
 from sidecar.guard import BodyStep, Step
-from sidecar.guards.conversations import names_of
+from sidecar.guards.conversations import Spelled, names_of
 from sidecar.guards.late_limits import build_late_limits, split
 from sidecar.guards.ownership import BodyOwnershipGuard, Ownership, OwnershipGuard
 from sidecar.guards.rate_limit import RateLimitGuard, build_rate_limit
@@ -25,13 +24,15 @@ from sidecar.messages import forms, media
 from sidecar.messages.paths import Path, compile_path
 from sidecar.messages.protocols import AUTO, BY_NAME, KNOWN
 from sidecar.messages.scan import Fault, parse
-from sidecar.messages.texts import HIDES_CASE, disguised
+from sidecar.messages.texts import disguised
 from sidecar.policy.answers import Watcher
 from sidecar.policy.learning import BodyWatcher, CookieWatcher, Rule, SessionLearner, conversations, owned
 from sidecar.policy.lessons import Lesson
 from sidecar.policy.schema import PolicySchema
 from sidecar.policy.shape.route import Route as RouteSchema
+from sidecar.session import seal_of
 from sidecar.stores.base import RateStore, SessionStore
+from sidecar.stores.memory_sessions import MemorySessionStore
 
 LONGEST_ID: Final = 1024
 LARGEST: Final = 1 << 20
@@ -114,6 +115,7 @@ class SessionRules:
             in_body=in_body,
             pass_when_unavailable=self._loss_passes,
             ids=ids,
+            seal=_unsealed if isinstance(self._store, MemorySessionStore) else seal_of,
         )
         body: tuple[BodyStep, ...] = ()
         if in_body:
@@ -241,9 +243,7 @@ class BodyIds:
 
     def __init__(self, paths: tuple[Path, ...]) -> None:
         self._paths = paths
-        names = {step for path in paths for step in path.steps[-1:] if isinstance(step, str)}
-        self._hints = tuple(orjson.dumps(name).lower() for name in names)
-        self._always = any(not isinstance(path.steps[-1], str) for path in paths)
+        self._spelled = Spelled(paths)
 
     def __call__(self, exchange: Exchange, body: bytes) -> list[str]:
         if not body:
@@ -255,7 +255,7 @@ class BodyIds:
         kind = media.media_of(head.get(b"content-type"))
         if isinstance(kind, media.Media) and kind.kind in (media.Kind.URLENCODED, media.Kind.MULTIPART):
             return ids_in_form(self._paths, kind, opened)
-        if not self._may_hold(opened):
+        if not self._spelled.may_stand_in(opened):
             return []
         value = parse(opened)
         if type(value) is Fault:
@@ -263,13 +263,6 @@ class BodyIds:
         found: list[Any] = [NO_ID for path in self._paths if disguised(value, path.steps)]
         found += [text for path in self._paths for _, text in path.find(value) if text is not None]
         return [text if isinstance(text, str) else NO_ID for text in found]
-
-    def _may_hold(self, body: bytes) -> bool:
-        """Say whether a name of ours may stand there in any spelling: most bodies need no second reading."""
-        if self._always or any(one in body for one in HIDES_CASE):
-            return True
-        lower = body.lower()
-        return any(hint in lower for hint in self._hints)
 
 
 def ids_in_form(paths: tuple[Path, ...], kind: media.Media, body: bytes) -> list[str]:
@@ -279,6 +272,11 @@ def ids_in_form(paths: tuple[Path, ...], kind: media.Media, body: bytes) -> list
     else:
         fields = forms.multipart(body, kind.boundary, names)
     return [NO_ID] if isinstance(fields, str) else [field.text for field in fields]
+
+
+def _unsealed(_: str) -> bytes:
+    """A session in this process is not sealed; the key would cost more than finding it."""
+    return b""
 
 
 def _begins(exchange: Exchange) -> bool:

@@ -223,6 +223,16 @@ async def test_a_store_is_not_told_of_every_request() -> None:
     assert (await store.get(key_of(GOOD), seal_of(GOOD), NOW)).seen == NOW + 60
 
 
+async def test_short_idleness_is_noted_in_time() -> None:
+    store = MemorySessionStore()
+    made = SessionGuard(store, Need.REQUIRED, binding=Binding.PREFIX, idle=60.0)
+    session = Session(key_of(GOOD), "default", NOW, NOW, "203.0.113.0/24", "203.0.113.9", NOW + 86400)
+    await store.create(session, seal_of(GOOD), 60.0)
+    for at in range(20, 400, 20):
+        assert await made.check(asking(at=float(at))) is PASS, at
+    assert await made.check(asking(at=440.0)) == refused("unknown")
+
+
 async def test_a_store_that_is_away() -> None:
     unavailable = await guard(Lost()).check(asking())
     assert isinstance(unavailable, Refuse)

@@ -211,8 +211,10 @@ BODIES = {
     "names none": (b'{"input": {}}', "application/json", False, KEEP),
     "empty": (b"", "application/json", True, KEEP),
     "calls itself something else": (b'{"thread_id": "t1"}', "text/plain", True, UNKNOWN),
-    "unreadable, seen before": (b"{", "application/json", False, KEEP),
-    "unreadable": (b"{", "application/json", True, INVALID),
+    "unreadable, seen before": (b'{"thread_id"', "application/json", False, KEEP),
+    "unreadable": (b'{"thread_id"', "application/json", True, INVALID),
+    "unreadable, names none": (b"{", "application/json", True, KEEP),
+    "an escaped name": (rb'{"thread\u005fid": "t1"}', "application/json", False, UNKNOWN),
     "no JSON at all": (b"--x\r\n", "multipart/form-data; boundary=x", True, KEEP),
     "twice": (
         b'{"thread_id": "t1", "thread_id": "t2"}',

@@ -332,7 +332,7 @@ COOKIES = {
     "set": (["a=b", f"sid={LONG}; Path=/"], 200, 1),
     "quoted": ([f'sid="{LONG}"'], 200, 1),
     "on a redirect": ([f"sid={LONG}"], 302, 1),
-    "on a refusal": ([f"sid={LONG}"], 401, 0),
+    "beside a sign-in": ([f"sid={LONG}"], 401, 1),
     "of another name": ([f"sid2={LONG}"], 200, 0),
     "of a bad shape": (["sid=short"], 200, 0),
     "without a value": (["sid"], 200, 0),
