@@ -174,6 +174,21 @@ def test_an_early_answer_to_an_upload_reaches_the_client(front: Running, backend
         assert client.ended()  # the rest of the body can never be told from a next request
 
 
+def test_an_early_answer_of_a_backend_that_hangs_up_reaches_a_client_that_still_sends(front: Running, backend: Backend):
+    with front.connect() as client:
+        client.send(get("/upload", "Transfer-Encoding: chunked", method="POST"), b"5\r\nbegun\r\n")
+        peer = backend.accept()
+        peer.head()
+        peer.until(b"begun\r\n")
+        peer.send(answer(b"no more", "Connection: close", status="403 Forbidden"))
+        peer.close()
+        for _ in range(20):
+            client.send(b"4\r\nmore\r\n")
+        reply = client.response()
+        assert (reply.status, reply.body) == (403, b"no more")
+        assert client.ended()
+
+
 @pytest.mark.parametrize("size", [1, 65_535, 65_536, 1_000_000])
 def test_a_slow_reader_gets_it_all(front: Running, backend: Backend, size: int):
     body = bytes(range(256)) * (size // 256 + 1)
