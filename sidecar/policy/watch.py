@@ -48,10 +48,16 @@ class PolicyWatch:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        # What changed between the first reading and now made no event that we could have heard.
-        await self.look()
-        async for _ in self._hints():
-            await self.look()
+        hints = self._hints()
+        while True:
+            hint = asyncio.ensure_future(anext(hints))
+            try:
+                # Wait first, look then: what changed before the watch stood made no event to hear.
+                await asyncio.sleep(0)
+                await self.look()
+                await hint
+            finally:
+                hint.cancel()
 
     async def look(self) -> None:
         """Read the file, off the loop; tell when it is another one."""
