@@ -15,7 +15,7 @@ from sidecar.vocabulary import Outcome
 async def admit(exchange: Exchange, steps: Sequence[Step], events: EventSink) -> Decision:
     """Return PASS, or the Answer or Refuse that ends the request here."""
     for step in steps:
-        decision = cast(Any, step.guard).check(exchange)
+        decision = step.ask(exchange)
         if step.waits:
             decision = await decision
         if decision is PASS:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from sidecar.decision import Decision, Inspection
 from sidecar.exchange import Exchange
@@ -73,6 +74,10 @@ class Step:
     guard: Guard | WaitingGuard
     enforce: bool = True
     waits: bool = False
+    ask: Callable[[Exchange], Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ask", self.guard.check)  # bound once: it is called for every request
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,10 +154,13 @@ class Life:
             return
         body = None
         drop: frozenset[bytes] = frozenset()
-        if route.body_steps and self.framing != 0:
-            self._continue()
-            body = await collect(self.wire, body_of(self.framing), route.max_body, self.policy.bounds)
-            self.unread = 0
+        if route.body_steps:
+            # An empty body is a body: what is asked about it must not be left out with it.
+            body = b""
+            if self.framing != 0:
+                self._continue()
+                body = await collect(self.wire, body_of(self.framing), route.max_body, self.policy.bounds)
+                self.unread = 0
             result = await inspect(exchange, body, route.body_steps, self.parts.events)
             if isinstance(result, Refuse):
                 await self.refuse(result)
@@ -181,7 +184,7 @@ class Life:
         if injection is None:
             return []
         fields = self.parts.keys.fields(self.exchange, injection, self.route.target)
-        return await fields if isinstance(fields, Awaitable) else fields
+        return fields if fields is None or isinstance(fields, list) else await fields
 
     def _continue(self) -> None:
         """Ask a waiting client for its body: it has been admitted."""
@@ -216,7 +219,10 @@ class Life:
         head = self.request_bytes(put, drop)
         upstream = self.parts.upstream(self.route.target)
         while True:
-            back, reused = await upstream.acquire(replayable=replayable)
+            back = upstream.idle(replayable=replayable)
+            reused = back is not None
+            if back is None:
+                back = await upstream.open()
             try:
                 await self._converse(upstream, back, head, body if whole else None)
             except UpstreamError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.errors import StoreUnavailable
 from sidecar.exchange import Exchange
@@ -11,7 +11,9 @@ from sidecar.head import Fields
 from sidecar.policy.policy import BackendTarget, Injection
 from sidecar.vault.errors import VaultError
 from sidecar.vault.records import Credential
-from sidecar.vault.vault import Vault
+
+if TYPE_CHECKING:  # a sidecar without a vault needs neither its code nor the cryptography
+    from sidecar.vault.vault import Vault
 
 HANDLE: Final = "handle"
 

@@ -23,17 +23,18 @@ _STATUS_LINES: Final = {
     % (status, HTTPStatus(status).phrase.encode() if status in HTTPStatus._value2member_map_ else b"")
     for status in range(100, 600)
 }
+_KEPT: Final = b"X-Request-ID: %b\r\n\r\n"
+_CLOSED: Final = b"X-Request-ID: %b\r\nConnection: close\r\n\r\n"
 _FAILURES: Final = {503: Code.OVERLOADED, 504: Code.BACKEND_TIMEOUT}
 
 
 def head(status: int, lines: bytes, exchange: Exchange, route: Route, *, keep: bool) -> bytes:
     """Return a complete head: what the answer says, and what every response says."""
-    parts = [_STATUS_LINES[status], lines]
-    parts.extend(stamp.lines(exchange) for stamp in route.stamps)
-    parts.append(b"X-Request-ID: %b\r\n" % exchange.id.encode())
-    for name, value in exchange.notes.items():
-        parts.append(b"%b: %b\r\n" % (name.encode(), value.encode()))
-    parts.append(b"\r\n" if keep else b"Connection: close\r\n\r\n")
+    parts = [_STATUS_LINES[status], lines, *[stamp.lines(exchange) for stamp in route.stamps]]
+    notes = exchange.notes
+    if notes:
+        parts += [b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in notes.items()]
+    parts.append((_KEPT if keep else _CLOSED) % exchange.id.encode())
     return b"".join(parts)
 
 

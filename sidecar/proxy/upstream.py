@@ -42,20 +42,28 @@ class Upstream:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.reader = FieldReader(frozenset())
 
-    async def acquire(self, *, replayable: bool) -> tuple[Wire, bool]:
-        """Return a connection and whether it has served before. Waits at most the connect timeout."""
+    def idle(self, *, replayable: bool) -> Wire | None:
+        """Return a clean connection that waits for its next request, or None.
+
+        What must not be sent twice (not `replayable`) only takes one that was used a moment ago.
+        """
+        if not self._idle:
+            return None
         oldest = self._loop.time() - (_KEEP_IDLE if replayable else _KEEP_FRESH)
         while self._idle:
             wire = self._idle.pop()
             # Bytes that came while nobody asked belong to no answer.
-            if wire.left or wire.buffer or wire.idle_since < oldest:
-                wire.abort()
-                continue
-            return wire, True
+            if not (wire.left or wire.buffer or wire.idle_since < oldest):
+                return wire
+            wire.abort()
+        return None
+
+    async def open(self) -> Wire:
+        """Open a connection, or wait for a place for it: at most the connect timeout in all."""
         try:
             async with asyncio.timeout(self.target.connect):
                 await self._slot()
-                return await self._connect(), False
+                return await self._connect()
         except TimeoutError:
             code = Code.OVERLOADED if self._open >= self.target.max_connections else Code.BACKEND_TIMEOUT
             raise UpstreamError(code, "connecting took too long", unsent=True) from None

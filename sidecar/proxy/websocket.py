@@ -59,7 +59,7 @@ async def relay_socket(life: Life) -> None:
     upgrade = b"Connection: Upgrade\r\nUpgrade: websocket"
     head = life.request_bytes(put, _OWN, upgrade)
     upstream = life.parts.upstream(life.route.target)
-    back, _ = await upstream.acquire(replayable=False)
+    back = upstream.idle(replayable=False) or await upstream.open()
     try:
         life.left_for_backend()
         back.write(head)
