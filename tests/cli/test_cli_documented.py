@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli import parse
+from tests.support.policies import BASE, read
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/**/*.md"), *ROOT.glob("sidecar/**/*.md")]
@@ -69,3 +70,11 @@ def test_every_page_stands_in_the_index() -> None:
 
 def test_there_are_many() -> None:
     assert len(CASES) > 25
+
+
+def test_every_pattern_of_the_documents_can_be_named_in_a_policy() -> None:
+    page = (ROOT / "docs/redaction.md").read_text()
+    listed = page.partition("## Patterns\n\n")[2].partition("\n\n")[0]
+    names = re.findall(r"`(\w+)`", listed)
+    assert len(names) > 50
+    assert read(f"{BASE}redaction: {{ patterns: [{', '.join(names)}] }}\n").schema.redaction.patterns == tuple(names)

@@ -9,7 +9,7 @@ from pydantic import Field
 from sidecar.policy.shape import words
 from sidecar.policy.shape.quantities import FLAG, span, whole
 from sidecar.policy.shape.section import Many, Section
-from sidecar.redaction.patterns import SHAPES
+from sidecar.redaction.filters import PATTERN_NAMES
 
 
 class Message(Section):
@@ -64,7 +64,7 @@ class Redaction(Section):
     """What is replaced by `[redacted]` in answers, streams included."""
 
     known_secrets: Annotated[bool, FLAG] = Field(default=True, description="the keys in the vault, raw and encoded")
-    patterns: Many[Annotated[str, words.one_of(SHAPES, "a shape of a key that is known here")]] = Field(
+    patterns: Many[Annotated[str, words.one_of(PATTERN_NAMES, "a shape of a key that is known here")]] = Field(
         default=("openai", "stripe", "aws", "private_key"), description="keys of others, by their shape"
     )
 
