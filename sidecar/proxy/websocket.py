@@ -271,25 +271,27 @@ class _Socket:
 class _Texts:
     """Puts the fragments of text messages together; `max_message` of the reader bounds what is held."""
 
-    __slots__ = ("_pieces", "_under_way")
+    __slots__ = ("_text", "_under_way")
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._text = bytearray()  # a list would grow with empty fragments, which no size bounds
         self._under_way = False
 
     def whole(self, frame: Frame) -> Frame | None:
         """Return a text message once it is complete, any other frame as it is."""
         if frame.opcode == TEXT:
+            if frame.fin:
+                return frame
             self._under_way = True
         elif frame.opcode != CONTINUATION or not self._under_way:
             return frame
-        self._pieces.append(frame.data)
+        self._text += frame.data
         if not frame.fin:
             return None
-        text = b"".join(self._pieces)
-        self._pieces.clear()
+        whole = Frame(TEXT, bytes(self._text))
+        self._text.clear()
         self._under_way = False
-        return Frame(TEXT, text)
+        return whole
 
 
 class _Budget:

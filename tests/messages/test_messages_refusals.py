@@ -41,6 +41,27 @@ def test_problem_details(protocol, accept):
     assert json.loads(raw) == about | {"code": LIMIT.name, "request_id": "r"}
 
 
+@pytest.mark.parametrize(
+    ("path", "as_if"),
+    [
+        ("/v1/chat/completions", "openai"),
+        ("/v1/responses/", "openai"),
+        ("/v1/messages", "anthropic"),
+        ("/mcp", "mcp"),
+        ("/api/chat", "plain"),
+        ("", "plain"),
+    ],
+)
+def test_an_auto_route_refuses_as_its_path_speaks(path, as_if):
+    assert refusal("auto", LIMIT, "r", path=path) == refusal(as_if, LIMIT, "r")
+    assert refusal("plain", LIMIT, "r", path=path) == refusal("plain", LIMIT, "r")
+
+
+def test_an_auto_route_of_chatkit_streams_its_refusal():
+    asked = {"path": "/chatkit", "streaming": True}
+    assert refusal("auto", LIMIT, "r", **asked) == refusal("chatkit", LIMIT, "r", streaming=True)
+
+
 def test_chatkit_reads_a_stream():
     content_type, raw = refusal("chatkit", LIMIT, "r", streaming=True)
     assert content_type == b"text/event-stream; charset=utf-8"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sidecar.proxy.frames import Frame
+from sidecar.proxy.websocket import _Texts
 from tests.integration.test_websockets import (
     BINARY,
     CLOSE,
@@ -147,6 +150,18 @@ def test_fragments_are_put_together_to_be_looked_at(pair: tuple[Raw, Raw]):
     assert at_client(client) == (PING, b"?", True)
     peer.send(frame(0, whole[40:]))
     assert at_client(client) == (TEXT, b'{"error":"\xe2\x82\xac [redacted]!"}', True)
+
+
+def test_empty_fragments_hold_nothing():
+    texts = _Texts()
+    assert texts.whole(Frame(TEXT, b"a", fin=False)) is None
+    tracemalloc.start()
+    for _ in range(100_000):
+        assert texts.whole(Frame(0, b"", fin=False)) is None
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 10_000
+    assert texts.whole(Frame(0, b"b")) == Frame(TEXT, b"ab")
 
 
 def test_binary_messages_are_not_looked_into(pair: tuple[Raw, Raw]):
