@@ -148,9 +148,9 @@ def test_a_stream_that_breaks_ends_as_broken(out: Outbound, provider: Backend, c
         peer = provider.accept()
         peer.request()
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-        peer.send(b"9\r\ndata: 1\n\n\r\n")
+        peer.send(b'f\r\ndata: {"a":1}\n\n\r\n')
         assert client.head().status == 200
-        assert client.chunk() == b"data: 1\n\n"
+        assert client.chunk() == b'data: {"a":1}\n\n'
         peer.break_off()
         with pytest.raises(Closed):
             client.chunk()
