@@ -35,6 +35,9 @@ ENDPOINTS: Final[Mapping[type, str]] = {
 
 REQUEST_ID: Final = "explained"
 
+CARRYING: Final = frozenset({"POST", "PUT", "PATCH"})
+"""Methods whose requests hardly ever come without a body."""
+
 HasKey = Callable[[str, str], bool]
 """Whether an organization has a usable key for a provider."""
 
@@ -157,8 +160,8 @@ class Asking:
             if route.frames is not None:
                 notes.append("a WebSocket: each of its text messages will be inspected")
             return body, frozenset()
-        if route.body_steps and not body:
-            notes.append("no body was given: guards of the body were not asked")
+        if route.body_steps and not body and _expects_body(exchange):
+            notes.append("no body was given: its guards were not asked (`Content-Length: 0` asks about an empty one)")
             self._leave(route.body_steps)
             return body, frozenset()
         for number, step in enumerate(route.body_steps):
@@ -281,3 +284,8 @@ class Asking:
 
     def _leave(self, steps: Sequence[Step | BodyStep]) -> None:
         self._said.unasked.extend(step.guard.name for step in steps)
+
+
+def _expects_body(exchange: Exchange) -> bool:
+    """Say whether a question without a body more likely left it out than meant an empty one."""
+    return exchange.head.method in CARRYING and b"content-length" not in exchange.head.index

@@ -165,6 +165,15 @@ async def test_a_preflight_is_answered_and_the_rest_not_asked() -> None:
     assert "message" in said["not_asked"]
 
 
+async def test_a_body_that_was_left_out_is_not_taken_for_an_empty_one() -> None:
+    live = Live()
+    said = await live.ask("POST", "/api/chat", ORIGIN)
+    assert (said["decision"], said["not_asked"]) == ("pass", ["message", "content_filter"])
+    assert any("no body was given" in note for note in said["notes"])
+    said = await live.ask("POST", "/api/chat", ORIGIN, ("Content-Length", "0"))
+    assert (said["decision"], last(said)["guard"]) == ("refuse", "message")
+
+
 async def test_a_missing_key_is_a_refusal() -> None:
     said = await Live(key=False).ask("POST", "/api/chat", body=message("hi"))
     assert (last(said)["guard"], last(said)["code"], last(said)["place"]) == (

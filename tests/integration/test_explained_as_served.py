@@ -79,6 +79,7 @@ CASES = [
     pytest.param("POST", "/api/chat", ["Content-Type: text/plain"], "hello", id="another type"),
     pytest.param("POST", "/api/chat", [JSON], '{"message": "' + "m" * 3000 + '"}', id="a large body"),
     pytest.param("POST", "/api/chat", [JSON, "Sec-Fetch-Site: cross-site"], '{"message": "x"}', id="another site"),
+    pytest.param("POST", "/api/chat", [JSON, "Content-Length: 0"], "", id="an empty body"),
     pytest.param("POST", "/member", [JSON], '{"message": "x"}', id="no session"),
     pytest.param("POST", "/member", [JSON], '{"message": "x", "sessionId": "' + "q" * 43 + '"}', id="an unknown session"),
     pytest.param("POST", "/member", [JSON, "X-Session-ID: short"], '{"message": "x"}', id="no session's id"),
