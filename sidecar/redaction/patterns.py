@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 import re2
 
 from sidecar.redaction.rules import RULES, Rule
 from sidecar.redaction.scan import Hit
-from sidecar.redaction.sieve import Suspects, present
+from sidecar.redaction.sieve import Suspects, joined, present
 
 SHAPES: Final = frozenset(rule.name for rule in RULES)
 
@@ -19,7 +20,6 @@ _LIVE: Final = -1
 _NOTHING: Final = 0
 _TURN: Final = re.compile(rb"[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])")
 _JUDGED: Final = 64  # bytes of a match that are judged: a key shows what it is early, and the cost stays linear
-_PROBE: Final = 7  # no rule asks for less behind its start; words that begin like a key are over sooner
 _ESCAPED_BEFORE: Final = re.compile(rb"(?:\\[bfnrt]|\\x?[0-9a-f]{2}|%[0-9A-Fa-f]{2})\Z")
 
 _BORDER: Final = rb"(?:\A|[^A-Za-z0-9]|\\[bfnrt]|\\x?[0-9a-f]{2}|%[0-9A-Fa-f]{2})"  # see _inside_word
@@ -37,13 +37,43 @@ class _Shape:
 
 
 class ShapeScanner:
-    """Find what looks like a key of the named services."""
+    """Find what looks like a key of the named services.
 
-    __slots__ = ("_by_start", "_cut", "_cut_ends", "_longest_start", "_quick", "_sizes", "_suspect", "reach", "suspects")
+    Rules that judge whether a text looks random have a part of their own: it leaps over text that cannot.
+    """
+
+    __slots__ = ("_parts", "_suspect", "reach", "suspects")
 
     def __init__(self, names: Iterable[str]) -> None:
         wanted = set(names)
         rules = [rule for rule in RULES if rule.name in wanted]
+        kinds = ([rule for rule in rules if not rule.random], [rule for rule in rules if rule.random])
+        self._parts = [_Part(some) for some in kinds if some]
+        self.suspects = joined(part.suspects for part in self._parts)
+        self._suspect = present(self.suspects.anything())
+        self.reach = max((part.reach for part in self._parts), default=1)
+
+    def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
+        live = len(text)
+        if not self._suspect(text):
+            return (), live
+        hits: list[Hit] = []
+        for part in self._parts:
+            found, begun = part.scan(text, before, final)
+            hits += found
+            live = min(live, begun)
+        # Stable: where both begin, the rule that is surer gives the hit its name.
+        return sorted(hits, key=itemgetter(0)), live
+
+
+class _Part:
+    """Rules that are searched for together."""
+
+    __slots__ = ("_by_start", "_cut", "_longest_start", "_open", "_quick", "_random", "_sizes", "reach", "suspects")
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._random = all(rule.random for rule in rules)
+        self._open = re2.compile(b"(?:" + b"|".join(sorted({rule.run for rule in rules})) + b")*\\z", _latin1())
         starts = sorted({start for rule in rules for start in rule.starts}, key=lambda start: (-len(start), start))
         shapes = [(start, _compiled(rule, start)) for rule in rules for start in rule.starts]
         self._by_start = {found: [shape for start, shape in shapes if found.startswith(start)] for found in starts}
@@ -56,16 +86,11 @@ class ShapeScanner:
             for size in range(1, len(start)):
                 self._cut[start[:size]] = self._cut.get(start[:size], False) or not shape.rule.bounded
         self.suspects = Suspects(b"|".join(_sure(shape.rule, start) for start, shape in shapes), _unsure(self._cut, shapes))
-        self._suspect = present(self.suspects.anything())
         self._longest_start = max(map(len, starts), default=1)
         self.reach = max((rule.longest for rule in rules), default=0) + self._longest_start
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
         size = len(text)
-        if not size:
-            return (), 0
-        if not self._suspect(text):
-            return (), size
         found = self._quick.search(text)
         if found is None:
             return (), size if final else self._cut_start(text, before)
@@ -77,8 +102,21 @@ class ShapeScanner:
                 return hits, min(start, self._cut_start(text, before))
             if end:
                 hits.append(Hit(start, end, name))
-            found = self._quick.search(text, end or start + 1)
+            found = self._quick.search(text, end or self._leap(text, start, final))
         return hits, size if final else self._cut_start(text, before)
+
+    def _leap(self, text: bytes, start: int, final: bool) -> int:
+        """Return where to go on after a start that began nothing: before the next text that looks random."""
+        if not self._random:
+            return start + 1
+        ahead = _JUDGED + self._longest_start
+        first = _TURN.search(text, start)
+        second = _TURN.search(text, first.end()) if first is not None else None
+        target = len(text) if second is None else second.start() - ahead
+        if target > start + 1 and not final:
+            run = self._open.search(text)  # what is not decided yet
+            target = min(target, run.start() - self._longest_start)
+        return max(start + 1, target)
 
     def _at(self, text: bytes, at: int, before: bytes, final: bool) -> tuple[int, str]:
         inside = _inside_word(text, at, before)
@@ -137,12 +175,12 @@ def _inside_word(text: bytes, at: int, before: bytes) -> bool:
 def _sure(rule: Rule, start: bytes) -> bytes:
     """Return what every match of a rule begins with."""
     literal: bytes = re2.escape(start)
-    return (_BORDER if rule.bounded else b"") + literal + rule.run + b"{%d}" % _PROBE
+    return (_BORDER if rule.bounded else b"") + literal + rule.run + b"{%d}" % rule.least
 
 
 def _unsure(cut: dict[bytes, bool], shapes: Iterable[tuple[bytes, _Shape]]) -> bytes:
     """Return what a text ends with when it cuts a start, or what stands behind one."""
-    ends = [re2.escape(start) + shape.rule.run + b"{0,%d}" % (_PROBE - 1) for start, shape in shapes]
+    ends = [re2.escape(start) + shape.rule.run + b"{0,%d}" % (shape.rule.least - 1) for start, shape in shapes]
     free = [re2.escape(prefix) for prefix, anywhere in cut.items() if anywhere]
     bound = [re2.escape(prefix) for prefix, anywhere in cut.items() if not anywhere]
     return b"|".join((*ends, *free, *((_BORDER + b"(?:" + b"|".join(bound) + b")",) if bound else ())))
@@ -151,7 +189,7 @@ def _unsure(cut: dict[bytes, bool], shapes: Iterable[tuple[bytes, _Shape]]) -> b
 def _probe(rule: Rule, start: bytes) -> bytes:
     """Return what the first search looks for: a start and a little of what must follow, or the end of the text."""
     literal: bytes = re2.escape(start)
-    return literal + b"(?:" + rule.run + b"{%d}|" % _PROBE + rule.run + b"{0,%d}\\z)" % (_PROBE - 1)
+    return literal + b"(?:" + rule.run + b"{%d}|" % rule.least + rule.run + b"{0,%d}\\z)" % (rule.least - 1)
 
 
 def _compiled(rule: Rule, start: bytes) -> _Shape:

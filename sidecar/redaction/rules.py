@@ -25,6 +25,7 @@ class Rule:
     longest  the most bytes that a match is waited for
     random   what follows must mix letters and digits: the literal alone is a word of ordinary text
     until    what ends it, whatever may follow
+    least    characters of the run that every match has
     bounded  a letter or digit right before or after means that this is part of something else
     """
 
@@ -36,14 +37,15 @@ class Rule:
     random: bool = False
     bounded: bool = True
     until: bytes = b""
+    least: int = 7
 
 
 def _exactly(name: str, starts: str, count: int, run: bytes = ALNUM, *, random: bool = False) -> Rule:
-    return Rule(name, _starts(starts), run + b"{%d}" % count, run, count + 40, random)
+    return Rule(name, _starts(starts), run + b"{%d}" % count, run, count + 40, random, least=count)
 
 
 def _at_least(name: str, starts: str, count: int, run: bytes = WORD, *, random: bool = False) -> Rule:
-    return Rule(name, _starts(starts), run + b"{%d,}" % count, run, 512, random)
+    return Rule(name, _starts(starts), run + b"{%d,}" % count, run, 512, random, least=count)
 
 
 def _starts(literals: str) -> tuple[bytes, ...]:

@@ -16,6 +16,7 @@ from sidecar.redaction.escapes import ITSELF, NAMED, spelled
 
 MEMORY: Final = 64 << 20
 """The most bytes of one automaton, which is built as far as texts use it."""
+_LARGE: Final = 500_000  # bytes of a pattern that wants more, or a slower engine reads instead
 _DEEP: Final = 8  # bytes of a head behind those that it shares with other needles …
 _SHALLOW: Final = 3  # … or as many, when there are many needles
 _FEW: Final = 6000  # bytes of heads
@@ -28,7 +29,7 @@ def compiled(pattern: bytes, *, longest: bool = False) -> Any:
     """Compile a pattern over bytes. Not through the library's cache: what is secret goes with its owner."""
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
-    options.max_mem = MEMORY
+    options.max_mem = 4 * MEMORY if len(pattern) > _LARGE else MEMORY
     options.longest_match = longest
     options.log_errors = False
     return re2._Regexp(pattern, options)
@@ -76,15 +77,24 @@ def _plain(head: bytes) -> bytes:
 
 
 def trie(words: Iterable[bytes]) -> Trie:
-    """Return the words as a tree; what follows a word that is the beginning of another is left out."""
+    """Return the words as a tree; a word that begins with another is left out: where it is, the other is."""
     root: Trie = {}
     for word in sorted(set(words), key=len):
         node = root
         for at, byte in enumerate(word):
-            if at and not node:
+            below = node.get(byte)
+            if below is None:
+                _branch(node, word[at:])
                 break
-            node = node.setdefault(byte, {})
+            node = below
+            if not node:
+                break
     return root
+
+
+def _branch(node: Trie, rest: bytes) -> None:
+    for byte in rest:
+        node[byte] = node = {}
 
 
 def whole(tree: Trie) -> bytes:
