@@ -8,7 +8,7 @@ can be trusted.
 from __future__ import annotations
 
 import re
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from sidecar.head import Fields, RequestHead
 from sidecar.vocabulary import Code
@@ -79,6 +79,10 @@ def find_head(buffer: bytes, searched: int) -> int:
     return end
 
 
+_Entry: TypeAlias = tuple[bytes, bytes, tuple[bytes, bytes]]
+"""A field line: lower-case name, value, and (lower-case name, line)."""
+
+
 class FieldReader:
     """Read field lines, and remember those that come again and again.
 
@@ -89,39 +93,45 @@ class FieldReader:
     def __init__(self, single: frozenset[bytes] = SINGLE, remembered: int = 2048) -> None:
         self._single = single
         self._most = remembered
-        self._known: dict[bytes, tuple[bytes, bytes]] = {}
+        self._known: dict[bytes, _Entry] = {}
 
     def read(self, rest: bytes, max_fields: int) -> tuple[Fields, dict[bytes, bytes]]:
         """Return (lower-case name, line) in order, and the index; refuse what RFC 9112 §5 does."""
-        found: Fields = []
-        index: dict[bytes, bytes] = {}
         if not rest:
-            return found, index
+            return [], {}
         lines = rest.split(b"\r\n")
         if len(lines) > max_fields:
             raise Malformed(Code.HEADERS_TOO_LARGE, "too many fields")
-        known = self._known
-        for line in lines:
-            pair = known.get(line)
-            key, value = pair if pair is not None else self._split(line)
+        known, split = self._known.get, self._split
+        entries = [known(line) or split(line) for line in lines]
+        index = {key: value for key, value, _ in entries}
+        if len(index) != len(entries):
+            index = self._joined(entries)
+        return [pair for _, _, pair in entries], index
+
+    def _joined(self, entries: list[_Entry]) -> dict[bytes, bytes]:
+        """Join the values of repeated names (RFC 9110 §5.3)."""
+        index: dict[bytes, bytes] = {}
+        for key, value, _ in entries:
             if key in index:
                 if key in self._single:
                     raise malformed("repeated " + key.decode())
-                value = index[key] + (b"; " if key == b"cookie" else b", ") + value
-            index[key] = value
-            found.append((key, line))
-        return found, index
+                index[key] += (b"; " if key == b"cookie" else b", ") + value
+            else:
+                index[key] = value
+        return index
 
-    def _split(self, line: bytes) -> tuple[bytes, bytes]:
+    def _split(self, line: bytes) -> _Entry:
         if _FIELD_LINE.fullmatch(line) is None:
             raise malformed("field line")
         name, _, value = line.partition(b":")
-        pair = (name.lower(), value.strip(b" \t"))
-        if pair[0] in _REMEMBERED and len(line) <= _LONGEST_REMEMBERED:
+        key = name.lower()
+        entry = (key, value.strip(b" \t"), (key, line))
+        if key in _REMEMBERED and len(line) <= _LONGEST_REMEMBERED:
             if len(self._known) >= self._most:
                 self._known.clear()
-            self._known[line] = pair
-        return pair
+            self._known[line] = entry
+        return entry
 
 
 def parse_request_head(raw: bytes, max_target: int, max_fields: int, reader: FieldReader) -> RequestHead:
