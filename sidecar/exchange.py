@@ -48,9 +48,9 @@ class Exchange:
     organization: str = "default"  # guards.organization
     user: str = ""  # guards.organization: the verified token's subject, "" when there is none
     origin: bytes | None = None  # guards.cors: the allowed Origin of this request, as sent
-    session_id: str = ""  # guards.session_id: what the client presented, if well-formed
-    session_key: str = ""  # guards.session_id: its SHA-256 in hex
-    session: Session | None = None  # guards.session
+    session_id: str = ""  # guards.session_id: what the client presented, if well-formed; guards.sessions: what begins
+    session_key: str = ""  # its writers are those of the id: SHA-256 in hex
+    session: Session | None = None  # guards.session; guards.sessions: one that begins, or is learned from the answer
     limits: LimitReport | None = None  # guards.rate_limit
     releases: list[Callable[[], None]] = field(
         default_factory=list

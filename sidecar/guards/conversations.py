@@ -12,6 +12,8 @@ import orjson
 
 from sidecar.decision import Refuse
 from sidecar.exchange import Exchange
+from sidecar.messages.forms import multipart, urlencoded
+from sidecar.messages.media import Kind, Media, media_of
 from sidecar.messages.paths import Path
 from sidecar.messages.protocols import AUTO, BY_NAME, KNOWN
 from sidecar.messages.texts import HIDES_CASE, disguised
@@ -145,6 +147,19 @@ def in_value(value: Any, paths: Sequence[Path]) -> list[str] | Refuse:
                 return Refuse(Code.MESSAGE_INVALID, {"reason": "id of a conversation"})
             ids.append(canonical(str(found)))
     return ids
+
+
+def form_of(content_type: bytes | None) -> Media | None:
+    """Return the kind of form that a body is, or None for a body of another kind."""
+    kind = media_of(content_type)
+    return kind if isinstance(kind, Media) and kind.kind in (Kind.URLENCODED, Kind.MULTIPART) else None
+
+
+def in_form(form: Media, body: bytes, paths: Sequence[Path]) -> list[str] | str:
+    """Return the fields whose names are paths of one name, or a word for why they cannot be told."""
+    names = frozenset(path.name for path in paths if path.name is not None)
+    fields = urlencoded(body, names) if form.kind is Kind.URLENCODED else multipart(body, form.boundary, names)
+    return fields if isinstance(fields, str) else [field.text for field in fields]
 
 
 def leads_on(path: Path, paths: Sequence[Path]) -> bool:

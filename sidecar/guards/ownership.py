@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from sidecar.decision import KEEP, PASS, Decision, Inspection, Refuse
 from sidecar.errors import StoreUnavailable
 from sidecar.exchange import Exchange
-from sidecar.guards.conversations import Names, Spelled, canonical, in_target, in_value
+from sidecar.guards.conversations import Names, Spelled, canonical, form_of, in_form, in_target, in_value
 from sidecar.guards.session import UNAVAILABLE, has_body
 from sidecar.messages.media import open_body
 from sidecar.messages.scan import Fault, parse
@@ -109,7 +109,7 @@ class BodyOwnershipGuard:
     """Ask about the conversations that a body names. After the guard of sessions in bodies.
 
     Bodies whose messages are looked at were read before; `alone` is for routes without that: what
-    calls itself JSON and may name one must be readable, other bodies name nothing.
+    calls itself JSON and may name one must be readable, others (uploads) need not be.
     """
 
     name = "ownership"
@@ -122,24 +122,35 @@ class BodyOwnershipGuard:
 
     async def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
         ids = self._ownership.in_head(exchange) if self._in_body else []
-        value = self._read(exchange, body) if body else None
-        if type(value) is Fault:
-            is_json = b"json" in exchange.head.index.get(b"content-type", b"").lower()
-            if self._alone and is_json:
-                return Refuse(Code.MESSAGE_INVALID, {"reason": value.value})
-        elif value is not None:
-            found = in_value(value, self._ownership.names.paths)
-            if isinstance(found, Refuse):
-                return found
-            ids += found
+        found = self._found(exchange, body) if body else []
+        if isinstance(found, Refuse):
+            return found
+        ids += found
         return (await self._ownership.judge(exchange, ids) or KEEP) if ids else KEEP
 
-    def _read(self, exchange: Exchange, body: bytes) -> Any:
-        """Return a body's value, its content coding opened; None: it names nothing; a Fault: nobody can tell."""
-        opened = open_body(exchange.head.index.get(b"content-encoding"), body, MAX_OPENED)
+    def _found(self, exchange: Exchange, body: bytes) -> list[str] | Refuse:
+        """Return the ids in a body, or why they cannot be told."""
+        index, paths = exchange.head.index, self._ownership.names.paths
+        kind = index.get(b"content-type", b"")
+        opened = open_body(index.get(b"content-encoding"), body, MAX_OPENED)
         if not isinstance(opened, bytes):
-            return Fault.NOT_JSON
-        return parse(opened) if self._spelled.may_stand_in(opened) else None
+            return invalid(opened) if self._alone else []
+        form = form_of(kind)
+        if form is not None:
+            fields = in_form(form, opened, paths)
+            if isinstance(fields, str):
+                return [] if self._alone else invalid(fields)
+            return [canonical(text) for text in fields if text]
+        if not self._spelled.may_stand_in(opened):
+            return []
+        value = parse(opened)
+        if type(value) is Fault:
+            return invalid(value.value) if self._alone and b"json" in kind.lower() else []
+        return in_value(value, paths)
+
+
+def invalid(reason: str) -> Refuse:
+    return Refuse(Code.MESSAGE_INVALID, {"reason": reason})
 
 
 def key_of_conversation(organization: str, found: str) -> str:

@@ -13,14 +13,14 @@ from sidecar.errors import Problems
 from sidecar.events import EventSink
 from sidecar.exchange import Exchange
 from sidecar.guard import BodyStep, Step
-from sidecar.guards.conversations import Spelled, names_of
+from sidecar.guards.conversations import Spelled, form_of, in_form, names_of
 from sidecar.guards.late_limits import build_late_limits, split
 from sidecar.guards.ownership import BodyOwnershipGuard, Ownership, OwnershipGuard
 from sidecar.guards.rate_limit import RateLimitGuard, build_rate_limit
 from sidecar.guards.session import Binding, BodySessionGuard, Need, SessionGuard, loads_page
 from sidecar.guards.session_id import Places, SessionIdGuard, Shape, build_places, is_well_formed
 from sidecar.guards.sessions import CookieRule, Ended, SessionEndpoint
-from sidecar.messages import forms, media
+from sidecar.messages.media import open_body
 from sidecar.messages.paths import Path, compile_path
 from sidecar.messages.protocols import AUTO, BY_NAME, KNOWN
 from sidecar.messages.scan import Fault, parse
@@ -249,12 +249,13 @@ class BodyIds:
         if not body:
             return []
         head = exchange.head.index
-        opened = media.open_body(head.get(b"content-encoding"), body, LARGEST)
+        opened = open_body(head.get(b"content-encoding"), body, LARGEST)
         if not isinstance(opened, bytes):
             return []
-        kind = media.media_of(head.get(b"content-type"))
-        if isinstance(kind, media.Media) and kind.kind in (media.Kind.URLENCODED, media.Kind.MULTIPART):
-            return ids_in_form(self._paths, kind, opened)
+        form = form_of(head.get(b"content-type"))
+        if form is not None:
+            fields = in_form(form, opened, self._paths)
+            return [NO_ID] if isinstance(fields, str) else fields
         if not self._spelled.may_stand_in(opened):
             return []
         value = parse(opened)
@@ -263,15 +264,6 @@ class BodyIds:
         found: list[Any] = [NO_ID for path in self._paths if disguised(value, path.steps)]
         found += [text for path in self._paths for _, text in path.find(value) if text is not None]
         return [text if isinstance(text, str) else NO_ID for text in found]
-
-
-def ids_in_form(paths: tuple[Path, ...], kind: media.Media, body: bytes) -> list[str]:
-    names = frozenset(path.name for path in paths if path.name is not None)
-    if kind.kind is media.Kind.URLENCODED:
-        fields = forms.urlencoded(body, names)
-    else:
-        fields = forms.multipart(body, kind.boundary, names)
-    return [NO_ID] if isinstance(fields, str) else [field.text for field in fields]
 
 
 def _unsealed(_: str) -> bytes:

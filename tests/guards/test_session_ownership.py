@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from sidecar.decision import KEEP, PASS, Refuse
@@ -229,6 +231,37 @@ BODIES = {
 async def test_bodies(body, kind, alone, expected) -> None:
     made = asked("one", "/else", Content_Type=kind)
     assert await body_guard(alone=alone).inspect(made, body) == expected
+
+
+FORM = "application/x-www-form-urlencoded"
+FORMS = {
+    "names one": (b"message=hi&threadId=t1", FORM, False, forbidden("unknown conversation", "plain")),
+    "escaped": (b"message=hi&thread%49d=t1", FORM, False, forbidden("unknown conversation", "plain")),
+    "names none": (b"message=hi&threadId=", FORM, False, KEEP),
+    "twice": (b"threadId=t1&threadId=t2", FORM, False, Refuse(Code.MESSAGE_INVALID, {"reason": "duplicate_key"})),
+    "brackets": (b"threadId[]=t1", FORM, False, Refuse(Code.MESSAGE_INVALID, {"reason": "odd_field_name"})),
+    "an odd upload": (b"no parts", "multipart/form-data; boundary=x", True, KEEP),
+    "multipart": (
+        b'--x\r\nContent-Disposition: form-data; name="threadId"\r\n\r\nt1\r\n--x--',
+        "multipart/form-data; boundary=x",
+        False,
+        forbidden("unknown conversation", "plain"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "kind", "alone", "expected"), FORMS.values(), ids=FORMS)
+async def test_forms(body, kind, alone, expected) -> None:
+    made = asked("one", "/else", Content_Type=kind)
+    assert await body_guard("plain", alone=alone).inspect(made, body) == expected
+
+
+async def test_compressed_bodies() -> None:
+    body = gzip.compress(b'{"thread_id": "t1"}')
+    made = asked("one", "/else", Content_Type="application/json", Content_Encoding="gzip")
+    assert await body_guard().inspect(made, body) == UNKNOWN
+    odd = asked("one", "/else", Content_Type="application/json", Content_Encoding="br")
+    assert isinstance(await body_guard(alone=True).inspect(odd, body), Refuse)
 
 
 async def test_a_url_waits_for_the_session_in_the_body() -> None:
