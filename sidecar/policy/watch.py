@@ -18,6 +18,7 @@ from sidecar.errors import ConfigError
 from sidecar.policy.read import read_text, text_digest
 
 POLL: Final = 30.0  # seconds
+TICK: Final = 1.0  # seconds after the watch was set up until the file is read once more
 SETTLE: Final = 0.1  # seconds between two equal readings: a file that is being written is not read
 TRIES: Final = 20
 DEBOUNCE: Final = 100  # milliseconds
@@ -83,18 +84,23 @@ class PolicyWatch:
     async def _hints(self) -> AsyncIterator[None]:
         """Yield when something in the directory changed, and at least every `poll` seconds."""
         while True:
+            quiet, tick = self._poll, min(self._poll, TICK)
             try:
-                async for _ in awatch(
+                async for changes in awatch(
                     *_directories(self._path),
                     watch_filter=None,
                     debounce=DEBOUNCE,
                     step=DEBOUNCE // 2,
-                    rust_timeout=int(self._poll * 1000),
+                    rust_timeout=int(tick * 1000),
                     yield_on_timeout=True,
                     recursive=False,
                     ignore_permission_denied=True,
                 ):
-                    yield
+                    # The first tick always counts: what changed while the watch was set up made no event either.
+                    quiet += tick
+                    if changes or quiet >= self._poll:
+                        quiet = 0.0
+                        yield
             except (OSError, RuntimeError):
                 # No inotify watches left, or the directory is gone for now: the poll remains.
                 pass
