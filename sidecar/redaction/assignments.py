@@ -18,6 +18,10 @@ from sidecar.redaction.sieve import Suspects
 GENERIC: Final = "generic"
 _VALUE: Final = rb"[A-Za-z0-9_.=+/~%-]"
 _LONGEST: Final = 400
+_TURN: Final = rb"(?:[a-z][0-9]|[0-9][a-z])"
+_TWO_TURNS: Final = (
+    rb"(?:[a-z][0-9](?:[a-z]|" + _VALUE + rb"*" + _TURN + rb")|[0-9][a-z](?:[0-9]|" + _VALUE + rb"*" + _TURN + rb"))"
+)
 
 _WORDS: Final = (
     b"secret api_key api-key apikey access_key access-key accesskey auth_key auth_token private_key password "
@@ -40,7 +44,7 @@ _SERVICES: Final = (
 class AssignmentScanner:
     """Find random-looking values that a name introduces; the name stays, the value goes."""
 
-    __slots__ = ("_begun", "_cut", "_longest_name", "_quick", "_whole", "reach", "suspects")
+    __slots__ = ("_begun", "_cut", "_likely", "_longest_name", "_whole", "reach", "suspects")
 
     def __init__(self) -> None:
         self._cut = frozenset(word[:size] for word in (*_WORDS, *_SERVICES) for size in range(1, len(word)))
@@ -51,7 +55,6 @@ class AssignmentScanner:
         options = re2.Options()
         options.encoding = re2.Options.Encoding.LATIN1
         options.case_sensitive = False
-        self._quick = re2.compile(names, options)
         # Between a name and its value: the rest of the name, a closing quote, an operator, an opening quote.
         rest, quote, operator, opening = (
             rb"[\w .-]{0,40}",
@@ -61,25 +64,31 @@ class AssignmentScanner:
         )
         self._whole = re2.compile(names + rest + quote + operator + opening + b"(" + _VALUE + b"{10,300})", options)
         value = b"(?:" + operator + opening + _VALUE + b"{0,300})?"
-        self._begun = re2.compile(names + rest + quote + value, options)
+        self._begun = re2.compile(b"(?:" + names + rest + quote + value + b")\\z", options)
+        self._likely = re2.compile(names + rest + quote + operator + opening + _VALUE + b"*" + _TWO_TURNS, options)
         self.reach = _LONGEST
         cut = b"|".join(re2.escape(word) for word in sorted(self._cut))
         self.suspects = Suspects(b"(?i:" + names + b")", b"(?i:" + cut + b")")
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:  # noqa: ARG002  # names may stand in words
         size = len(text)
+        live = size if final else self._live_from(text)
         hits: list[Hit] = []
-        found = self._quick.search(text)
-        while found is not None:
-            at = found.start()
-            if not final and size - at < _LONGEST and self._begun.fullmatch(text, at) is not None:
-                return hits, min(at, size - self._cut_length(text))
-            whole = self._whole.match(text, at)
+        at = 0
+        while (found := self._likely.search(text, at)) is not None and found.start() < live:
+            at = found.start() + 1
+            whole = self._whole.match(text, found.start())
             if whole is not None and _random(whole.group(1)):
                 hits.append(Hit(whole.start(1), whole.end(1), GENERIC))
-                at = whole.end(1) - 1
-            found = self._quick.search(text, at + 1)
-        return hits, size if final else size - self._cut_length(text)
+                at = whole.end(1)
+        return hits, live
+
+    def _live_from(self, text: bytes) -> int:
+        """Return where a name begins that may still be followed by a value, or that the end of the text cuts."""
+        size = len(text)
+        near = max(0, size - _LONGEST + 1)
+        begun = self._begun.search(text[near:])
+        return min(size - self._cut_length(text), size if begun is None else near + begun.start())
 
     def _cut_length(self, text: bytes) -> int:
         """Return how much of a name the end of the text may hold."""

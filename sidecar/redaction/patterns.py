@@ -19,6 +19,8 @@ SHAPES: Final = frozenset(rule.name for rule in RULES)
 _LIVE: Final = -1
 _NOTHING: Final = 0
 _TURN: Final = re.compile(rb"[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])")
+_NO_WORD: Final = re.compile(rb"[^A-Za-z0-9]")
+_ESCAPES: Final = re.compile(rb"[%\\]")
 _JUDGED: Final = 64  # bytes of a match that are judged: a key shows what it is early, and the cost stays linear
 _ESCAPED_BEFORE: Final = re.compile(rb"(?:\\[bfnrt]|\\x?[0-9a-f]{2}|%[0-9A-Fa-f]{2})\Z")
 
@@ -47,7 +49,11 @@ class ShapeScanner:
     def __init__(self, names: Iterable[str]) -> None:
         wanted = set(names)
         rules = [rule for rule in RULES if rule.name in wanted]
-        kinds = ([rule for rule in rules if not rule.random], [rule for rule in rules if rule.random])
+        kinds = (
+            [rule for rule in rules if rule.bounded and not rule.random],
+            [rule for rule in rules if not rule.bounded],
+            [rule for rule in rules if rule.bounded and rule.random],
+        )
         self._parts = [_Part(some) for some in kinds if some]
         self.suspects = joined(part.suspects for part in self._parts)
         self._suspect = present(self.suspects.anything())
@@ -69,10 +75,11 @@ class ShapeScanner:
 class _Part:
     """Rules that are searched for together."""
 
-    __slots__ = ("_by_start", "_cut", "_longest_start", "_open", "_quick", "_random", "_sizes", "reach", "suspects")
+    __slots__ = ("_by_start", "_cut", "_longest_start", "_bounded", "_open", "_quick", "_random", "_sizes", "reach", "suspects")
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._random = all(rule.random for rule in rules)
+        self._bounded = all(rule.bounded for rule in rules)
         self._open = re2.compile(b"(?:" + b"|".join(sorted({rule.run for rule in rules})) + b")*\\z", _latin1())
         starts = sorted({start for rule in rules for start in rule.starts}, key=lambda start: (-len(start), start))
         shapes = [(start, _compiled(rule, start)) for rule in rules for start in rule.starts]
@@ -102,11 +109,15 @@ class _Part:
                 return hits, min(start, self._cut_start(text, before))
             if end:
                 hits.append(Hit(start, end, name))
-            found = self._quick.search(text, end or self._leap(text, start, final))
+            found = self._quick.search(text, end or self._leap(text, start, before, final))
         return hits, size if final else self._cut_start(text, before)
 
-    def _leap(self, text: bytes, start: int, final: bool) -> int:
-        """Return where to go on after a start that began nothing: before the next text that looks random."""
+    def _leap(self, text: bytes, start: int, before: bytes, final: bool) -> int:
+        """Return where to go on after a start that began nothing: behind its word, or near text that looks random."""
+        if self._bounded and _inside_word(text, start, before):
+            # What an escape before it makes of the next few bytes is left to them.
+            border = _NO_WORD.search(text, start)
+            return start + 1 if _ESCAPES.search(text, max(0, start - 6), start) else border.start() if border else len(text)
         if not self._random:
             return start + 1
         ahead = _JUDGED + self._longest_start
@@ -114,8 +125,8 @@ class _Part:
         second = _TURN.search(text, first.end()) if first is not None else None
         target = len(text) if second is None else second.start() - ahead
         if target > start + 1 and not final:
-            run = self._open.search(text)  # what is not decided yet
-            target = min(target, run.start() - self._longest_start)
+            near = max(0, len(text) - self.reach)  # what may not be decided yet
+            target = min(target, near + self._open.search(text[near:]).start() - self._longest_start)
         return max(start + 1, target)
 
     def _at(self, text: bytes, at: int, before: bytes, final: bool) -> tuple[int, str]:
@@ -156,7 +167,7 @@ def _end(shape: _Shape, text: bytes, at: int, final: bool) -> int:
     if found is None:
         return _NOTHING
     end = int(found.end())
-    if (rule.bounded and text[end : end + 1].isalnum()) or (rule.random and not looks_random(text[body:end])):
+    if (rule.bounded and end < at + rule.longest and text[end : end + 1].isalnum()) or (rule.random and not looks_random(text[body:end])):
         return _NOTHING
     return end
 
