@@ -127,6 +127,12 @@ def two_ids(front: Running) -> tuple[int, str]:
     return Browser(front).ask("POST", "/api/chat", {"message": "hi", "sessionId": other}, X_Session_ID=one).said
 
 
+def on_a_socket(front: Running) -> tuple[int, str]:
+    handshake = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13"}
+    key = "dGhlIHNhbXBsZSBub25jZQ=="
+    return Browser(front).ask("GET", "/ws", X_Session_ID=FORGED, Sec_WebSocket_Key=key, **handshake).said
+
+
 ATTACKS = {
     # (what happens, the answer, the event, its detail)
     "fixation": (fixation, "INVALID_SESSION_ID", "unknown"),
@@ -136,6 +142,7 @@ ATTACKS = {
     "forged": (lambda front: in_header(Browser(front), FORGED), "INVALID_SESSION_ID", "unknown"),
     "forged, in a cookie": (lambda front: in_cookie(Browser(front), FORGED), "INVALID_SESSION_ID", "unknown"),
     "forged, in a body": (lambda front: in_body(Browser(front), FORGED), "INVALID_SESSION_ID", "unknown"),
+    "forged, for a socket": (on_a_socket, "INVALID_SESSION_ID", "unknown"),
     "malformed": (lambda front: in_header(Browser(front), "../../etc"), "INVALID_SESSION_ID", "format"),
     "none": (lambda front: Browser(front).ask("POST", "/api/plain").said, "INVALID_SESSION_ID", "missing"),
     "none, and no body either": (
@@ -239,9 +246,8 @@ def test_a_foreign_page_cannot_begin_or_end_one(front: Running) -> None:
     assert silent.ask("DELETE", "/api/session").said == (403, "CSRF_BLOCKED")
 
 
-def test_the_gauge_and_the_events(front: Running) -> None:
+def test_a_session_that_began_is_told(front: Running) -> None:
     session_id = Browser(front).session()
     created = front.logged(event="SESSION_CREATED", outcome="allowed", detail={"renewed": False})
     assert len(created["session"]) == 8
     assert session_id not in json.dumps(front.lines())
-    until(lambda: front.metric("sidecar_sessions_active") >= 1, "the gauge to count", 10)
