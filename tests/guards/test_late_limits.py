@@ -51,3 +51,22 @@ async def test_sessions_of_one_address_are_told_apart(waits) -> None:
     told = asked.limits.lines.decode()
     assert '"ip-minute";q=60;w=60, "chat-burst";q=2;w=10' in told
     assert "X-RateLimit-Limit: 2\r\nX-RateLimit-Remaining: 0\r\n" in told
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "waiting"])
+async def test_what_has_no_body_is_asked_at_its_head(waits) -> None:
+    store, problems = MemoryRateStore(), Problems()
+    head = build_rate_limit((IP,), store, problems, waits=waits)
+    late = build_late_limits(head, build_rate_limit((BURST,), store, problems, waits=waits))
+    bodiless = []
+    for _ in range(3):
+        asked = exchange("POST", client=CLIENT)
+        await settled(head.check(asked))
+        bodiless.append(await settled(late.check(asked)) is PASS)
+    assert bodiless == [True, True, False]
+    assert [ask.limit.name for ask in asked.limits.asks] == ["ip-minute", "chat-burst"]
+    # Whose body is to come is asked when it has come.
+    coming = exchange("POST", client=CLIENT, Content_Length="2")
+    await settled(head.check(coming))
+    assert await settled(late.check(coming)) is PASS
+    assert isinstance(await settled(late.inspect(coming, b"{}")), Refuse)

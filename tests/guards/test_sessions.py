@@ -12,7 +12,7 @@ from sidecar.errors import StoreUnavailable
 from sidecar.exchange import Client
 from sidecar.guards.session import UNAVAILABLE, Binding, has_expired
 from sidecar.guards.session_id import Places, is_well_formed
-from sidecar.guards.sessions import SessionEndpoint, learn
+from sidecar.guards.sessions import CookieRule, SessionEndpoint, learn
 from sidecar.session import key_of, seal_of
 from sidecar.stores.memory_sessions import MemorySessionStore
 from sidecar.vocabulary import Code, Event
@@ -215,3 +215,31 @@ async def test_what_is_not_learned() -> None:
 )
 def test_ids_that_say_when_they_end(session_id, expected) -> None:
     assert has_expired(session_id, NOW) is expected
+
+
+@pytest.mark.parametrize(("revoked", "more"), [(True, {}), (False, {"handles_revoked": False})], ids=["told", "away"])
+async def test_what_hangs_on_a_session_ends_with_it(revoked, more) -> None:
+    told = []
+
+    async def ended(organization: str, key: str) -> bool:
+        told.append((organization, key))
+        return revoked
+
+    store = MemorySessionStore()
+    made = SessionEndpoint(store, PLACES, Random(), max_age=86400, idle=3600, binding=Binding.PREFIX, ended=ended)
+    _, session_id = await begin(made)
+    await begin(made, session_id=session_id)  # renewing ends nothing that runs
+    assert told == []
+    _, session_id = await begin(made)
+    answer = await made.check(asking("DELETE", session_id))
+    assert isinstance(answer, Answer)
+    assert answer.findings == (Finding(Event.SESSION_CLEANUP, {"reason": "logout", "sessions": 1} | more),)
+    assert told == [("default", key_of(session_id))]
+    await made.check(asking("DELETE", session_id))
+    assert len(told) == 1
+
+
+def test_the_cookies_attributes() -> None:
+    assert CookieRule(b"None", partitioned=True).line(b"__Host-session", "x", 60) == (
+        b"__Host-session=x; Path=/; Max-Age=60; Secure; HttpOnly; SameSite=None; Partitioned"
+    )
