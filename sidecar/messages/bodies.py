@@ -118,6 +118,8 @@ class Reader:
         if type(value) is Fault:
             return Trouble(Code.MESSAGE_INVALID, value.value)
         texts = self.finder.find(value)
+        if texts is None and self.protocol is AUTO and textless(path):
+            texts = self.finder.find(value, none_is_fine=True)
         if texts is None:
             return Trouble(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
         if self.finder.disguised(body, value):
@@ -168,3 +170,12 @@ class Reader:
             return Trouble(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
         texts: Texts = [((field.name,), field.text) for field in fields]
         return Message(body, opened, texts, self.protocol, None, tuple(fields), kind)
+
+
+def textless(path: str) -> bool:
+    """Say whether requests to this path may do without text (lists of threads, calls of tools).
+
+    By the path alone: a body could be dressed as any protocol, but the path decides who reads it.
+    """
+    protocol = recognise(path, None)
+    return protocol is not None and not protocol.required

@@ -58,8 +58,11 @@ class Finder:
                 return False
         return any(disguised(value, place.path.steps) for place in self.places)
 
-    def find(self, value: Any) -> Texts | None:
-        """Return the texts with their places, or None: something that is no text stands at a text's place."""
+    def find(self, value: Any, *, none_is_fine: bool = False) -> Texts | None:
+        """Return the texts with their places, or None: something that is no text stands at a text's place.
+
+        `none_is_fine`: for once, a body without any is fine.
+        """
         if self.only is not None:
             text = value.get(self.only) if type(value) is dict else None
             return [((self.only,), text)] if type(text) is str else None
@@ -73,7 +76,7 @@ class Finder:
                     found[where] = text
                 elif not place.allows(text):
                     return None
-        return None if self.required and not found else list(found.items())
+        return None if self.required and not found and not none_is_fine else list(found.items())
 
 
 def finder(protocol: Protocol, fields: Sequence[Path] = ()) -> Finder:

@@ -96,6 +96,10 @@ DECIDES = [
     ("long history", {"protocol": "openai", "fields": [], "body": b'{"messages":[{"role":"user","content":"0123456789abc"},{"role":"user","content":"short"}]}'}, KEEP),
     ("auto", {"protocol": "auto", "fields": [], "body": b'{"jsonrpc":"2.0","message":"<b"}'}, sanitized(b'{"jsonrpc":"2.0","message":"&lt;b"}', markup=1)),
     ("auto, nothing known", {"protocol": "auto", "fields": [], "body": b'{"x":"<b"}'}, invalid("no_text")),
+    ("auto, a path that needs no text", {"protocol": "auto", "fields": [], "target": "/chatkit", "body": b'{"type":"items.list","params":{"thread_id":"t"}}'}, KEEP),
+    ("auto, that body elsewhere", {"protocol": "auto", "fields": [], "body": b'{"type":"items.list","params":{"thread_id":"t"}}'}, invalid("no_text")),
+    ("auto, a path that needs text", {"protocol": "auto", "fields": [], "target": "/v1/messages", "body": b'{"type":"items.list","params":{}}'}, invalid("no_text")),
+    ("auto, no text in its place", {"protocol": "auto", "fields": [], "target": "/chatkit", "body": b'{"type":"x","params":{"title":5}}'}, invalid("no_text")),
 ]  # fmt: skip
 
 

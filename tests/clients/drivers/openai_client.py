@@ -1,9 +1,10 @@
-"""The `openai` client: chat completions and responses, plain and streaming."""
+"""The `openai` client: chat completions and responses, plain and streaming, and where Open WebUI has its API."""
 
 import openai
 from speech import URL, run
 
 client = openai.OpenAI(base_url=f"{URL}/v1", api_key="none", max_retries=0)
+webui = openai.OpenAI(base_url=f"{URL}/api", api_key="none", max_retries=0)
 
 
 def plain(text):
@@ -14,6 +15,11 @@ def plain(text):
 def streaming(text):
     chunks = client.chat.completions.create(model="m", messages=[{"role": "user", "content": text}], stream=True)
     return [chunk.choices[0].delta.content for chunk in chunks if chunk.choices[0].delta.content]
+
+
+def open_webui(text):
+    answer = webui.chat.completions.create(model="m", messages=[{"role": "user", "content": text}])
+    return answer.choices[0].message.content
 
 
 def response(text):
@@ -28,6 +34,7 @@ def response_streaming(text):
 run(
     plain,
     streaming,
+    open_webui,
     response,
     response_streaming,
     describe=lambda error: {"code": getattr(error, "code", None), "request": getattr(error, "request_id", None)},

@@ -1,5 +1,7 @@
-// A chat route as the `ai` package's documentation writes it, with a model that says back what it heard.
+// Chat routes as the documentations of `ai` and of AG-UI write them; both say back what they heard.
 import { createServer } from "node:http";
+import { EventType } from "@ag-ui/client";
+import { EventEncoder } from "@ag-ui/encoder";
 import { convertToModelMessages, simulateReadableStream, streamText } from "ai";
 import { MockLanguageModelV4 } from "ai/test";
 
@@ -21,10 +23,34 @@ const model = new MockLanguageModelV4({
   },
 });
 
+async function chat({ messages }, response) {
+  const result = streamText({ model, messages: await convertToModelMessages(messages) });
+  result.pipeUIMessageStreamToResponse(response);
+}
+
+function agent({ threadId, runId, messages }, response, accept) {
+  const encoder = new EventEncoder({ accept });
+  const messageId = "m1";
+  const events = [
+    { type: EventType.RUN_STARTED, threadId, runId },
+    { type: EventType.TEXT_MESSAGE_START, messageId, role: "assistant" },
+    ...pieces(`You said: ${messages.at(-1).content}`).map((delta) => ({
+      type: EventType.TEXT_MESSAGE_CONTENT,
+      messageId,
+      delta,
+    })),
+    { type: EventType.TEXT_MESSAGE_END, messageId },
+    { type: EventType.RUN_FINISHED, threadId, runId },
+  ];
+  response.writeHead(200, { "Content-Type": encoder.getContentType() });
+  for (const event of events) response.write(encoder.encode(event));
+  response.end();
+}
+
 createServer(async (request, response) => {
   let body = "";
   for await (const piece of request) body += piece;
-  const { messages } = JSON.parse(body);
-  const result = streamText({ model, messages: await convertToModelMessages(messages) });
-  result.pipeUIMessageStreamToResponse(response);
+  const asked = JSON.parse(body);
+  if (request.url === "/agent") agent(asked, response, "text/event-stream");
+  else await chat(asked, response);
 }).listen(Number(process.argv[2]), "127.0.0.1");

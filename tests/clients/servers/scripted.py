@@ -213,6 +213,7 @@ APP = Starlette(
     lifespan=lifespan,
     routes=[
         Route("/v1/chat/completions", openai_chat, methods=["POST"]),
+        Route("/api/chat/completions", openai_chat, methods=["POST"]),
         Route("/v1/responses", openai_responses, methods=["POST"]),
         Route("/v1/messages", anthropic_messages, methods=["POST"]),
         Route("/threads", langgraph_thread, methods=["POST"]),
