@@ -104,6 +104,37 @@ def seconds(make: Callable[[], object], pieces: list[bytes]) -> float:
     return time.process_time() - began
 
 
+HOSTILE = {
+    "endless sk-": (b"sk-", "sk-proj-Ab9z0123456789x"),
+    "endless xsk-": (b"xsk-", "sk-proj-Ab9z0123456789x"),
+    "endless AKIA": (b"AKIA", "sk-proj-Ab9z0123456789x"),
+    "endless token=": (b"token=", "sk-proj-Ab9z0123456789x"),
+    "endless %73": (b"%73", "sk-proj-Ab9z0123456789x"),
+    "endless \\u0073": (b"\\u0073", "sk-proj-Ab9z0123456789x"),
+    "a, secret 39 a and b": (b"a", "a" * 39 + "b"),
+    "backslashes, as secret": (b"\\", "\\" * 40),
+}
+
+
+def hostile() -> None:
+    """Print what text costs that a client made slow on purpose, in ms per MiB."""
+    print(f"\n{'hostile text':28}{'1 KiB chunks':>14}{'64 KiB chunks':>14}")
+    for name, (unit, secret) in HOSTILE.items():
+        text = (unit * (1 << 18))[: 1 << 18]
+        redaction = build_redaction(SecretMatcher([Secret(secret)]), (*DEFAULT, "generic"), Problems())
+        took = [
+            min(
+                seconds(
+                    lambda r=redaction: r.filter_for(b"text/plain"),
+                    [text[at : at + size] for at in range(0, len(text), size)],
+                )
+                for _ in range(3)
+            )
+            for size in (1024, CHUNK)
+        ]
+        print(f"{name:28}" + "".join(f"{each * 4e3:11.1f} ms" for each in took))
+
+
 def main() -> None:
     setups = {
         "1 key": build(1, ()),
@@ -127,6 +158,7 @@ def main() -> None:
             print(
                 f"{name:20}{setup:28}{took / size * 1e3:9.2f} ms{took / len(pieces) * 1e6:9.1f} µs{floor / len(pieces) * 1e6:7.1f} µs"
             )
+    hostile()
 
 
 if __name__ == "__main__":

@@ -58,9 +58,7 @@ class Redaction:
 
     __slots__ = ("_deltas", "_events", "_known", "_shapes", "_suspects", "_text", "suspicious")
 
-    def __init__(
-        self, known: SecretMatcher | None, shapes: Scanner | None, suspects: Suspects, deltas: Deltas
-    ) -> None:
+    def __init__(self, known: SecretMatcher | None, shapes: Scanner | None, suspects: Suspects, deltas: Deltas) -> None:
         self._shapes = shapes
         self._suspects = suspects
         self._deltas = deltas

@@ -36,7 +36,19 @@ class SecretMatcher:
     `skipped` counts secrets that are too short to be searched safely.
     """
 
-    __slots__ = ("_any", "_built", "_groups", "_heads", "_live", "_suspect", "_which", "reach", "size", "skipped", "suspects")
+    __slots__ = (
+        "_any",
+        "_built",
+        "_groups",
+        "_heads",
+        "_live",
+        "_suspect",
+        "_which",
+        "reach",
+        "size",
+        "skipped",
+        "suspects",
+    )
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
         plain = [secret.reveal().encode("utf-8", "surrogatepass") for secret in secrets]

@@ -75,7 +75,18 @@ class ShapeScanner:
 class _Part:
     """Rules that are searched for together."""
 
-    __slots__ = ("_by_start", "_cut", "_longest_start", "_bounded", "_open", "_quick", "_random", "_sizes", "reach", "suspects")
+    __slots__ = (
+        "_bounded",
+        "_by_start",
+        "_cut",
+        "_longest_start",
+        "_open",
+        "_quick",
+        "_random",
+        "_sizes",
+        "reach",
+        "suspects",
+    )
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._random = all(rule.random for rule in rules)
@@ -92,7 +103,9 @@ class _Part:
         for start, shape in shapes:
             for size in range(1, len(start)):
                 self._cut[start[:size]] = self._cut.get(start[:size], False) or not shape.rule.bounded
-        self.suspects = Suspects(b"|".join(_sure(shape.rule, start) for start, shape in shapes), _unsure(self._cut, shapes))
+        self.suspects = Suspects(
+            b"|".join(_sure(shape.rule, start) for start, shape in shapes), _unsure(self._cut, shapes)
+        )
         self._longest_start = max(map(len, starts), default=1)
         self.reach = max((rule.longest for rule in rules), default=0) + self._longest_start
 
@@ -114,20 +127,21 @@ class _Part:
 
     def _leap(self, text: bytes, start: int, before: bytes, final: bool) -> int:
         """Return where to go on after a start that began nothing: behind its word, or near text that looks random."""
-        if self._bounded and _inside_word(text, start, before):
-            # What an escape before it makes of the next few bytes is left to them.
+        onward = start + 1
+        # What an escape before a start makes of the next few bytes is left to them.
+        if self._bounded and _inside_word(text, start, before) and not _ESCAPES.search(text, max(0, start - 6), start):
             border = _NO_WORD.search(text, start)
-            return start + 1 if _ESCAPES.search(text, max(0, start - 6), start) else border.start() if border else len(text)
+            onward = len(text) if border is None else border.start()
         if not self._random:
-            return start + 1
+            return onward
         ahead = _JUDGED + self._longest_start
         first = _TURN.search(text, start)
         second = _TURN.search(text, first.end()) if first is not None else None
         target = len(text) if second is None else second.start() - ahead
-        if target > start + 1 and not final:
+        if target > onward and not final:
             near = max(0, len(text) - self.reach)  # what may not be decided yet
             target = min(target, near + self._open.search(text[near:]).start() - self._longest_start)
-        return max(start + 1, target)
+        return max(onward, target)
 
     def _at(self, text: bytes, at: int, before: bytes, final: bool) -> tuple[int, str]:
         inside = _inside_word(text, at, before)
@@ -167,7 +181,9 @@ def _end(shape: _Shape, text: bytes, at: int, final: bool) -> int:
     if found is None:
         return _NOTHING
     end = int(found.end())
-    if (rule.bounded and end < at + rule.longest and text[end : end + 1].isalnum()) or (rule.random and not looks_random(text[body:end])):
+    if (rule.bounded and end < at + rule.longest and text[end : end + 1].isalnum()) or (
+        rule.random and not looks_random(text[body:end])
+    ):
         return _NOTHING
     return end
 

@@ -16,7 +16,7 @@ from sidecar.redaction.spelled import compiled
 
 Question: TypeAlias = Callable[[bytes], bool]
 
-_UNANCHORED: Final = re2._re2.RE2.Anchor.UNANCHORED
+_UNANCHORED: Final = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001  # the library names it nowhere else
 _NOTHING: Final = [(-1, -1)]
 
 
@@ -45,7 +45,7 @@ def present(pattern: bytes) -> Question:
 
     The library's own `search` costs as much again for a text of some hundred bytes.
     """
-    match: Any = compiled(pattern or b"[^\\x00-\\xff]")._regexp.Match
+    match: Any = compiled(pattern or b"[^\\x00-\\xff]")._regexp.Match  # noqa: SLF001  # see above
 
     def question(text: bytes) -> bool:
         return bool(match(_UNANCHORED, text, 0, len(text)) != _NOTHING)

@@ -32,7 +32,7 @@ def compiled(pattern: bytes, *, longest: bool = False) -> Any:
     options.max_mem = 4 * MEMORY if len(pattern) > _LARGE else MEMORY
     options.longest_match = longest
     options.log_errors = False
-    return re2._Regexp(pattern, options)
+    return re2._Regexp(pattern, options)  # noqa: SLF001  # `compile` would keep it
 
 
 def _digits(number: int, width: int) -> bytes:
