@@ -37,8 +37,8 @@ fmt: $(VENV)/.dev
 
 # The locks are made by uv from pyproject.toml; every line has its hashes.
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras -o requirements.lock pyproject.toml
-	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras --group dev -o requirements-dev.lock pyproject.toml
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras -o requirements.lock pyproject.toml
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras --group dev -o requirements-dev.lock pyproject.toml
 	uv pip compile --python-version 3.11 --generate-hashes --no-annotate -o requirements-clients.lock tests/clients/requirements.in
 	echo 'hatchling>=1.27,<2' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements-dev.lock -o requirements-build.lock -
 

@@ -30,7 +30,6 @@ HOMES = {
     "cryptography": ("vault/", "stores/"),
     "redis": ("stores/redis",),
     "prometheus_client": ("telemetry/metrics.py",),
-    "nh3": ("messages/sanitize.py",),
     "sqlalchemy": ("vault/",),
     "openai": ("vault/", "messages/"),
     "uvloop": ("app.py", "cli/", "demo/"),
