@@ -84,8 +84,16 @@ class Answers:
         return _Chain(chain)
 
     def frames(self, exchange: Exchange) -> FrameFilter | None:
-        found = self._redaction.frames()
+        return _SocketFrames(self, exchange) if self._redaction.active else None
+
+    def frames_now(self, exchange: Exchange) -> _ReportedFrames | None:
+        """Return a filter that knows the secrets of this moment."""
+        found = self._redaction.frames() if self.wanted() else None
         return None if found is None else _ReportedFrames(found, exchange, self._events, self._enforce)
+
+    def known(self) -> SecretMatcher | None:
+        """Return the secrets of this moment; another object once they have changed."""
+        return self._keys.matcher() if self._keys is not None else None
 
     def suspects(self, lines: bytes) -> bool:
         return self._redaction.active and self._redaction.redact_value(lines) != lines
@@ -156,6 +164,30 @@ class _ReportedFrames:
         rest = self._inner.finish()
         self._report.say()
         return rest if self._enforce else []
+
+
+class _SocketFrames:
+    """The filter of a socket, which may outlive the secrets that were known when it opened."""
+
+    __slots__ = ("_answers", "_exchange", "_inner", "_known")
+
+    def __init__(self, answers: Answers, exchange: Exchange) -> None:
+        self._answers = answers
+        self._exchange = exchange
+        self._known = answers.known()
+        self._inner = answers.frames_now(exchange)
+
+    def feed(self, message: bytes) -> list[bytes]:
+        known = self._answers.known()
+        left: list[bytes] = []
+        if known is not self._known:
+            left = self.finish()
+            self._known = known
+            self._inner = self._answers.frames_now(self._exchange)
+        return [*left, *(self._inner.feed(message) if self._inner is not None else [message])]
+
+    def finish(self) -> list[bytes]:
+        return self._inner.finish() if self._inner is not None else []
 
 
 class _Chain:
