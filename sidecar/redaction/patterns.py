@@ -19,8 +19,6 @@ SHAPES: Final = frozenset(rule.name for rule in RULES)
 _LIVE: Final = -1
 _NOTHING: Final = 0
 _TURN: Final = re.compile(rb"[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])")
-_NO_WORD: Final = re.compile(rb"[^A-Za-z0-9]")
-_ESCAPES: Final = re.compile(rb"[%\\]")
 _JUDGED: Final = 64  # bytes of a match that are judged: a key shows what it is early, and the cost stays linear
 _ESCAPED_BEFORE: Final = re.compile(rb"(?:\\[bfnrt]|\\x?[0-9a-f]{2}|%[0-9A-Fa-f]{2})\Z")
 
@@ -81,6 +79,7 @@ class _Part:
         "_cut",
         "_longest_start",
         "_open",
+        "_outer",
         "_quick",
         "_random",
         "_sizes",
@@ -90,6 +89,8 @@ class _Part:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._random = all(rule.random for rule in rules)
+        literals = sorted({re2.escape(start) for rule in rules for start in rule.starts})
+        self._outer = re2.compile(_BORDER + b"(?:" + b"|".join(literals) + b")", _latin1())
         self._bounded = all(rule.bounded for rule in rules)
         self._open = re2.compile(b"(?:" + b"|".join(sorted({rule.run for rule in rules})) + b")*\\z", _latin1())
         starts = sorted({start for rule in rules for start in rule.starts}, key=lambda start: (-len(start), start))
@@ -122,16 +123,16 @@ class _Part:
                 return hits, min(start, self._cut_start(text, before))
             if end:
                 hits.append(Hit(start, end, name))
-            found = self._quick.search(text, end or self._leap(text, start, before, final))
+            found = self._quick.search(text, end or self._leap(text, start, final))
         return hits, size if final else self._cut_start(text, before)
 
-    def _leap(self, text: bytes, start: int, before: bytes, final: bool) -> int:
+    def _leap(self, text: bytes, start: int, final: bool) -> int:
         """Return where to go on after a start that began nothing: behind its word, or near text that looks random."""
         onward = start + 1
-        # What an escape before a start makes of the next few bytes is left to them.
-        if self._bounded and _inside_word(text, start, before) and not _ESCAPES.search(text, max(0, start - 6), start):
-            border = _NO_WORD.search(text, start)
-            onward = len(text) if border is None else border.start()
+        if self._bounded:
+            # The border may lie before: an escape is six bytes at most.
+            border = self._outer.search(text, max(0, onward - 6))
+            onward = len(text) if border is None else max(onward, border.start())
         if not self._random:
             return onward
         ahead = _JUDGED + self._longest_start

@@ -7,7 +7,7 @@ import sys
 from types import FrameType
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.errors import Problems
@@ -66,21 +66,23 @@ def test_hostile_text_costs_in_proportion(name: str, size: int) -> None:
     assert operations(redaction, text * 3, size) < 4 * once + 200
 
 
+BOTH = build(KEY, patterns=PATTERNS)
 VALUES = st.lists(
     st.sampled_from([KEY, KEY[:12], "sk_live_a1b2c3d4e5f6g7h8i9", "AKIA", "task", "%73", " ", "x"]), max_size=6
 )
 
 
+@settings(deadline=None)  # automata are built for each example, on whatever machine this is
 @given(values=st.lists(VALUES.map("".join), max_size=5))
 def test_a_block_without_suspicion_holds_no_value_that_changes(values: list[str]) -> None:
-    redaction = build(KEY, patterns=PATTERNS)
+    redaction = BOTH
     block = "".join(f"X-{at}: {value}\r\n" for at, value in enumerate(values)).encode()
     if any(redaction.redact_value(value.encode()) != value.encode() for value in values):
         assert redaction.suspicious(block)
 
 
 def test_an_ordinary_block_is_not_suspicious() -> None:
-    redaction = build(KEY, patterns=PATTERNS)
+    redaction = BOTH
     assert not redaction.suspicious(b"Content-Type: application/json\r\nX-Powered-By: Express\r\nVary: Origin\r\n")
     assert not build_redaction(None, (), Problems()).suspicious(KEY.encode())
 
@@ -109,9 +111,10 @@ TOKENS = st.lists(
 )
 
 
+@settings(deadline=None)  # automata are built for each example, on whatever machine this is
 @given(said=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["content", "refusal"])), max_size=14), tokens=TOKENS)
 def test_reading_only_loud_events_changes_nothing(said: list[tuple[int, str]], tokens: list[str]) -> None:
-    redaction = build(KEY, patterns=PATTERNS)
+    redaction = BOTH
     events = [
         b"data: %s\n\n" % json.dumps({"choices": [{"index": index, "delta": {name: token}}]}).encode()
         for (index, name), token in zip(said, tokens, strict=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.redaction.matcher import SecretMatcher
@@ -57,6 +57,7 @@ def test_every_spelling_at_every_chunk_size(way: str, size: int) -> None:
     assert len(clean) < 60
 
 
+@settings(deadline=None)  # automata are built for each example, on whatever machine this is
 @given(
     secret=secrets,
     way=st.sampled_from(sorted(SPELLINGS)),
@@ -79,6 +80,7 @@ def test_no_spelling_of_any_secret_passes(secret: str, way: str, before: bytes, 
     assert clean == run(matcher(secret).filter(), [before + text + after]), "chunking changes nothing"
 
 
+@settings(deadline=None)  # automata are built for each example, on whatever machine this is
 @given(pair=mixed(), at=places)
 def test_any_mix_of_escapes(pair: tuple[str, bytes], at: list[int]) -> None:
     secret, text = pair
@@ -90,6 +92,7 @@ def test_any_mix_of_escapes(pair: tuple[str, bytes], at: list[int]) -> None:
     assert clean.endswith(b">")
 
 
+@settings(deadline=None)  # automata are built for each example, on whatever machine this is
 @given(text=st.binary(max_size=400), at=places)
 @example(text=b"sk-proj-sk-proj-sk-pro\\u0073\\u006b\\\\\\\\%25%73%6b", at=list(range(60)))
 @example(text=b"%25%25%25%2%\\\\\\\\\\\\\\\\\\\\\\\\u\\u0", at=list(range(60)))
@@ -99,6 +102,7 @@ def test_what_holds_no_secret_is_unchanged(text: bytes, at: list[int]) -> None:
     assert stream.counts == {}
 
 
+@settings(deadline=None)  # automata are built for each example, on whatever machine this is
 @given(text=st.text("sk-proj/\\u07b%A9+", max_size=300), at=places)
 def test_near_misses_are_unchanged(text: str, at: list[int]) -> None:
     assert run(matcher(KEY, OTHER).filter(), cut(text.encode(), at)) == text.encode()
