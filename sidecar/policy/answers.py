@@ -96,7 +96,7 @@ class Answers:
         return self._keys.matcher() if self._keys is not None else None
 
     def suspects(self, lines: bytes) -> bool:
-        return self._redaction.active and self._redaction.redact_value(lines) != lines
+        return self._redaction.active and self._redaction.suspicious(lines)
 
     def value(self, exchange: Exchange, value: bytes) -> bytes:
         counts: dict[str, int] = {}
