@@ -39,6 +39,7 @@ class Upstream:
         self._loop = loop
         self._idle: deque[Wire] = deque()
         self._open = 0
+        self._closed = False
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.reader = FieldReader(frozenset())
 
@@ -121,7 +122,7 @@ class Upstream:
     def release(self, wire: Wire, *, clean: bool) -> None:
         """Take a connection back, or throw it away when anything about its last exchange was odd."""
         wire.expect_within(0)
-        if not clean or wire.left or wire.buffer or self._waiting:
+        if not clean or wire.left or wire.buffer or self._waiting or self._closed:
             # Somebody waits for a slot: a fresh connection is the simplest thing to hand over.
             wire.abort()
             return
@@ -132,6 +133,7 @@ class Upstream:
 
     def close(self) -> None:
         """Close what is idle; connections in use end with their exchanges."""
+        self._closed = True
         while self._idle:
             self._idle.pop().abort()
 
@@ -152,11 +154,12 @@ class Pools:
 
     def keep(self, targets: set[BackendTarget]) -> None:
         """Close what a new policy does not name any more."""
+        before = list(self._pools.values())
         known = {target.values(): pool for target, pool in self._pools.items()}
         self._pools = {target: known.get(target.values(), Upstream(target, self._loop)) for target in targets}
-        named = {target.values() for target in targets}
-        for values, pool in known.items():
-            if values not in named:
+        kept = set(map(id, self._pools.values()))
+        for pool in before:
+            if id(pool) not in kept:
                 pool.close()
 
     def close(self) -> None:
