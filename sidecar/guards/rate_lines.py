@@ -15,6 +15,8 @@ PER_CLIENT: Final = frozenset({Per.IP, Per.SESSION, Per.USER})
 CACHED: Final = 4096
 """Seconds whose text is remembered; a full cache is emptied."""
 
+MILLISECONDS: Final = tuple(b".%03dZ" % number for number in range(1000))
+
 
 def returns_after(take: Take) -> float:
     """Return in how many seconds the limit is whole again; once it is used up, when the next request would pass."""
@@ -38,6 +40,9 @@ class RateLines:
         self._limits = limits
         self._client = tuple(number for number, limit in enumerate(limits) if limit.per in PER_CLIENT)
         self._organization = tuple(number for number, limit in enumerate(limits) if limit.per is Per.ORGANIZATION)
+        # Which limit speaks for the organization, when there is none to choose from.
+        few = len(self._organization) < 2
+        self._lone_organization = _tightest(self._organization, ()) if few else None
         self._texts: dict[tuple[int, int], bytes] = {}
         self._seconds: dict[int, bytes] = {}
 
@@ -45,14 +50,14 @@ class RateLines:
         """Return complete lines; `at` is the moment of the takes in epoch seconds."""
         values: list[int | bytes] = []
         for _, remaining, retry, reset in takes:
-            values.append(remaining)
-            values.append(ceil(reset if remaining > 0 else retry))
-        client, organization = _tightest(self._client, takes), _tightest(self._organization, takes)
+            values += (remaining, ceil(reset if remaining > 0 else retry))
+        client = _tightest(self._client, takes)
+        lone = self._lone_organization
+        organization = _tightest(self._organization, takes) if lone is None else lone
         for number in (client, organization):
             if number >= 0:
-                take = takes[number]
-                values.append(take.remaining)
-                values.append(self.moment(at + returns_after(take)))
+                _, remaining, retry, reset = takes[number]
+                values += (remaining, self.moment(at + (reset if remaining > 0 else retry)))
         text = self._texts.get((client, organization)) or self._text(client, organization)
         return text % tuple(values)
 
@@ -68,13 +73,14 @@ class RateLines:
 
     def moment(self, at: float) -> bytes:
         """Return ISO 8601 UTC with milliseconds, rounded up: never earlier than the truth."""
-        second, millis = divmod(ceil(at * 1000), 1000)
+        millis = ceil(at * 1000)
+        second = millis // 1000
         text = self._seconds.get(second)
         if text is None:
             if len(self._seconds) >= CACHED:
                 self._seconds.clear()
             text = self._seconds[second] = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
-        return b"%s.%03dZ" % (text, millis)
+        return text + MILLISECONDS[millis - second * 1000]
 
 
 def _tightest(family: tuple[int, ...], takes: Takes) -> int:

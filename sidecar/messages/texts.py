@@ -51,7 +51,10 @@ class Finder:
         walked only where they hold such a spelling somewhere, or one that they could hide.
         """
         if self.only is not None:
-            return any(key != self.only and key.casefold() == self.only for key in value)
+            for key in value:  # noqa: SIM110  # a generator would cost more than what it looks at
+                if key != self.only and key.casefold() == self.only:
+                    return True
+            return False
         if not any(one in body for one in HIDES_CASE):
             lower = body.lower()
             if all(body.count(name) == lower.count(name) for name in self.quoted):
@@ -134,6 +137,8 @@ def counted(protocol: Protocol, value: Any, texts: Texts) -> int:
             base, turns = found[0]
             prefix = (*base, last_of_user(turns))
             return sum(len(text) for where, text in texts if where[: len(prefix)] == prefix)
+    if len(texts) == 1:
+        return len(texts[0][1])
     return max((len(text) for _, text in texts), default=0)
 
 

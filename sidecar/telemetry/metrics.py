@@ -81,14 +81,14 @@ class Metrics:
 
     def decided(self, report: LimitReport) -> None:
         """Count what the limits of one request said: all had room, or those that had none refused."""
-        takes = report.takes
-        allowed = all(take.allowed for take in takes)
-        for ask, take in zip(report.asks, takes, strict=True):
-            counts = self._limits[ask.limit.name]
-            if allowed:
-                counts.allowed += 1
-            elif not take.allowed:
-                counts.refused += 1
+        refused = False
+        for ask, take in zip(report.asks, report.takes, strict=True):
+            if not take[0]:
+                self._limits[ask.limit.name].refused += 1
+                refused = True
+        if not refused:
+            for ask in report.asks:
+                self._limits[ask.limit.name].allowed += 1
 
     def tokens(self, organization: str, provider: str, model: str, direction: str, count: int) -> None:
         """Count tokens that a provider reported; direction is `input` or `output`."""
