@@ -60,7 +60,7 @@ class Load:
 
     def _by_wrk(self, port: int, seconds: int) -> int:
         url = f"http://127.0.0.1:{port}/api/chat"
-        command = [str(self._wrk), "-t1", f"-c{CONNECTIONS}", f"-d{round(seconds)}s", "-s", str(self._script), url]
+        command = [str(self._wrk), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(self._script), url]
         said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
         if "Non-2xx" in said or "Socket errors" in said:
             raise SystemExit(f"not every request was answered:\n{said}")
