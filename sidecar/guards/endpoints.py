@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from sidecar.decision import Answer, Decision, Refuse
 from sidecar.exchange import Exchange
 from sidecar.guards.rate_limit import RateLimitGuard
 from sidecar.vocabulary import Code
+
+_READING: Final = ("GET", "HEAD")
 
 
 class RateLimitStatus:
@@ -20,6 +23,8 @@ class RateLimitStatus:
         self.waits = guard.waits
 
     def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
+        if exchange.head.method not in _READING:
+            return Refuse(Code.METHOD_NOT_ALLOWED, {}, [(b"Allow", b"GET, HEAD")])
         return self._guard.status(exchange)
 
 
