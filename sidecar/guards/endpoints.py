@@ -23,9 +23,15 @@ class RateLimitStatus:
         self.waits = guard.waits
 
     def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
-        if exchange.head.method not in _READING:
-            return Refuse(Code.METHOD_NOT_ALLOWED, {}, [(b"Allow", b"GET, HEAD")])
-        return self._guard.status(exchange)
+        if exchange.head.method in _READING:
+            return self._guard.status(exchange)
+        refuse = Refuse(Code.METHOD_NOT_ALLOWED, {}, [(b"Allow", b"GET, HEAD")])
+        # A step says once whether it waits, so a refusal has to be awaited where an answer is.
+        return _ready(refuse) if self.waits else refuse
+
+
+async def _ready(decision: Decision) -> Decision:
+    return decision
 
 
 class CspReports:
