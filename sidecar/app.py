@@ -23,12 +23,14 @@ from sidecar.events import EventSink
 from sidecar.explain.live import Explainer
 from sidecar.guards.networks import parse_address
 from sidecar.limit import Limit
-from sidecar.policy.compile import Compiled, Stage, compile_policy
+from sidecar.policy.compile import Compiled, compile_policy
 from sidecar.policy.live import LivePolicy
 from sidecar.policy.read import draft_policy
+from sidecar.policy.rehearsal import rehearsal
 from sidecar.policy.schema import PolicySchema
 from sidecar.policy.shape.front import ServerTls
 from sidecar.policy.shape.keys import Tokens
+from sidecar.policy.stage import Stage
 from sidecar.policy.watch import PolicyWatch
 from sidecar.proxy.activity import ActivityCounts
 from sidecar.proxy.handler import Parts
@@ -95,7 +97,8 @@ class Sidecar:
         """Build everything and listen; raises ConfigError, PolicyError or SidecarError with one clear line each."""
         masters = self._derive_masters()
         document = draft_policy(self._source, self._environ, name=self._name)
-        document.refuse()
+        if document.problems:
+            compile_policy(document, rehearsal())  # refuses with these and with what only building finds
         schema = document.schema
         self._pools = Pools(asyncio.get_running_loop())
         self._log = Log.to(schema.events.log, Path(schema.events.file) if schema.events.file else None, self._clock)

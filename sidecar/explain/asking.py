@@ -17,10 +17,11 @@ from sidecar.guard import BodyStep, Step
 from sidecar.guards.endpoints import CspReports, RateLimitStatus
 from sidecar.guards.sessions import SessionEndpoint
 from sidecar.head import RequestHead
-from sidecar.policy.compile import Compiled, Stage
+from sidecar.policy.compile import Compiled
 from sidecar.policy.glance import AssumedSessions
 from sidecar.policy.policy import Injection, Policy, Route
 from sidecar.policy.reasons import Reasons
+from sidecar.policy.stage import Stage
 from sidecar.proxy.http1 import FieldReader, Malformed, parse_request_head, request_framing
 from sidecar.proxy.outbound import request_head
 from sidecar.vault.providers import Catalogue
@@ -117,7 +118,7 @@ class Asking:
         secure = schema.listen.public.tls is not None
         exchange = Exchange(REQUEST_ID, clock.monotonic(), clock.now(), head, self._question.address, secure)
         method = head.method
-        if method == "OPTIONS":
+        if method == "OPTIONS" and b"origin" in head.index:
             method = head.index.get(b"access-control-request-method", b"OPTIONS").decode("latin-1")
         route = self._policy.routes.find(method, head.path)
         if route is not None:

@@ -9,9 +9,10 @@ from typing import Any
 from sidecar.admin.parts import Question
 from sidecar.explain.asking import Asking, HasKey
 from sidecar.explain.words import Explanation
-from sidecar.policy.compile import Compiled, Stage, compile_policy
+from sidecar.policy.compile import Compiled, compile_policy
 from sidecar.policy.glance import AssumedSessions, glance
 from sidecar.policy.read import PolicyDocument
+from sidecar.policy.stage import Stage
 
 
 class Explainer:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
-from sidecar.clock import Clock
 from sidecar.errors import Problems
-from sidecar.events import EventSink, about
+from sidecar.events import about
 from sidecar.exchange import Exchange
 from sidecar.guard import BodyStep, Guard, Stamp, Step, WaitingGuard
 from sidecar.guards.address import AddressGuard, build_address
@@ -19,21 +17,17 @@ from sidecar.guards.cookies import harden
 from sidecar.guards.cors import CorsGuard, build_cors
 from sidecar.guards.endpoints import CspReports, RateLimitStatus, Unmatched
 from sidecar.guards.fetch_metadata import FetchMetadataGuard
-from sidecar.guards.handle import HandleBook
 from sidecar.guards.host import build_host
 from sidecar.guards.https import HttpsGuard
-from sidecar.guards.organization import OrganizationGuard, Verify, build_organization
+from sidecar.guards.organization import OrganizationGuard, build_organization
 from sidecar.guards.rate_limit import RateLimitGuard, RateLimitStamp, build_rate_limit
 from sidecar.guards.request_id import RequestIdGuard
 from sidecar.guards.security_headers import LEAKS, build_security_headers
-from sidecar.guards.sessions import Ended
 from sidecar.limit import Limit, Per
-from sidecar.messages.content import ContentGuard, Patterns, compile_patterns
-from sidecar.messages.frames import FrameGuard, frame_guard
-from sidecar.messages.inspect import build_message_guard
-from sidecar.messages.moderation import KeySupplier, ModerationGuard, OnFailure, OpenAIJudge
+from sidecar.messages.frames import FrameGuard
 from sidecar.policy.answers import Answers, KnownKeys, Watcher
 from sidecar.policy.egress import Shared, build_egress
+from sidecar.policy.inspection import Inspection
 from sidecar.policy.policy import HOP_BY_HOP, BackendTarget, Injection, Policy, RequestBounds, Route
 from sidecar.policy.read import PolicyDocument
 from sidecar.policy.routes import Pattern, RouteTable
@@ -42,11 +36,10 @@ from sidecar.policy.sessions import NOTHING, RouteLimits, RouteSessions, Session
 from sidecar.policy.shape.browser import SecurityHeaders as SecurityHeadersSchema
 from sidecar.policy.shape.route import Route as RouteSchema
 from sidecar.policy.shape.traffic import RateLimit as RateLimitSchema
+from sidecar.policy.stage import Stage
 from sidecar.policy.targets import build_target
-from sidecar.policy.usage import Count, TokenUsage
+from sidecar.policy.usage import TokenUsage
 from sidecar.redaction.filters import build_redaction
-from sidecar.stores.base import BanStore, RateStore, SessionStore
-from sidecar.vault.records import KnownSecrets
 from sidecar.vocabulary import Code, Outcome
 
 UNMATCHED: Final = "unmatched"
@@ -55,42 +48,6 @@ CSP_REPORTS: Final = "/.sidecar/csp-report"
 
 _OURS: Final = frozenset({b"x-request-id", b"x-sidecar-sanitized"})
 """What only the sidecar says, besides what its stamps own."""
-
-
-def _uncounted(*_: object) -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What outlives a policy, and what policies are built upon.
-
-    waits     the rate store is across the network
-    secrets   the plain keys that answers must not hold; None without a vault
-    key_of    provider → who supplies an organization's key for it (moderation)
-    verify    tells the claims of a bearer token; None when there is no way to verify one
-    reports   counts CSP reports
-    handles   the book of phantom keys; None without a vault
-    tokens    counts tokens that providers report
-    ended     told of a session that was logged out: its handles end with it
-    random    that many bytes nobody can foresee: ids of sessions are made of them
-    """
-
-    rates: RateStore
-    waits: bool
-    bans: BanStore
-    sessions: SessionStore
-    events: EventSink
-    clock: Clock
-    open_requests: dict[str, int]
-    secrets: Callable[[], KnownSecrets] | None = None
-    key_of: Callable[[str], KeySupplier] | None = None
-    verify: Verify | None = None
-    reports: Callable[[], None] = _uncounted
-    handles: HandleBook | None = None
-    tokens: Count = _uncounted
-    ended: Ended | None = None
-    random: Callable[[int], bytes] = os.urandom
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +113,7 @@ class _Build:
         self._bans = BanGuard(stage.bans) if schema.clients.ban is not None else None
         self._organization = self._organization_guard()
         self._concurrency = self._concurrency_guard()
-        self._patterns = self._content_patterns()
+        self._inspection = Inspection(schema, stage, problems, self._enforced)
         self._sessions = SessionRules(
             schema, stage.sessions, stage.events, problems, random=stage.random, ended=stage.ended
         )
@@ -214,7 +171,7 @@ class _Build:
             answered = Answered(self._schema.security_headers, guard)
             rows.append(
                 (
-                    Pattern(paths.rate_limit_status, frozenset({"GET"})),
+                    Pattern(paths.rate_limit_status),
                     self._route("rate-limit-status", steps, answered),
                 )
             )
@@ -246,7 +203,7 @@ class _Build:
         limits = route_limits(
             guard, self._stage.rates, in_body=sessions.in_body, enforce=self._enforced("rate_limits", route)
         )
-        body_steps, frames = self._message(route, place, (*sessions.body[:1], *limits.body, *sessions.body[1:]))
+        body_steps, frames = self._inspection.of(route, place, (*sessions.body[:1], *limits.body, *sessions.body[1:]))
         credential = route.credential
         built = self._route(
             route.name,
@@ -411,48 +368,6 @@ class _Build:
             embedders=self._schema.cors.allowed_origins,
         )
         return (self._cors.stamp, security, RateLimitStamp(answered.limits))
-
-    def _content_patterns(self) -> Patterns | None:
-        patterns = {each.name: each.pattern for each in self._schema.content_filter.patterns}
-        return compile_patterns(patterns, self._problems.at("content_filter.patterns")) if patterns else None
-
-    def _message(
-        self, route: RouteSchema, place: Problems, then: tuple[BodyStep, ...]
-    ) -> tuple[tuple[BodyStep, ...], FrameGuard | None]:
-        """Return the guards of a route's bodies; `then` are asked once the message's own guard has read one."""
-        message = route.message
-        if message is None:
-            return then, None
-        guard = build_message_guard(
-            protocol=route.protocol,
-            fields=message.fields,
-            max_chars=message.max_chars,
-            markup=message.markup,
-            on_uninspectable=message.on_uninspectable,
-            problems=place.at("message"),
-        )
-        if guard is None:
-            return (), None
-        enforce = self._enforced("message", route)
-        steps = [BodyStep(guard, enforce), *then]
-        if self._patterns is not None:
-            content = ContentGuard(guard.reader, self._patterns, message.on_uninspectable == "pass")
-            steps.append(BodyStep(content, self._enforced("content_filter", route)))
-        moderation = self._schema.content_filter.moderation
-        if moderation is not None and self._stage.key_of is not None:
-            judge = OpenAIJudge(model=moderation.model, timeout=moderation.timeout)
-            asked = ModerationGuard(
-                guard.reader,
-                judge=judge,
-                key=self._stage.key_of(moderation.provider),
-                clock=self._stage.clock,
-                timeout=moderation.timeout,
-                on_failure=OnFailure(moderation.on_failure),
-                ttl=moderation.cache,
-            )
-            steps.append(BodyStep(asked, self._enforced("content_filter", route), waits=True))
-        patterns = self._patterns if self._enforced("content_filter", route) else None
-        return tuple(steps), frame_guard(guard, patterns) if enforce else None
 
     def _filters(self, route: RouteSchema | None, learners: tuple[Watcher, ...]) -> Answers | None:
         section = (route.redaction if route is not None else None) or self._schema.redaction

@@ -9,8 +9,8 @@ from typing import Any
 
 from sidecar.exchange import Exchange
 from sidecar.limit import Ask, Takes
-from sidecar.policy.compile import Stage
 from sidecar.policy.rehearsal import rehearsal
+from sidecar.policy.stage import Stage
 from sidecar.session import Session
 from sidecar.stores.base import Ban, BanStore, Erased, RateStore, SessionStore
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sidecar.clock import SystemClock
 from sidecar.events import SecurityEvent, Served
-from sidecar.policy.compile import Stage
+from sidecar.policy.stage import Stage
 from sidecar.stores.memory_bans import MemoryBanStore
 from sidecar.stores.memory_rates import MemoryRateStore
 from sidecar.stores.memory_sessions import MemorySessionStore

@@ -69,8 +69,8 @@ class Life:
     """One exchange from its admission to its record."""
 
     __slots__ = (
-        "answered", "backend", "exchange", "filters", "framing", "keep", "parts", "policy", "route", "sent_at", "spent",
-        "status", "unread", "wire",
+        "answered", "backend", "began", "exchange", "filters", "framing", "keep", "parts", "policy", "route", "sent_at",
+        "spent", "status", "unread", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +82,7 @@ class Life:
         self.exchange = exchange
         self.wire = wire
         self.keep = keep
+        self.began = wire.taken  # where on the wire this request began: its head counts as received
         self.framing = framing  # of the body that goes to the backend
         self.unread = framing  # of the body that still stands on the client's wire
         # Asked once: between the request and its answer the set of secrets may change.
@@ -96,7 +97,7 @@ class Life:
         """Serve the exchange; return whether the connection may carry another one."""
         parts = self.parts
         parts.activity.request_began()
-        sent, received = self.wire.sent, self.wire.received
+        sent, received = self.wire.sent, self.began
         try:
             await self._answer()
         except (TooSlow, PeerLeft) as error:
@@ -130,7 +131,7 @@ class Life:
     async def refuse_at_once(self, refuse: Refuse) -> None:
         """Refuse what has no route: malformed heads, ambiguous paths. Only who asks is looked at."""
         self.parts.activity.request_began()
-        sent, received = self.wire.sent, self.wire.received
+        sent, received = self.wire.sent, self.began
         try:
             decision = await admit(self.exchange, self.route.steps, self.parts.events)
             await self.refuse(decision if isinstance(decision, Refuse) else refuse)
@@ -270,7 +271,8 @@ class Life:
                 raise UpstreamError(Code.BACKEND_BROKEN, "an upgrade that nobody asked for")
             self.head_arrived()
             clean = await relay(self, back, answer)
-            finished = sender is None or sender.done()
+            # One that failed in this very turn of the loop is done as well, and nothing is in step after it.
+            finished = sender is None or (sender.done() and not sender.cancelled() and sender.exception() is None)
             if finished:
                 self.unread = 0
             else:

@@ -21,6 +21,8 @@ from sidecar.vocabulary import Code
 
 _log = logging.getLogger(__name__)
 
+_UNREAD: Final = 30.0
+"""Seconds that a client has for the rest of an answer once its connection is over."""
 _LINGER: Final = 1.0
 _LINGER_BYTES: Final = 1024 * 1024
 _ORIGIN = re.compile(rb"(?im)^origin:[ \t]*([\x21-\x7e]{1,256})[ \t]*\r?$")
@@ -97,9 +99,10 @@ class Listener:
         except Exception:  # noqa: BLE001  a fault of ours ends one connection, never the process
             _log.exception("fault on a connection")
         finally:
-            self._busy.discard(wire)
-            self._tasks.pop(wire, None)
+            # It counts until it is lost: who does not read what is left holds it open, and not for long.
             wire.close()
+            if not wire.left and wire.transport.get_write_buffer_size():
+                self._loop.call_later(_UNREAD, wire.abort)
 
     async def _one(self, wire: Wire, peer: str) -> bool:
         """Read one head and serve it; return whether another may follow."""
@@ -114,15 +117,15 @@ class Listener:
             await self._refuse_head(wire, peer, raw or wire.buffer, error)
             return False
         except TooSlow:
-            if wire.buffer:
+            if wire.buffer and not wire.writing_paused:
                 await self._refuse_head(wire, peer, wire.buffer, Malformed(Code.REQUEST_TIMEOUT, "head"))
             return False
         clock = self._parts.clock
         exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, peer, self._tls is not None)
         index = head.index
         method = head.method
-        if method == "OPTIONS":
-            # A preflight speaks for the request that will follow.
+        if method == "OPTIONS" and b"origin" in index:
+            # A preflight speaks for the request that will follow; any other OPTIONS for itself.
             method = index.get(b"access-control-request-method", b"OPTIONS").decode("latin-1")
         route = policy.routes.find(method, head.path)
         connection = index.get(b"connection", b"").lower()
@@ -142,7 +145,12 @@ class Listener:
     async def _next_head(self, wire: Wire) -> bytes:
         """Wait for a complete head and take it off the wire."""
         bounds = self._current().bounds
+        if wire.writing_paused:
+            # Answers that are made here wait for nobody; who asks on without reading them does.
+            wire.expect_within(bounds.idle_timeout)
+            await wire.drain()
         searched = 0
+        wire.taken = wire.received - len(wire.buffer)
         wire.expect_within(bounds.header_timeout if wire.buffer else bounds.idle_timeout)
         while True:
             buffer = wire.buffer
@@ -212,8 +220,9 @@ class Listener:
         if self._server is not None:
             self._server.close()
         tasks = list(self._tasks.values())
-        for wire in list(self._tasks):
-            wire.abort()
+        for wire, task in list(self._tasks.items()):
+            if not task.done():
+                wire.abort()
         for task in tasks:
             task.cancel()
         if tasks:

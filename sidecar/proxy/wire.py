@@ -37,6 +37,7 @@ class Wire(asyncio.Protocol):
         self.left = False
         self.broken = False  # it left by an error, not by closing
         self.received = 0
+        self.taken = 0  # proxy.listener: of the received bytes, those before the current request
         self.sent = 0
         self.idle_since = 0.0  # proxy.upstream, while the wire waits in its pool
         self.on_lost = on_lost
