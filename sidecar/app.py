@@ -132,10 +132,6 @@ class Sidecar:
         await self._listen(schema)
         self._follow()
         self._reasons.clear()
-        # What lives from now on until the end need not be looked at again; what requests make has few cycles.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 50)
 
     def _compile(self) -> Compiled:
         document = draft_policy(self._source, self._environ, name=self._name)
@@ -350,6 +346,10 @@ class Sidecar:
         loop = asyncio.get_running_loop()
         try:
             await self.start()
+            # What lives from now on until the end need not be looked at again; what requests make has few cycles.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(20_000, 20, 50)
             loop.add_signal_handler(signal.SIGHUP, self._hang_up)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stopping.set)
