@@ -58,7 +58,7 @@ class TokenUsage:
             reader = _Whole()
         else:
             return None
-        counter = _Counter(reader, exchange, self._provider, self._count)
+        counter = _Counter(reader, exchange.organization, self._provider, self._count)
         exchange.releases.append(counter.settle)  # a client that leaves does not undo what was reported
         return counter
 
@@ -98,11 +98,12 @@ class _Reader(Protocol):
 class _Counter:
     """A ResponseFilter that lets everything pass, and counts once."""
 
-    __slots__ = ("_count", "_exchange", "_provider", "_reader", "_settled")
+    __slots__ = ("_count", "_organization", "_provider", "_reader", "_settled")
 
-    def __init__(self, reader: _Reader, exchange: Exchange, provider: str, count: Count) -> None:
+    def __init__(self, reader: _Reader, organization: str, provider: str, count: Count) -> None:
         self._reader = reader
-        self._exchange = exchange
+        # Not the exchange, which holds this: a cycle would keep all of a request until the collector comes.
+        self._organization = organization
         self._provider = provider
         self._count = count
         self._settled = False
@@ -120,10 +121,10 @@ class _Counter:
         if self._settled:
             return
         self._settled = True
-        told, organization = self._reader.told, self._exchange.organization
+        told = self._reader.told
         for direction, tokens in (("input", told.input), ("output", told.output)):
             if tokens:
-                self._count(organization, self._provider, told.model, direction, tokens)
+                self._count(self._organization, self._provider, told.model, direction, tokens)
 
 
 class _Whole:
