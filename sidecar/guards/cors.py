@@ -191,16 +191,13 @@ class CorsGuard:
         origin = index.get(b"origin")
         if origin is None:
             return PASS
-        if self.allows(origin):
+        if self.allows(origin) or self._same.holds(origin, index.get(b"host"), secure=exchange.secure):
             exchange.origin = origin
             if exchange.head.method == "OPTIONS":
                 wanted = index.get(b"access-control-request-method")
                 if wanted is not None:
                     fields = self._preflight.fields(wanted, index.get(b"access-control-request-headers"))
                     return Answer(204, fields + self.stamp.for_answer(origin))
-            return PASS
-        if self._same.holds(origin, index.get(b"host"), secure=exchange.secure):
-            exchange.origin = origin
             return PASS
         return Refuse(Code.CORS_BLOCKED, {"origin": origin[:LONGEST_ORIGIN].decode("latin-1")})
 

@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 T = TypeVar("T")
 
 _PLAIN = re.compile(r"(?:/[a-z0-9_~!$&'()*+,=:@-][a-z0-9_.~!$&'()*+,=:@-]*)+")
+_CONTROLS = re.compile("%(?:[01][0-9a-f]|7f)", re.IGNORECASE)
 _MAX_CACHED: Final = 4096
 
 
@@ -66,9 +67,12 @@ class RouteTable(Generic[T]):
         return found
 
     def _find(self, method: str, path: str) -> T | None:
-        lenient = self._match(method, fold(path))
         if _PLAIN.fullmatch(path):
-            return lenient
+            return self._match(method, fold(path))
+        # Many routers' `$` also matches before a line feed, and C ends its strings at a NUL.
+        if _CONTROLS.search(path) is not None:
+            return None
+        lenient = self._match(method, fold(path))
         literal = self._match(method, path.lower().rstrip("/"))
         if literal is lenient or literal is self._unmatched:
             return lenient

@@ -7,7 +7,7 @@ from typing import Final
 from sidecar.exchange import Exchange
 from sidecar.head import Fields, RequestHead
 from sidecar.policy.policy import HOP_BY_HOP
-from sidecar.proxy.http1 import CHUNKED
+from sidecar.proxy.http1 import CHUNKED, SINGLE
 
 REWRITTEN: Final = frozenset({
     b"host", b"content-length", b"expect", b"via", b"x-request-id", b"forwarded", b"x-forwarded-for",
@@ -15,10 +15,17 @@ REWRITTEN: Final = frozenset({
 })  # fmt: skip
 """What the backend hears from us alone."""
 
+OTHER_READINGS: Final = frozenset({
+    b"x-original-url", b"x-rewrite-url", b"x-http-method-override", b"x-http-method", b"x-method-override",
+})  # fmt: skip
+"""Names by which a backend may be led to another path or method than the one that guards have judged.
+
+Proxies pass them on as clients wrote them, so that no peer's trust covers them.
+"""
+
 CLAIMS: Final = frozenset({
     b"true-client-ip", b"x-client-ip", b"x-cluster-client-ip", b"cf-connecting-ip", b"fastly-client-ip",
-    b"x-original-url", b"x-rewrite-url", b"x-original-host", b"x-host", b"x-http-method-override", b"x-http-method",
-    b"x-method-override", b"x-forwarded-prefix", b"x-forwarded-scheme", b"x-forwarded-ssl", b"x-forwarded-server",
+    b"x-original-host", b"x-host", b"x-forwarded-prefix", b"x-forwarded-scheme", b"x-forwarded-ssl", b"x-forwarded-server",
     b"x-forwarded-user", b"x-forwarded-email", b"x-forwarded-groups", b"x-forwarded-preferred-username",
     b"x-forwarded-access-token", b"x-original-forwarded-for", b"x-scheme", b"x-url-scheme", b"x-remote-user",
     b"x-auth-request-user", b"x-auth-request-email", b"x-envoy-external-address", b"x-envoy-original-path",
@@ -37,7 +44,8 @@ _FORWARDING: Final = (
     b"X-Org-ID: %b\r\nX-Request-ID: %b\r\nVia: 1.%d sidecar\r\n\r\n"
 )
 _END: Final = b"\r\n"
-_NEVER_TRUSTED: Final = HOP_BY_HOP | REWRITTEN
+_NEVER_TRUSTED: Final = HOP_BY_HOP | REWRITTEN | OTHER_READINGS
+_END_TO_END: Final = SINGLE | {b"cookie"}
 _NEVER: Final = _NEVER_TRUSTED | CLAIMS
 
 
@@ -75,7 +83,8 @@ def request_head(
     """
     head = exchange.head
     never = _NEVER if outward or not exchange.client.trusted else _NEVER_TRUSTED
-    gone = drop | named_by_connection(head.index.get(b"connection"))
+    # What guards went by, the backend sees too: Connection cannot take it away (RFC 9110 §7.6.1).
+    gone = drop | (named_by_connection(head.index.get(b"connection")) - _END_TO_END)
     if put:
         gone |= {name.lower() for name, _ in put}
     if whole:

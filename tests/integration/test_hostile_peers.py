@@ -1,0 +1,101 @@
+"""Clients that do not read, and answers and requests that try to mean something else behind us."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from tests.support.backends import Backend, answer
+from tests.support.raw import Raw, get, post
+from tests.support.refused import check_refusal
+from tests.support.sidecar import ORIGIN, TRUSTED, Running, until
+
+
+def deaf(front: Running) -> Raw:
+    """Return a client whose socket takes next to nothing that it does not read."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(("127.0.0.1", front.public))
+    return Raw(sock)
+
+
+def test_who_asks_on_without_reading_is_not_read_any_more(front: Running):
+    question = get("/", "Origin: https://evil.example", f"X-Pad: {'p' * 400}")
+    before = front.metric("sidecar_security_events_total", event="CORS_BLOCKED")
+    client = deaf(front)
+    client.sock.settimeout(1)
+    with pytest.raises(TimeoutError):
+        # Far more than what kernels keep on the way.
+        for _ in range(400):
+            client.sock.sendall(question * 100)
+    served = 0.0
+
+    def settled() -> bool:
+        nonlocal served
+        last, served = served, front.metric("sidecar_security_events_total", event="CORS_BLOCKED") - before
+        return served == last
+
+    until(settled, "the sidecar to stop answering")
+    assert 0 < served < 20_000
+    client.break_off()
+
+
+@pytest.mark.parametrize("status", [b"600", b"999"])
+def test_a_status_that_there_is_not_is_a_502(front: Running, backend: Backend, status: bytes):
+    with front.connect() as client:
+        client.send(get("/", f"Origin: {ORIGIN}"))
+        peer = backend.accept()
+        peer.request()
+        peer.send(b"HTTP/1.1 " + status + b" Odd\r\nContent-Length: 0\r\n\r\n")
+        check_refusal(client.response(), 502, "BACKEND_BROKEN")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["X-Original-URL: /api/chat", "X-Rewrite-URL: /api/chat", "X-HTTP-Method-Override: POST", "X-Method-Override: POST"],
+)  # fmt: skip
+def test_no_peer_may_name_another_path_or_method(front: Running, backend: Backend, line: str):
+    with front.connect(TRUSTED) as client:
+        client.send(get("/", line))
+        assert line.partition(":")[0].lower().encode() not in backend.accept().request().names()
+
+
+def test_connection_cannot_name_away_what_guards_went_by(front: Running, backend: Backend):
+    named = "Connection: content-type, authorization, cookie, x-session-id, x-mine"
+    with front.connect() as client:
+        client.send(post("/", b"{}", named, "Authorization: x", "Cookie: a=b", "X-Session-ID: s", "X-Mine: 1"))
+        names = backend.accept().request().names()
+        assert {b"content-type", b"authorization", b"cookie", b"x-session-id"} <= names
+        assert b"x-mine" not in names
+
+
+@pytest.mark.parametrize("path", ["/api/chat%0a", "/api/chat%00"])
+def test_a_control_character_in_a_path_is_refused(front: Running, backend: Backend, path: str):
+    with front.connect() as client:
+        client.send(post(path, b'{"message": "<script>"}', f"Origin: {ORIGIN}"))
+        check_refusal(client.response(), 400, "REQUEST_MALFORMED")
+    assert backend.untouched(0.02)
+
+
+def test_a_preflight_of_our_own_page_is_answered_here(front: Running, backend: Backend):
+    with front.connect() as client:
+        lines = ["Origin: http://chat.example", "Access-Control-Request-Method: GET"]
+        client.send(get("/api/chat", *lines, method="OPTIONS"))
+        assert client.response().status == 204
+    assert backend.untouched(0.02)
+
+
+def test_an_upload_that_breaks_as_the_answer_ends_serves_nobody_else(front: Running, backend: Backend):
+    head = get("/upload", "Transfer-Encoding: chunked", method="POST")
+    with front.connect() as client:
+        client.send(head + b"1\r\na\r\n")
+        peer = backend.accept()
+        peer.until(b"a\r\n")
+        peer.send(answer())
+        client.send(b"zz\r\n" + get("/smuggled"))
+        client.rest()
+        assert client.ended()
+        time.sleep(0.05)
+        assert b"smuggled" not in peer.rest()
