@@ -56,7 +56,7 @@ def measure(rounds: int, seconds: int) -> tuple[str, list[Figure]]:
             sidecars.store_key()
             for vault in (False, True):
                 with sidecars.run(vault=vault):
-                    pass  # the first start compiles, which an installed package has done
+                    time.sleep(SETTLED)  # the first start compiles, which an installed package has done
             figures = _at_rest(sidecars)
             with plain_nginx(folder, behind) as nginx, sidecars.run() as sidecar:
                 load.run(nginx[1], 1)

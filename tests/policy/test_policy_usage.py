@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 from dataclasses import dataclass, field
@@ -204,3 +205,13 @@ def test_what_was_reported_before_a_cut_counts():
 )
 def test_other_answers_are_not_looked_at(kind: bytes, head: dict[str, Any]):
     assert counted(kind, said({"usage": CHAT}), **head) == {}
+
+
+def test_a_counted_answer_leaves_nothing_to_the_garbage_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        assert counted(JSON, said({"model": "gpt", "usage": CHAT})) == {"model": "gpt", "input": 9, "output": 12}
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
