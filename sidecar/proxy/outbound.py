@@ -26,7 +26,8 @@ Proxies pass them on as clients wrote them, so that no peer's trust covers them.
 CLAIMS: Final = frozenset({
     b"true-client-ip", b"x-client-ip", b"x-cluster-client-ip", b"cf-connecting-ip", b"fastly-client-ip",
     b"x-original-host", b"x-host", b"x-forwarded-prefix", b"x-forwarded-scheme", b"x-forwarded-ssl",
-    b"x-forwarded-server", b"x-forwarded-user", b"x-forwarded-email", b"x-forwarded-groups", b"x-forwarded-preferred-username",
+    b"x-forwarded-server", b"x-forwarded-user", b"x-forwarded-email", b"x-forwarded-groups",
+    b"x-forwarded-preferred-username",
     b"x-forwarded-access-token", b"x-original-forwarded-for", b"x-scheme", b"x-url-scheme", b"x-remote-user",
     b"x-auth-request-user", b"x-auth-request-email", b"x-envoy-external-address", b"x-envoy-original-path",
     b"x-accel-redirect", b"x-sendfile", b"proxy", b"front-end-https",
