@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -48,7 +49,7 @@ class EventStreamFilter:
         self._scanner = scanner
         self._deltas = deltas
         self.counts: dict[str, int] = {} if counts is None else counts
-        self._joined = JoinedDeltas(scanner, self.counts, self._texts)
+        self._joined = JoinedDeltas(scanner, self.counts, partial(_texts, deltas))
         self._pending = b""
         self._scanned = 0  # how much of what is pending holds no blank line
         self._long: StreamFilter | None = None
@@ -98,14 +99,6 @@ class EventStreamFilter:
         self._joined.skip(raw)
         return True
 
-    def _texts(self, events: bytes) -> list[Delta]:
-        """Return the texts of events that passed unread."""
-        found: list[Delta] = []
-        for raw in _BLANK.split(events):
-            data = _data(raw + b"\n\n")
-            found += self._read(data)[1] if data is not None else ()
-        return found
-
     def _event(self, raw: bytes, out: list[bytes]) -> None:
         if self._long is not None:
             out += (self._long.feed(raw), self._long.finish())
@@ -122,7 +115,7 @@ class EventStreamFilter:
         if data == _DONE:
             out += (*self._joined.finish(), raw)
             return
-        event, deltas = self._read(data)
+        event, deltas = _read(self._deltas, data)
         if self._joined.passes(deltas):
             out.append(raw)
             return
@@ -131,16 +124,27 @@ class EventStreamFilter:
     def _plain(self, raw: bytes, out: list[bytes]) -> None:
         out += self._joined.push(Event(raw, _rebuilt), ())
 
-    def _read(self, data: bytes) -> tuple[Any, list[Delta]]:
-        """Return the parsed event and its deltas; what is not JSON is a piece of plain text itself."""
-        if data[:1] in b'{["':
-            event = _parsed(data)
-            if event is not None:
-                return event, self._deltas.find(event)
-        try:
-            return None, [Delta(_PLAIN, (), data.decode())] if data else []
-        except UnicodeDecodeError:
-            return None, []
+
+# No method: what the joined deltas hold must not hold the filter, or every stream ended as a cycle.
+def _texts(deltas: Deltas, events: bytes) -> list[Delta]:
+    """Return the texts of events that passed unread."""
+    found: list[Delta] = []
+    for raw in _BLANK.split(events):
+        data = _data(raw + b"\n\n")
+        found += _read(deltas, data)[1] if data is not None else ()
+    return found
+
+
+def _read(deltas: Deltas, data: bytes) -> tuple[Any, list[Delta]]:
+    """Return the parsed event and its deltas; what is not JSON is a piece of plain text itself."""
+    if data[:1] in b'{["':
+        event = _parsed(data)
+        if event is not None:
+            return event, deltas.find(event)
+    try:
+        return None, [Delta(_PLAIN, (), data.decode())] if data else []
+    except UnicodeDecodeError:
+        return None, []
 
 
 def _parsed(data: bytes) -> Any:
