@@ -21,7 +21,8 @@ from sidecar.head import Fields
 from sidecar.limit import LimitReport
 from sidecar.policy.policy import BackendTarget, Injection, Policy, Route
 from sidecar.proxy import replies
-from sidecar.proxy.http1 import CHUNKED, Malformed, ResponseHead, body_of
+from sidecar.proxy.bodies import body_of
+from sidecar.proxy.http1 import CHUNKED, Malformed, ResponseHead
 from sidecar.proxy.outbound import request_head
 from sidecar.proxy.relay import Cut, relay
 from sidecar.proxy.upload import TooLarge, collect, upload

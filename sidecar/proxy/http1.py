@@ -8,7 +8,7 @@ can be trusted.
 from __future__ import annotations
 
 import re
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from sidecar.head import Fields, RequestHead
 from sidecar.vocabulary import Code
@@ -17,17 +17,15 @@ CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 END_OF_HEAD: Final = b"\r\n\r\n"
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/1\.([01])")
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e]+) HTTP/1\.([01])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t \x21-\x7e\x80-\xff]*)?")
 # RFC 9112 §5: no space before the colon, no obs-fold, no control character, no bare CR or LF.
-_FIELD_LINE = re.compile(_TOKEN + rb":[\t \x21-\x7e\x80-\xff]*")
-_FIELD_LINES = re.compile(rb"(?:" + _TOKEN + rb":[\t \x21-\x7e\x80-\xff]*\r\n)*")
-_BARE_LF = re.compile(rb"(?<!\r)\n")
+_FIELD_LINE = re.compile(TOKEN + rb":[\t \x21-\x7e\x80-\xff]*")
+BARE_LF = re.compile(rb"(?<!\r)\n")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)(.*)", re.IGNORECASE)
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:;" + _TOKEN + rb"(?:=" + _TOKEN + rb")?)*)")
 
 # A second line under one of these names would have two readings: one here, one behind us.
 SINGLE: Final = frozenset({
@@ -50,8 +48,7 @@ _REMEMBERED: Final = frozenset({
     b"x-content-type-options", b"x-frame-options", b"content-encoding", b"date",
 })  # fmt: skip
 _LONGEST_REMEMBERED: Final = 256
-_MAX_CHUNK_LINE: Final = 256
-_MAX_TRAILERS: Final = 8192
+_LONGEST_LENGTH: Final = 18
 _MAX_ANSWER_FIELDS: Final = 500
 
 
@@ -74,7 +71,7 @@ def find_head(buffer: bytes, searched: int) -> int:
     A line feed without its carriage return is refused at once: waiting for a proper end would hang.
     """
     end = buffer.find(END_OF_HEAD, max(0, searched - 3))
-    if end < 0 and _BARE_LF.search(buffer, max(0, searched - 1)):
+    if end < 0 and BARE_LF.search(buffer, max(0, searched - 1)):
         raise malformed("bare LF in head")
     return end
 
@@ -126,7 +123,10 @@ class FieldReader:
             raise malformed("field line")
         name, _, value = line.partition(b":")
         key = name.lower()
-        entry = (key, value.strip(b" \t"), (key, line))
+        value = value.strip(b" \t")
+        if key == b"host" and self._single:
+            _check_host(value)
+        entry = (key, value, (key, line))
         if key in _REMEMBERED and len(line) <= _LONGEST_REMEMBERED:
             if len(self._known) >= self._most:
                 self._known.clear()
@@ -145,20 +145,16 @@ def parse_request_head(raw: bytes, max_target: int, max_fields: int, reader: Fie
         raise malformed("target too long")
     lines, index = reader.read(rest, max_fields)
     head = RequestHead(method.decode(), target, "", minor[0] - 48, lines, index)
-    _one_host(head)
+    if b"host" not in index and head.version == 1:
+        raise malformed("no Host")
     _origin_form(head)
     if head.method not in METHODS:
         raise Malformed(Code.METHOD_NOT_ALLOWED, "method")
     return head
 
 
-def _one_host(head: RequestHead) -> None:
-    host = head.index.get(b"host")
-    if host is None:
-        if head.version == 1:
-            raise malformed("no Host")
-        return
-    match = _HOST.fullmatch(host)
+def _check_host(value: bytes) -> None:
+    match = _HOST.fullmatch(value)
     if match is None or (match[1] is not None and not 0 < int(match[1]) <= 65535):
         raise malformed("Host")
 
@@ -197,7 +193,7 @@ def request_framing(head: RequestHead) -> int:
         return CHUNKED
     if length is None:
         return 0
-    if _DIGITS.fullmatch(length) is None:
+    if len(length) > _LONGEST_LENGTH or not length.isdigit():
         raise malformed("Content-Length")
     return int(length)
 
@@ -257,6 +253,8 @@ def _response_length(index: dict[bytes, bytes]) -> int:
     if text is None:
         return -1
     # Several equal lengths are one (RFC 9112 §6.3); differing ones are a broken answer.
+    if len(text) <= _LONGEST_LENGTH and text.isdigit():
+        return int(text)
     values = {part.strip() for part in text.split(b",")}
     value = values.pop()
     if values or _DIGITS.fullmatch(value) is None:
@@ -273,128 +271,3 @@ def _response_framing(answer: ResponseHead, method: str, modern: bool) -> int:
     if coding is not None:
         return CHUNKED
     return UNTIL_CLOSE if answer.length < 0 else answer.length
-
-
-class Body(Protocol):
-    """How a body ends. `take` returns what of it stands in the buffer, and what of the buffer is left."""
-
-    done: bool
-
-    def take(self, buffer: bytes) -> tuple[bytes, bytes]: ...
-
-
-class LengthBody:
-    """A body of a known length."""
-
-    __slots__ = ("done", "left")
-
-    def __init__(self, length: int) -> None:
-        self.left = length
-        self.done = length == 0
-
-    def take(self, buffer: bytes) -> tuple[bytes, bytes]:
-        left = self.left
-        size = len(buffer)
-        if size <= left:
-            self.left = left - size
-            self.done = size == left
-            return buffer, b""
-        self.left = 0
-        self.done = True
-        return buffer[:left], buffer[left:]
-
-
-class CloseBody:
-    """A body that ends with its connection; who reads it sets `done`."""
-
-    __slots__ = ("done",)
-
-    def __init__(self) -> None:
-        self.done = False
-
-    def take(self, buffer: bytes) -> tuple[bytes, bytes]:
-        return buffer, b""
-
-
-class ChunkedBody:
-    """A chunked body (RFC 9112 §7.1). Extensions are dropped, so are trailers; both are bounded."""
-
-    __slots__ = ("_code", "_left", "_state", "done")
-
-    def __init__(self, code: Code = Code.REQUEST_MALFORMED) -> None:
-        self.done = False
-        self._code = code
-        self._left = 0
-        self._state = "size"
-
-    def take(self, buffer: bytes) -> tuple[bytes, bytes]:
-        pieces: list[bytes] = []
-        position = 0
-        size = len(buffer)
-        while position < size and not self.done:
-            if self._state == "data":
-                piece = buffer[position : position + self._left]
-                pieces.append(piece)
-                position += len(piece)
-                self._left -= len(piece)
-                if self._left:
-                    break
-                self._state = "end"
-            elif self._state == "end":
-                if size - position < 2 and buffer[position] == 13:
-                    break
-                if buffer[position : position + 2] != b"\r\n":
-                    raise Malformed(self._code, "chunk end")
-                position += 2
-                self._state = "size"
-            elif self._state == "size":
-                end = self._line(buffer, position, _MAX_CHUNK_LINE)
-                if end < 0:
-                    break
-                match = _CHUNK_LINE.fullmatch(buffer, position, end)
-                if match is None:
-                    raise Malformed(self._code, "chunk size")
-                self._left = int(match[1], 16)
-                position = end + 2
-                self._state = "data" if self._left else "trailers"
-            else:
-                position = self._trailers(buffer, position)
-                if not self.done:
-                    break
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces), buffer[position:]
-
-    def _line(self, buffer: bytes, start: int, bound: int) -> int:
-        end = buffer.find(b"\r\n", start, start + bound)
-        if end < 0 and (len(buffer) - start >= bound or buffer.find(b"\n", start, start + bound) >= 0):
-            raise Malformed(self._code, "chunk line")
-        return end
-
-    def _trailers(self, buffer: bytes, start: int) -> int:
-        """Consume the trailer section once all of it is there; return the new position."""
-        if buffer.startswith(b"\r\n", start):
-            self.done = True
-            return start + 2
-        end = buffer.find(END_OF_HEAD, start, start + _MAX_TRAILERS)
-        if end < 0:
-            if len(buffer) - start >= _MAX_TRAILERS or _BARE_LF.search(buffer, start):
-                raise Malformed(self._code, "trailers")
-            return start
-        if _FIELD_LINES.fullmatch(buffer, start, end + 2) is None:
-            raise Malformed(self._code, "trailers")
-        self.done = True
-        return end + 4
-
-
-def body_of(framing: int, code: Code = Code.REQUEST_MALFORMED) -> Body:
-    """Return the reader for a framing; `code` is what odd chunk syntax is called."""
-    if framing == CHUNKED:
-        return ChunkedBody(code)
-    return CloseBody() if framing == UNTIL_CLOSE else LengthBody(framing)
-
-
-def chunk(data: bytes) -> bytes:
-    """Frame one piece; empty data is nothing, because an empty chunk would end the body."""
-    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-
-
-LAST_CHUNK: Final = b"0\r\n\r\n"

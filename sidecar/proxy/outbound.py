@@ -44,6 +44,7 @@ _FORWARDING: Final = (
     b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
     b"X-Org-ID: %b\r\nX-Request-ID: %b\r\nVia: 1.%d sidecar\r\n\r\n"
 )
+_USUAL: Final = frozenset({b"keep-alive", b"close"})
 _END: Final = b"\r\n"
 _NEVER_TRUSTED: Final = HOP_BY_HOP | REWRITTEN | OTHER_READINGS
 _END_TO_END: Final = SINGLE | {b"cookie"}
@@ -52,7 +53,7 @@ _NEVER: Final = _NEVER_TRUSTED | CLAIMS
 
 def named_by_connection(value: bytes | None) -> frozenset[bytes]:
     """Return the lower-case names that a Connection field makes hop-by-hop."""
-    if not value or value in (b"keep-alive", b"close"):
+    if not value or value in _USUAL:
         return frozenset()
     return frozenset(name.strip(b" \t").lower() for name in value.split(b","))
 
@@ -85,18 +86,21 @@ def request_head(
     head = exchange.head
     never = _NEVER if outward or not exchange.client.trusted else _NEVER_TRUSTED
     # What guards went by, the backend sees too: Connection cannot take it away (RFC 9110 §7.6.1).
-    gone = drop | (named_by_connection(head.index.get(b"connection")) - _END_TO_END)
-    if put:
-        gone |= {name.lower() for name, _ in put}
+    gone = drop
+    connection = head.index.get(b"connection")
+    if connection is not None and connection not in _USUAL:
+        gone |= named_by_connection(connection) - _END_TO_END
     if whole:
         gone |= _PARTIAL
+    if put:
+        gone = gone.union([name.lower() for name, _ in put])
     target = _moved(head.target, prefix, base) if prefix else head.target
     # An underscore is a hyphen to CGI, WSGI and their heirs: X_Forwarded_For would be a second voice.
     kept = [line for key, line in head.lines if key not in never and key not in gone and b"_" not in key]
     if outward:
         kept = [line for line in kept if not _tells_who(line[:24].lower())]
     lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), target, host), *kept]
-    lines.extend(b"%b: %b" % field for field in put)
+    lines += [b"%b: %b" % field for field in put]
     if whole:
         lines.append(b"Accept-Encoding: identity")
     if upgrade:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from sidecar.exchange import Exchange
 from sidecar.guard import ResponseFilter
 from sidecar.proxy import replies
-from sidecar.proxy.http1 import LAST_CHUNK, Body, CloseBody, Malformed, ResponseHead, body_of, chunk
+from sidecar.proxy.bodies import LAST_CHUNK, Body, CloseBody, body_of, chunk
+from sidecar.proxy.http1 import Malformed, ResponseHead
 from sidecar.proxy.upstream import UpstreamError
 from sidecar.proxy.wire import PeerLeft, TooSlow, Wire
 from sidecar.vocabulary import Code

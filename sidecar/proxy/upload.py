@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from sidecar.policy.policy import RequestBounds
-from sidecar.proxy.http1 import LAST_CHUNK, Body, chunk
+from sidecar.proxy.bodies import LAST_CHUNK, Body, chunk
 from sidecar.proxy.upstream import UpstreamError
 from sidecar.proxy.wire import Wire
 from sidecar.vocabulary import Code

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from typing import Final, cast
 
-from sidecar.proxy.http1 import Body
+from sidecar.proxy.bodies import Body
 
 _HIGH: Final = 64 * 1024
 """Bytes that may wait unread before the peer is paused; a single read of the loop may add to it."""

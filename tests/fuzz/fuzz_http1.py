@@ -6,16 +6,16 @@ import engine
 import h11
 
 with engine.instrumented():
-    from sidecar.proxy.http1 import (
-        CHUNKED,
-        ChunkedBody,
-        FieldReader,
-        Malformed,
-        find_head,
-        parse_request_head,
-        parse_response_head,
-        request_framing,
-    )
+    from sidecar.proxy.bodies import ChunkedBody
+from sidecar.proxy.http1 import (
+    CHUNKED,
+    FieldReader,
+    Malformed,
+    find_head,
+    parse_request_head,
+    parse_response_head,
+    request_framing,
+)
 
 OPEN = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 MEMORY = FieldReader()

@@ -7,15 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.proxy.bodies import ChunkedBody, LengthBody, body_of, chunk
 from sidecar.proxy.http1 import (
     CHUNKED,
     UNTIL_CLOSE,
-    ChunkedBody,
     FieldReader,
-    LengthBody,
     Malformed,
-    body_of,
-    chunk,
     find_head,
     parse_request_head,
     parse_response_head,
@@ -166,10 +163,13 @@ def test_a_bare_line_feed_is_refused_at_once(buffer: bytes) -> None:
 )
 def test_odd_chunk_syntax_is_refused(body: bytes) -> None:
     with pytest.raises(Malformed):
-        reader = ChunkedBody()
-        left = b""
-        for byte in body:
-            _, left = reader.take(left + bytes([byte]))
+        read_byte_by_byte(body)
+
+
+def read_byte_by_byte(body: bytes) -> None:
+    reader, left = ChunkedBody(), b""
+    for byte in body:
+        _, left = reader.take(left + bytes([byte]))
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.data())
