@@ -1,7 +1,8 @@
-"""The same for one WebSocket text message: JSON, or a socket.io packet that holds JSON."""
+"""The same for one WebSocket message: JSON, or a socket.io packet that holds JSON."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -50,7 +51,7 @@ FRAME_KEEP: Final = FrameKeep()
 
 @dataclass(frozen=True, slots=True)
 class FrameGuard:
-    """Inspect the text messages that a client sends on one route's WebSocket."""
+    """Inspect the messages that a client sends on one route's WebSocket."""
 
     protocol: Protocol
     finder: Finder
@@ -79,6 +80,25 @@ class FrameGuard:
         if texts is None or self.finder.disguised(body, value):
             return refuse(Code.MESSAGE_INVALID, {"reason": "no_text"})
         return self._judge(text[:start], body, value, texts, path)
+
+    def inspect_binary(self, data: bytes, path: str = "") -> FrameInspection:
+        """Decide about one complete binary message: many servers read JSON from it as they do from a text."""
+        if self.protocol.name in SOCKET_IO:
+            return FRAME_KEEP  # an attachment: packets are texts
+        encoding = json.detect_encoding(data)  # as Python's reader guesses it, UTF-16 and UTF-32 included
+        text = data.decode(encoding, "replace")
+        if text.lstrip(" \t\r\n\ufeff")[:1] not in ("{", "[", '"'):
+            return FRAME_KEEP
+        try:
+            json.loads(text.lstrip("\ufeff"), strict=False, parse_int=str)
+        except ValueError:
+            return FRAME_KEEP  # sound, a picture, an attachment
+        except RecursionError:
+            return self._uninspectable(Fault.TOO_DEEP.value)
+        try:
+            return self.inspect_text(data.decode(), path)
+        except UnicodeDecodeError:
+            return self._uninspectable(Fault.NOT_UTF8.value)
 
     def _judge(self, prefix: str, body: bytes, value: object, texts: Texts, path: str) -> FrameInspection:
         if self.max_chars is not None:

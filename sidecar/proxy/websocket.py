@@ -185,7 +185,7 @@ class _Socket:
     async def _pump(self, source: Wire, sink: Wire, *, from_client: bool) -> None:
         reader = FrameReader(masked=from_client, max_message=self._max)
         looked_at = self._inspector is not None if from_client else self._filter is not None
-        texts = _Texts() if looked_at else None
+        texts = _Whole((TEXT, BINARY) if from_client else (TEXT,)) if looked_at else None
         budget = _Budget(self._rate, source.loop.time) if from_client and self._rate else None
         while True:
             frame, source.buffer = reader.take(source.buffer)
@@ -231,9 +231,9 @@ class _Socket:
 
     def _judged(self, frame: Frame) -> tuple[Frame, ...]:
         """Return what of a client's frame goes on."""
-        if self._inspector is None or frame.opcode != TEXT:
+        if self._inspector is None or frame.opcode not in (TEXT, BINARY):
             return (frame,)
-        return (Frame(TEXT, self._inspected(frame.data)),)
+        return (Frame(frame.opcode, self._inspected(frame)),)
 
     def _cleaned(self, frame: Frame) -> Sequence[Frame]:
         """Return what may be sent to the client now that the backend has sent this frame."""
@@ -251,10 +251,13 @@ class _Socket:
         self._waiting = 0
         return [Frame(TEXT, message) for message in self._filter.finish()]
 
-    def _inspected(self, data: bytes) -> bytes:
+    def _inspected(self, frame: Frame) -> bytes:
         assert self._inspector is not None
         exchange, events = self._life.exchange, self._life.parts.events
-        found = self._inspector.inspect_text(data.decode(), exchange.head.path)
+        if frame.opcode == TEXT:
+            found = self._inspector.inspect_text(frame.data.decode(), exchange.head.path)
+        else:
+            found = self._inspector.inspect_binary(frame.data, exchange.head.path)
         if isinstance(found, FrameRefuse):
             event = found.code.event or Event.MESSAGE_INVALID
             events.record(
@@ -265,32 +268,33 @@ class _Socket:
             for finding in found.findings:
                 events.record(about(exchange, finding.event, Outcome.CHANGED, exchange.now, 101, finding.detail))
             return found.text.encode()
-        return data
+        return frame.data
 
 
-class _Texts:
-    """Puts the fragments of text messages together; `max_message` of the reader bounds what is held."""
+class _Whole:
+    """Puts the fragments of messages of some kinds together; `max_message` of the reader bounds what is held."""
 
-    __slots__ = ("_text", "_under_way")
+    __slots__ = ("_data", "_kind", "_kinds")
 
-    def __init__(self) -> None:
-        self._text = bytearray()  # a list would grow with empty fragments, which no size bounds
-        self._under_way = False
+    def __init__(self, kinds: Sequence[int]) -> None:
+        self._kinds = kinds
+        self._data = bytearray()  # a list would grow with empty fragments, which no size bounds
+        self._kind = 0  # of the message that is under way
 
     def whole(self, frame: Frame) -> Frame | None:
-        """Return a text message once it is complete, any other frame as it is."""
-        if frame.opcode == TEXT:
+        """Return a message once it is complete, any other frame as it is."""
+        if frame.opcode in self._kinds:
             if frame.fin:
                 return frame
-            self._under_way = True
-        elif frame.opcode != CONTINUATION or not self._under_way:
+            self._kind = frame.opcode
+        elif frame.opcode != CONTINUATION or not self._kind:
             return frame
-        self._text += frame.data
+        self._data += frame.data
         if not frame.fin:
             return None
-        whole = Frame(TEXT, bytes(self._text))
-        self._text.clear()
-        self._under_way = False
+        whole = Frame(self._kind, bytes(self._data))
+        self._data.clear()
+        self._kind = 0
         return whole
 
 

@@ -133,3 +133,28 @@ def test_the_content_filter_looks_at_long_polling_too():
         Code.CONTENT_BLOCKED, {"pattern": "foo"}
     )
     assert guard_.inspect(asked, b"40") is KEEP
+
+
+JSON = '{"message": "<b>"}'
+BINARIES = {
+    "json": ("plain", JSON.encode(), changed('{"message": "&lt;b>"}')),
+    "fine-json": ("plain", b'{"message": "hi"}', FRAME_KEEP),
+    "json-after-blanks": ("plain", b"\n " + JSON.encode(), changed('\n {"message": "&lt;b>"}')),
+    "json-as-utf-16": ("plain", JSON.encode("utf-16"), invalid("not_utf8")),
+    "json-as-utf-32": ("plain", JSON.encode("utf-32-le"), invalid("not_json")),
+    "json-with-a-mark": ("plain", JSON.encode("utf-8-sig"), invalid("byte_order_mark")),
+    "json-with-a-broken-letter": ("plain", b'{"message": "\xff<b>"}', invalid("not_utf8")),
+    "json-with-a-line-feed-in-a-text": ("plain", b'{"message": "\n<b>"}', invalid("not_json")),
+    "json-with-a-long-number": ("plain", b'{"message": "<b>", "n": 1' + b"0" * 5000 + b"}", invalid("not_json")),
+    "deep-json": ("plain", b"[" * 100_000 + b"]" * 100_000, invalid("too_deep")),
+    "long-json": ("plain", b'{"message": "0123456789a"}', too_long(11)),
+    "sound": ("plain", bytes(range(256)), FRAME_KEEP),
+    "sound-that-begins-like-json": ("plain", b"{" + bytes(range(256)), FRAME_KEEP),
+    "nothing": ("plain", b"", FRAME_KEEP),
+    "an-attachment": ("chainlit", b'{"a": "<b>"}', FRAME_KEEP),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("protocol", "data", "expected"), BINARIES.values(), ids=BINARIES)
+def test_binary_messages_that_hold_json_are_looked_at(protocol, data, expected):
+    assert guard(protocol).inspect_binary(data) == expected

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.proxy.frames import Frame
-from sidecar.proxy.websocket import _Texts
+from sidecar.proxy.websocket import _Whole
 from tests.integration.test_websockets import (
     BINARY,
     CLOSE,
@@ -153,7 +153,7 @@ def test_fragments_are_put_together_to_be_looked_at(pair: tuple[Raw, Raw]):
 
 
 def test_empty_fragments_hold_nothing():
-    texts = _Texts()
+    texts = _Whole((TEXT,))
     assert texts.whole(Frame(TEXT, b"a", fin=False)) is None
     tracemalloc.start()
     for _ in range(100_000):
@@ -217,3 +217,20 @@ def test_the_other_direction_passes_secrets(pair: tuple[Raw, Raw]):
     client, peer = pair
     client.send(sent(TEXT, said(KEY)))
     assert at_backend(peer)[1] == said(KEY)
+
+
+@pytest.mark.parametrize("cut", [0, 5])
+def test_json_in_a_binary_message_is_looked_at(pair: tuple[Raw, Raw], cut: int):
+    client, peer = pair
+    data = json.dumps({"message": "<script>"}).encode()
+    if cut:
+        client.send(sent(BINARY, data[:cut], fin=False), sent(0, data[cut:]))
+    else:
+        client.send(sent(BINARY, data))
+    assert at_backend(peer) == (BINARY, data.replace(b"<", b"&lt;"), True)
+
+
+def test_a_binary_message_that_is_no_json_passes(pair: tuple[Raw, Raw]):
+    client, peer = pair
+    client.send(sent(BINARY, b"RIFF\x00<script>"))
+    assert at_backend(peer) == (BINARY, b"RIFF\x00<script>", True)
