@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, select, text, update
+from sqlalchemy import Connection, event, select, text, update
 from sqlalchemy.engine import URL, Row, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from sidecar.errors import ConfigError, StoreUnavailable
-from sidecar.vault.crossing import Crossing, dispose, transaction
 from sidecar.vault.errors import Conflict
 from sidecar.vault.tables import REVISION, state
 
@@ -50,7 +50,7 @@ class Versions:
 class Write:
     """One write transaction, alone: the state row is locked, `state` is what it held."""
 
-    def __init__(self, connection: Crossing, row: Row[Any]) -> None:
+    def __init__(self, connection: AsyncConnection, row: Row[Any]) -> None:
         self._connection = connection
         self.head_seq: int = row.head_seq  # audit.append
         self.head_hash: str = row.head_hash  # audit.append
@@ -75,7 +75,7 @@ class Write:
 class Database:
     """An open database whose schema is up to date. Made by `Database.open`."""
 
-    def __init__(self, engine: Engine, wait: float) -> None:
+    def __init__(self, engine: AsyncEngine, wait: float) -> None:
         self._engine = engine
         self._wait = wait
 
@@ -96,7 +96,7 @@ class Database:
         return database
 
     async def close(self) -> None:
-        await dispose(self._engine)
+        await self._engine.dispose()
 
     async def rows(self, statement: Any) -> list[Row[Any]]:
         """Read in one short transaction."""
@@ -123,19 +123,19 @@ class Database:
             yield Write(connection, row)
 
     @asynccontextmanager
-    async def _transaction(self, *, writes: bool) -> AsyncIterator[Crossing]:
-        async with (
-            _translated(),
-            asyncio.timeout(self._wait * 2),
-            transaction(self._engine, sidecar_writes=writes) as connection,
-        ):
-            yield connection
+    async def _transaction(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+        async with _translated(), asyncio.timeout(self._wait * 2), self._engine.connect() as plain:
+            connection = await plain.execution_options(sidecar_writes=writes)
+            async with connection.begin():
+                yield connection
 
     async def _migrate(self) -> None:
-        async with _translated(), asyncio.timeout(60), transaction(self._engine, sidecar_writes=True) as connection:
-            if connection.dialect == "postgresql":
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": MIGRATION_LOCK})
-            await connection.run_sync(_upgrade)
+        async with _translated(), asyncio.timeout(60), self._engine.connect() as plain:
+            connection = await plain.execution_options(sidecar_writes=True)
+            async with connection.begin():
+                if connection.dialect.name == "postgresql":
+                    await connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": MIGRATION_LOCK})
+                await connection.run_sync(_upgrade)
 
 
 def _upgrade(connection: Connection) -> None:
@@ -174,9 +174,9 @@ def _file_of(url: URL) -> Path | None:
     return Path(str(url.database)) if _is_sqlite(url) and not in_memory else None
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL) -> AsyncEngine:
     in_memory = _file_of(url) is None
-    engine = create_engine(
+    engine = create_async_engine(
         url.set(drivername="sqlite+aiosqlite"),
         hide_parameters=True,
         poolclass=AsyncAdaptedQueuePool,
@@ -187,7 +187,7 @@ def _sqlite(url: URL) -> Engine:
         pool_timeout=5,
     )
 
-    @event.listens_for(engine, "connect")
+    @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
         # The driver begins transactions by itself, too late and not for DDL: we begin them below.
         connection.isolation_level = None
@@ -196,7 +196,7 @@ def _sqlite(url: URL) -> Engine:
             cursor.execute(pragma)
         cursor.close()
 
-    @event.listens_for(engine, "begin")
+    @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
         # A transaction that reads first and writes later fails when another wrote in between.
         writes = connection.get_execution_options().get("sidecar_writes")
@@ -224,11 +224,11 @@ def _make_file(path: Path) -> None:
             time.sleep(0.02)
 
 
-def _postgresql(url: URL, wait: float) -> Engine:
+def _postgresql(url: URL, wait: float) -> AsyncEngine:
     query = dict(url.query)
     tls = _tls(query)
     try:
-        return create_engine(
+        return create_async_engine(
             url.set(drivername="postgresql+asyncpg", query=query),
             hide_parameters=True,
             pool_size=5,

@@ -20,7 +20,7 @@ def parse_hosts(texts: Iterable[str]) -> tuple[str, ...]:
 
     `api.example.com`, `api.example.com:8443`, `*.example.com` (one label), `[::1]:8443`.
     """
-    hosts = tuple(dict.fromkeys(_parse(text) for text in texts))
+    hosts = tuple(dict.fromkeys(_parse(text, f"host {number}") for number, text in enumerate(texts, 1)))
     if not 1 <= len(hosts) <= MAX_HOSTS:
         raise Invalid(f"a credential names between 1 and {MAX_HOSTS} hosts that it may be sent to")
     return hosts
@@ -38,14 +38,15 @@ def allows(hosts: tuple[str, ...], host: str, port: int = HTTPS_PORT) -> bool:
     return asked in hosts or f"*.{parent}" in hosts
 
 
-def _parse(text: str) -> str:
+def _parse(text: str, which: str) -> str:
+    # What was written is not repeated: it may be a key that was pasted into the wrong field.
     name, colon, port = text.strip().lower().rpartition(":")
     if not colon or text.endswith("]"):
         name, port = text.strip().lower(), ""
     if len(name) > 253 or not _NAME.fullmatch(name) or (colon and port and not _PORT.fullmatch(port)):
-        raise Invalid(f"not a host name that a key can be sent to: {text[:80]!a}; write api.example.com")
+        raise Invalid(f"{which} is not the name of a host that a key can be sent to; write api.example.com")
     if colon and not port and not name.endswith("]"):
-        raise Invalid(f"a port is missing after the colon: {text[:80]!a}")
+        raise Invalid(f"{which} has a colon, but no port after it")
     if port and int(port) > 65535:
-        raise Invalid(f"not a port: {text[:80]!a}")
+        raise Invalid(f"the port of {which} is larger than 65535")
     return name if port in ("", str(HTTPS_PORT)) else f"{name}:{port}"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sidecar.vault.store import CredentialStore
     from sidecar.vault.watch import Watch
 
-LOAD_TRIES: Final = 10  # each change of any credential makes one anew; the key stays derived, so it is cheap
+LOAD_TRIES: Final = 3
 POLL_SECONDS: Final = 0.25
 RETENTION_SECONDS: Final = 90 * 86400.0
 
