@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import openai
 
@@ -28,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.endswith("/passed"):
             key = self.headers.get("Authorization", "").removeprefix("Bearer ")
         client = openai.OpenAI(api_key=key, max_retries=0)
-        messages = [{"role": "user", "content": asked.get("message", "")}]
+        messages: Any = [{"role": "user", "content": asked.get("message", "")}]
         try:
             if asked.get("stream"):
                 stream = client.chat.completions.create(
@@ -36,7 +37,8 @@ class Handler(BaseHTTPRequestHandler):
                 )
                 text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
             else:
-                text = client.chat.completions.create(model="gpt-4o-mini", messages=messages).choices[0].message.content
+                answer = client.chat.completions.create(model="gpt-4o-mini", messages=messages)
+                text = answer.choices[0].message.content or ""
             self.reply(200, {"reply": text})
         except openai.APIStatusError as error:
             self.reply(error.status_code, {"kind": type(error).__name__, "said": str(error)})
