@@ -47,6 +47,7 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._tasks: dict[Wire, asyncio.Task[None]] = {}
         self._busy: set[Wire] = set()
+        self._waiting: dict[Wire, None] = {}  # for a request's head; who waits longest stands in front
         self._draining = False
         self._reader = FieldReader()
 
@@ -75,11 +76,21 @@ class Listener:
         return wire
 
     def _connected(self, wire: Wire) -> None:
-        if len(self._tasks) >= self._current().bounds.max_connections or self._draining:
+        full = len(self._tasks) >= self._current().bounds.max_connections
+        if self._draining or (full and not self._made_room()):
             # A full house answers nothing: each word would cost what is missing.
             wire.abort()
             return
         self._tasks[wire] = self._loop.create_task(self._serve(wire))
+
+    def _made_room(self) -> bool:
+        """End the connection that has asked for nothing the longest: holding many keeps nobody else out."""
+        longest = next(iter(self._waiting), None)
+        if longest is None:
+            return False
+        del self._waiting[longest]
+        longest.abort()
+        return True
 
     def _lost(self, wire: Wire) -> None:
         task = self._tasks.pop(wire, None)
@@ -107,6 +118,7 @@ class Listener:
     async def _one(self, wire: Wire, peer: str) -> bool:
         """Read one head and serve it; return whether another may follow."""
         raw = b""
+        self._waiting[wire] = None
         try:
             raw = await self._next_head(wire)
             policy = self._current()  # once: a reload never changes an exchange in flight
@@ -120,6 +132,8 @@ class Listener:
             if wire.buffer and not wire.writing_paused:
                 await self._refuse_head(wire, peer, wire.buffer, Malformed(Code.REQUEST_TIMEOUT, "head"))
             return False
+        finally:
+            self._waiting.pop(wire, None)
         clock = self._parts.clock
         exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, peer, self._tls is not None)
         index = head.index

@@ -220,9 +220,23 @@ def test_one_that_waits_gets_the_connection_that_becomes_free(front: Running, ba
         client.close()
 
 
-def test_a_full_house_takes_nobody_in(front: Running, backend: Backend):
+def test_in_a_full_house_who_asks_for_nothing_gives_way(front: Running, backend: Backend):
     crowd = [front.connect() for _ in range(30)]
     time.sleep(0.2)
+    with front.connect() as late:
+        late.send(get("/late"))
+        assert backend.accept().request().target == b"/late"
+        assert crowd[0].ended(2)
+        assert crowd[1].silent()
+    for client in crowd:
+        client.close()
+    time.sleep(0.2)
+
+
+def test_a_house_full_of_requests_takes_nobody_in(front: Running, backend: Backend):
+    asking = post("/api/chat", b"x" * 1000)[:-1]
+    crowd = [front.connect(f"127.0.1.{number}").send(asking) for number in range(1, 31)]
+    time.sleep(0.1)
     with front.connect() as late:
         assert late.ended(2)
         assert late.buffer == b""
