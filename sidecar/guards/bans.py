@@ -34,6 +34,15 @@ behalf of people whom a foreign page sent here. Who attacks by program leaves Or
 """
 
 
+FOREIGN: Final = frozenset({b"cross-site", b"same-site"})
+INNOCENT: Final = frozenset({
+    Code.REQUEST_MALFORMED, Code.INVALID_SESSION_ID, Code.FORBIDDEN, Code.NOT_FOUND, Code.METHOD_NOT_ALLOWED,
+    Code.MISDIRECTED_REQUEST, Code.RATE_LIMIT_EXCEEDED, Code.HEADERS_TOO_LARGE,
+})  # fmt: skip
+"""What a foreign page can earn for its visitor with pictures and links. It weighs nothing when the browser says so
+(Fetch Metadata): ten pictures must not lock somebody out. A program that says so meets the rate limits."""
+
+
 class BanGuard:
     """Refuse a banned client; first after the address, so that a flood of his costs a look-up each."""
 
@@ -59,6 +68,8 @@ class BanGuard:
         client = exchange.client
         weight = WEIGHTS.get(code, 0)
         if not weight or client.exempt or not client.subject:
+            return None
+        if code in INNOCENT and exchange.origin is None and exchange.head.index.get(b"sec-fetch-site") in FOREIGN:
             return None
         ban = self._store.strike(client.subject, weight, exchange.now)
         if ban is None:

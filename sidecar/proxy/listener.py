@@ -26,6 +26,7 @@ _UNREAD: Final = 30.0
 _LINGER: Final = 1.0
 _LINGER_BYTES: Final = 1024 * 1024
 _ORIGIN = re.compile(rb"(?im)^origin:[ \t]*([\x21-\x7e]{1,256})[ \t]*\r?$")
+_SITE = re.compile(rb"(?im)^sec-fetch-site:[ \t]*([a-z-]{1,16})[ \t]*\r?$")
 _BACKLOG: Final = 1024
 
 
@@ -192,9 +193,13 @@ class Listener:
         """Refuse what has no readable head, through the same door as everything else."""
         policy = self._current()
         index: dict[bytes, bytes] = {}
-        origins = _ORIGIN.findall(raw[: policy.bounds.max_header_bytes])
+        start = raw[: policy.bounds.max_header_bytes]
+        origins = _ORIGIN.findall(start)
         if len(origins) == 1:
             index[b"origin"] = origins[0]  # so that the page may read why
+        site = _SITE.search(start)
+        if site is not None:
+            index[b"sec-fetch-site"] = site[1].lower()  # so that its visitor is not struck for it
         clock = self._parts.clock
         head = RequestHead("", b"", "", 1, [], index)
         exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, peer, self._tls is not None)

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.decision import PASS, Finding, Refuse
 from sidecar.exchange import Client
-from sidecar.guards.bans import WEIGHTS, BanGuard
+from sidecar.guards.bans import INNOCENT, WEIGHTS, BanGuard
 from sidecar.stores.memory_bans import MemoryBanStore
 from sidecar.vocabulary import Code, Event
 from tests.support.exchanges import exchange
@@ -86,3 +86,29 @@ def test_one_client_is_one_prefix() -> None:
 def test_nobody_is_not_counted() -> None:
     made = guard()
     assert [made.struck(exchange(), Code.REQUEST_MALFORMED) for _ in range(50)] == [None] * 50
+
+
+@pytest.mark.parametrize("site", [b"cross-site", b"same-site"])
+@pytest.mark.parametrize("code", [code for code in Code if code in INNOCENT])
+def test_pictures_on_a_foreign_page_lock_nobody_out(code, site) -> None:
+    made = guard()
+    made_by_a_page = asked()
+    made_by_a_page.head.index[b"sec-fetch-site"] = site
+    assert [made.struck(made_by_a_page, code) for _ in range(50)] == [None] * 50
+
+
+@pytest.mark.parametrize(
+    ("code", "site", "origin"),
+    [
+        pytest.param(Code.NOT_FOUND, b"same-origin", None, id="our-own-page"),
+        pytest.param(Code.NOT_FOUND, b"none", None, id="typed-in"),
+        pytest.param(Code.NOT_FOUND, b"cross-site", b"https://app.example", id="an-allowed-page"),
+        pytest.param(Code.MESSAGE_INVALID, b"cross-site", None, id="what-no-picture-can-do"),
+    ],
+)
+def test_other_refusals_of_a_browser_weigh_as_ever(code, site, origin) -> None:
+    made = guard()
+    request = asked()
+    request.head.index[b"sec-fetch-site"] = site
+    request.origin = origin
+    assert any(made.struck(request, code) for _ in range(50))

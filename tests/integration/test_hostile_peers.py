@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.support.backends import Backend, answer
 from tests.support.raw import Raw, get, post
 from tests.support.refused import check_refusal
-from tests.support.sidecar import ORIGIN, TRUSTED, Running, until
+from tests.support.sidecar import ORIGIN, TRUSTED, Running, threaded, until
 
 
 def deaf(front: Running) -> Raw:
@@ -97,3 +98,16 @@ def test_an_upload_that_breaks_as_the_answer_ends_serves_nobody_else(front: Runn
         assert client.ended()
         time.sleep(0.05)
         assert b"smuggled" not in peer.rest()
+
+
+@pytest.mark.parametrize(("lines", "banned"), [([], True), (["Sec-Fetch-Site: cross-site"], False)])
+def test_pictures_on_a_foreign_page_lock_nobody_out(tmp_path: Path, lines: list[str], banned: bool):
+    pictures = [get("/" + "a" * 9000, *lines), get("/%00", *lines)]
+    ban = {"strikes": 4, "within": "1m", "for": "1m"}
+    with Backend() as backend, threaded(tmp_path, backend.url, clients={"ban": ban}) as running:
+        for picture in pictures * 3:
+            with running.connect() as client:
+                assert client.send(picture).response().status in (400, 403)
+        with running.connect() as client:
+            client.send(get("/%00"))
+            assert client.response().status == (403 if banned else 400)
