@@ -127,7 +127,7 @@ async def _stream(life: Life, back: Wire, answer: ResponseHead, chosen: Response
         shown = "egress" if life.route.outward else kind
         await _body(life, back, body, chosen, shown, chunked=chunked, unframed=not (chunked or known))
     elif front.writing_paused:
-        await _drain(life)
+        await _drain(front, life.route.target.idle)
 
 
 async def _body(
@@ -137,7 +137,7 @@ async def _body(
     front, activity = life.wire, life.parts.activity
     activity.stream_began(kind)
     try:
-        await _pump(life, back, body, chosen, chunked=chunked)
+        await _Flow(life, back, body, chosen, chunked=chunked).run()
     except Malformed as error:
         raise Cut(error.reason, unframed=unframed) from None
     except TooSlow:
@@ -150,35 +150,71 @@ async def _body(
         activity.stream_ended(kind)
 
 
-async def _pump(life: Life, back: Wire, body: Body, chosen: ResponseFilter | None, *, chunked: bool) -> None:
-    front, idle, pending = life.wire, life.route.target.idle, life.exchange.pending
-    while True:
-        back.expect_within(idle)
-        try:
-            piece = await back.read(body)
-        except PeerLeft:
-            if not isinstance(body, CloseBody) or back.broken or front.left:
-                raise
-            break
+class _Flow:
+    """A body on its way: it flows by itself, as it comes.
+
+    Its owner steps in only when the client is slow, when something has to be done first, and at the end.
+    """
+
+    def __init__(self, life: Life, back: Wire, body: Body, chosen: ResponseFilter | None, *, chunked: bool) -> None:
+        self._exchange = life.exchange
+        self._front = life.wire
+        self._idle = life.route.target.idle
+        self._back = back
+        self._body = body
+        self._filter = chosen
+        self._chunked = chunked
+        self._held = b""  # what the client may see once `pending` is done
+
+    def _tap(self) -> bool:
+        """Pass on what came; return whether it goes on flowing."""
+        back = self._back
+        back.expect_within(self._idle)
+        piece, back.buffer = self._body.take(back.buffer)
+        if self._filter is not None and piece:
+            piece = self._filter.feed(piece)
         if not piece:
-            break
-        if chosen is not None:
-            piece = chosen.feed(piece)
-            if not piece:
-                continue
-        if pending:
-            await _settle(life.exchange)
-        front.write(chunk(piece) if chunked else piece)
-        if front.writing_paused:
-            back.expect_within(0)
-            await _drain(life)
-    rest = chosen.finish() if chosen is not None else b""
-    if pending:
-        await _settle(life.exchange)
-    if chunked:
-        front.write(chunk(rest) + LAST_CHUNK)
-    elif rest:
-        front.write(rest)
+            return not self._body.done
+        if self._exchange.pending:
+            self._held = piece
+            return False
+        self._front.write(chunk(piece) if self._chunked else piece)
+        return not (self._body.done or self._front.writing_paused)
+
+    async def run(self) -> None:
+        back, front = self._back, self._front
+        back.expect_within(self._idle)
+        ended = False
+        while not ended:
+            if not back.buffer or self._tap():
+                ended = await self._flow()
+            if self._held:
+                await self._pass_on(self._held)
+                self._held = b""
+            ended = ended or self._body.done
+            if front.writing_paused and not ended:
+                back.expect_within(0)
+                await _drain(front, self._idle)
+        rest = self._filter.finish() if self._filter is not None else b""
+        await self._pass_on(rest)
+        if self._chunked:
+            front.write(LAST_CHUNK)
+
+    async def _flow(self) -> bool:
+        """Wait for a reason to step in; return whether it is the end of a body that ends with its connection."""
+        try:
+            await self._back.flow(self._tap)
+        except PeerLeft:
+            if not isinstance(self._body, CloseBody) or self._back.broken or self._front.left:
+                raise
+            return True
+        return False
+
+    async def _pass_on(self, piece: bytes) -> None:
+        """Do what must be done before the client sees what the answer said; then let it see."""
+        await _settle(self._exchange)
+        if piece:
+            self._front.write(chunk(piece) if self._chunked else piece)
 
 
 async def _settle(exchange: Exchange) -> None:
@@ -187,11 +223,11 @@ async def _settle(exchange: Exchange) -> None:
         await exchange.pending.pop(0)()
 
 
-async def _drain(life: Life) -> None:
+async def _drain(front: Wire, idle: float) -> None:
     """Wait for a client that reads slowly, but not for one that does not read."""
-    life.wire.expect_within(life.route.target.idle)
-    await life.wire.drain()
-    life.wire.expect_within(0)
+    front.expect_within(idle)
+    await front.drain()
+    front.expect_within(0)
 
 
 def _kind(answer: ResponseHead) -> str:

@@ -46,6 +46,7 @@ class Wire(asyncio.Protocol):
         self._paused_reading = False
         self.writing_paused = False
         self._reader: asyncio.Future[None] | None = None
+        self._tap: Callable[[], bool] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -67,6 +68,8 @@ class Wire(asyncio.Protocol):
         self.received += len(data)
         self.buffer = self.buffer + data if self.buffer else data
         reader = self._reader
+        if self._tap is not None and self._flows(self._tap):
+            return
         if reader is not None:
             self._reader = None
             if not reader.done():
@@ -74,6 +77,16 @@ class Wire(asyncio.Protocol):
         elif len(self.buffer) > _HIGH and not self._paused_reading:
             self._paused_reading = True
             self.transport.pause_reading()
+
+    def _flows(self, tap: Callable[[], bool]) -> bool:
+        """Let the tap take what came; return whether it goes on by itself."""
+        try:
+            if tap():
+                return True
+        except Exception as error:  # noqa: BLE001  it belongs to whoever waits for the flow
+            self._wake(error)
+        self._tap = None
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.left = True
@@ -143,6 +156,18 @@ class Wire(asyncio.Protocol):
             self.transport.resume_reading()
         self._reader = self.loop.create_future()
         await self._reader
+
+    async def flow(self, tap: Callable[[], bool]) -> None:
+        """Call `tap` for whatever comes, as it comes, until it returns False; raise what it raises.
+
+        It takes bytes from `buffer` without a turn of the loop between: a stream's events pass at
+        the cost of a call.
+        """
+        self._tap = tap
+        try:
+            await self.more()
+        finally:
+            self._tap = None
 
     async def read(self, body: Body) -> bytes:
         """Return the next piece of a body, b"" at its end."""
