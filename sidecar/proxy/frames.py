@@ -62,34 +62,38 @@ class FrameReader:
         self._size = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
-    def take(self, buffer: bytes) -> tuple[Frame | None, bytes]:
-        """Return the next complete frame, or None, and what of the buffer is left."""
-        if len(buffer) < 2:
-            return None, buffer
-        first, second = buffer[0], buffer[1]
-        length, start = second & 0x7F, 2
+    def take(self, buffer: bytes, at: int = 0) -> tuple[Frame | None, int]:
+        """Return the complete frame that begins at a position, or None, and the position behind it.
+
+        A position, because a copy of what is left for each of ten thousand small frames would take seconds.
+        """
+        size = len(buffer)
+        if size < at + 2:
+            return None, at
+        first, second = buffer[at], buffer[at + 1]
+        length, start = second & 0x7F, at + 2
         opcode, fin = first & 0x0F, first >= 0x80
         self._check_head(first, second, opcode, fin, length)
         if length == 126:
-            if len(buffer) < 4:
-                return None, buffer
-            length, start = _extended(buffer[2:4], 126), 4
+            if size < at + 4:
+                return None, at
+            length, start = _extended(buffer[at + 2 : at + 4], 126), at + 4
         elif length == 127:
-            if len(buffer) < 10:
-                return None, buffer
-            length, start = _extended(buffer[2:10], 65536), 10
+            if size < at + 10:
+                return None, at
+            length, start = _extended(buffer[at + 2 : at + 10], 65536), at + 10
         if opcode < 8 and length + self._size > self._max:
             raise FrameError(TOO_BIG, "message too big")
         mask = b""
         if self._masked:
             mask, start = buffer[start : start + 4], start + 4
-        if len(buffer) < start + length:
-            return None, buffer
+        if size < start + length:
+            return None, at
         data = buffer[start : start + length]
         if mask and data:
             data = masked(data, mask)
         self._follow(opcode, fin, data)
-        return Frame(opcode, data, fin), buffer[start + length :]
+        return Frame(opcode, data, fin), start + length
 
     def _check_head(self, first: int, second: int, opcode: int, fin: bool, length: int) -> None:
         if first & 0x70:

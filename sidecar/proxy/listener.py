@@ -105,6 +105,8 @@ class Listener:
             while await self._one(wire, peer):
                 if self._draining:
                     break
+                if wire.buffer:
+                    await asyncio.sleep(0)  # who sends many requests at once takes turns with the others
             await self._linger(wire)
         except (PeerLeft, TooSlow, asyncio.CancelledError):
             pass  # the client left, or never said anything: nobody is there to be told

@@ -43,6 +43,8 @@ _LAST_WORDS: Final = 2.0
 """Seconds that a peer has to answer a close frame (§7.1.1)."""
 _UNDECIDED: Final = 1.0
 """Seconds of silence after which a message leaves whose end may begin a secret: for all we know, it is whole."""
+_TURN: Final = 64
+"""Frames that one socket may have relayed before the others have their turn."""
 _OWN: Final = frozenset({b"sec-websocket-extensions"})
 
 
@@ -187,11 +189,16 @@ class _Socket:
         looked_at = self._inspector is not None if from_client else self._filter is not None
         texts = _Whole((TEXT, BINARY) if from_client else (TEXT,)) if looked_at else None
         budget = _Budget(self._rate, source.loop.time) if from_client and self._rate else None
+        at = taken = 0
         while True:
-            frame, source.buffer = reader.take(source.buffer)
+            frame, at = reader.take(source.buffer, at)
             if frame is None:
+                source.buffer, at = source.buffer[at:], 0
                 await self._more(source, sink, from_client=from_client)
                 continue
+            taken += 1
+            if taken % _TURN == 0:
+                await asyncio.sleep(0)
             if texts is not None:
                 frame = texts.whole(frame)
                 if frame is None:

@@ -16,19 +16,20 @@ BOUND = 4096
 def taken(pieces: list[bytes], *, masked: bool) -> tuple[list[Frame], bytes, int]:
     """Return the frames, what is left, and the close code of what was refused (0: nothing was)."""
     reader, buffer, frames = FrameReader(masked=masked, max_message=BOUND), b"", []
+    at = 0
     for number, piece in enumerate(pieces):
         buffer += piece
         while True:
             try:
-                frame, buffer = reader.take(buffer)
+                frame, at = reader.take(buffer, at)
             except FrameError as error:
                 return frames, b"", error.code
             if frame is None:
                 break
             frames.append(frame)
             if frame.opcode == CLOSE:
-                return frames, buffer + b"".join(pieces[number + 1 :]), 0
-    return frames, buffer, 0
+                return frames, buffer[at:] + b"".join(pieces[number + 1 :]), 0
+    return frames, buffer[at:], 0
 
 
 def target(data: engine.atheris.FuzzedDataProvider) -> None:

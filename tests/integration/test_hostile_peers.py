@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sidecar.proxy import websocket
+from sidecar.proxy.handler import Life
+from tests.integration.test_websockets import HANDSHAKE, PING, sent, switching
 from tests.support.backends import Backend, answer
 from tests.support.raw import Raw, get, post
 from tests.support.refused import check_refusal
@@ -111,3 +117,58 @@ def test_pictures_on_a_foreign_page_lock_nobody_out(tmp_path: Path, lines: list[
         with running.connect() as client:
             client.send(get("/%00"))
             assert client.response().status == (403 if banned else 400)
+
+
+class Turns:
+    """How often something is done on a loop between two turns of everybody else."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.most = 0
+        self.over = False
+
+    def counted(self, work: Any) -> Any:
+        def counting(*args: Any, **named: Any) -> Any:
+            self.done += 1
+            return work(*args, **named)
+
+        return counting
+
+    async def watch(self) -> None:
+        while not self.over:
+            before = self.done
+            await asyncio.sleep(0)
+            self.most = max(self.most, self.done - before)
+
+
+def watched(running: Running, turns: Turns, client: Raw, flood: bytes, done: int) -> None:
+    assert running.loop is not None
+    watching = asyncio.run_coroutine_threadsafe(turns.watch(), running.loop)
+    reader = threading.Thread(target=client.rest, daemon=True)
+    reader.start()
+    client.send(flood)
+    until(lambda: turns.done >= done, "all to be served")
+    turns.over = True
+    watching.result(20)
+    client.sock.shutdown(socket.SHUT_RDWR)
+    reader.join(20)
+
+
+def test_who_sends_many_requests_at_once_takes_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    turns = Turns()
+    monkeypatch.setattr(Life, "run", turns.counted(Life.run))
+    with Backend() as backend, threaded(tmp_path, backend.url) as running, running.connect() as client:
+        watched(running, turns, client, get("/", "Origin: https://evil.example") * 500, 500)
+    assert turns.most <= 3
+
+
+def test_who_sends_many_frames_at_once_takes_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    turns = Turns()
+    monkeypatch.setattr(websocket, "encode", turns.counted(websocket.encode))
+    with Backend() as backend, threaded(tmp_path, backend.url) as running, running.connect() as client:
+        client.send(get("/", *HANDSHAKE, f"Origin: {ORIGIN}"))
+        peer = backend.accept()
+        peer.send(switching(peer.request()))
+        assert client.head().status == 101
+        watched(running, turns, client, sent(PING, b"?") * 5000, 5000)
+    assert turns.most <= 130

@@ -16,7 +16,7 @@ def test_what_is_written_is_read_back(size: int, mask: bool):
     reader = FrameReader(masked=mask, max_message=70_000)
     raw = encode(frame, mask=mask)
     assert reader.take(raw[:-1] if size else raw[:1])[0] is None
-    assert reader.take(raw + b"rest") == (frame, b"rest")
+    assert reader.take(raw + b"rest") == (frame, len(raw))
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,14 @@ def test_lengths_take_no_more_bytes_than_they_need(raw: bytes, code: int):
 def test_the_shortest_lengths_of_each_kind_pass():
     for size in (126, 65536):
         assert FrameReader(masked=False, max_message=65536).take(encode(Frame(TEXT, b"a" * size), mask=False))[0]
-    assert FrameReader(masked=False, max_message=0).take(b"\x88\x00") == (Frame(CLOSE, b""), b"")
+    assert FrameReader(masked=False, max_message=0).take(b"\x88\x00") == (Frame(CLOSE, b""), 2)
+
+
+def test_frames_follow_one_another_in_one_buffer():
+    reader = FrameReader(masked=True, max_message=1024)
+    frames = [Frame(TEXT, b"a" * size) for size in (0, 5, 200)]
+    buffer, at = b"".join(encode(frame, mask=True) for frame in frames) + b"\x81", 0
+    for frame in frames:
+        found, at = reader.take(buffer, at)
+        assert found == frame
+    assert reader.take(buffer, at) == (None, len(buffer) - 1)
