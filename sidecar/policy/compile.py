@@ -19,6 +19,7 @@ from sidecar.guards.endpoints import CspReports, RateLimitStatus, Unmatched
 from sidecar.guards.fetch_metadata import FetchMetadataGuard
 from sidecar.guards.host import build_host
 from sidecar.guards.https import HttpsGuard
+from sidecar.guards.late_limits import HeadLimits
 from sidecar.guards.organization import OrganizationGuard, build_organization
 from sidecar.guards.rate_limit import RateLimitGuard, RateLimitStamp, build_rate_limit
 from sidecar.guards.request_id import RequestIdGuard
@@ -260,7 +261,7 @@ class _Build:
     def _gate(
         self,
         route: RouteSchema | None,
-        limits: RateLimitGuard | None,
+        limits: RateLimitGuard | HeadLimits | None,
         sessions: RouteSessions = NOTHING,
         late: RouteLimits | None = None,
     ) -> tuple[Step, ...]:
@@ -284,7 +285,7 @@ class _Build:
             steps.append(self._step(self._concurrency, "concurrency", route))
         steps.extend(sessions.head)
         if limits is not None and limits.limits:
-            steps.append(self._step(limits, "rate_limits", route, waits=limits.waits))
+            steps.append(self._step(cast(Guard, limits), "rate_limits", route, waits=limits.waits))
         if late is not None:
             steps.extend(late.after)
         steps.extend(sessions.after)

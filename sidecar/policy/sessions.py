@@ -14,7 +14,7 @@ from sidecar.events import EventSink
 from sidecar.exchange import Exchange
 from sidecar.guard import BodyStep, Step
 from sidecar.guards.conversations import Spelled, form_of, in_form, names_of
-from sidecar.guards.late_limits import build_late_limits, split
+from sidecar.guards.late_limits import HeadLimits, build_late_limits, split
 from sidecar.guards.ownership import BodyOwnershipGuard, Ownership, OwnershipGuard
 from sidecar.guards.rate_limit import RateLimitGuard, build_rate_limit
 from sidecar.guards.session import Binding, BodySessionGuard, Need, SessionGuard, loads_page
@@ -202,7 +202,7 @@ class SessionRules:
 class RouteLimits:
     """The limits of one route: what the head asks, and what waits for a session in the body."""
 
-    head: RateLimitGuard
+    head: RateLimitGuard | HeadLimits
     after: tuple[Step, ...] = ()
     body: tuple[BodyStep, ...] = ()
 
@@ -214,7 +214,8 @@ def route_limits(whole: RateLimitGuard, store: RateStore, *, in_body: bool, enfo
         return RouteLimits(whole)
     first = build_rate_limit(head, store, Problems(), waits=whole.waits)
     joined = build_late_limits(first, build_rate_limit(late, store, Problems(), waits=whole.waits))
-    return RouteLimits(first, (Step(joined, enforce, joined.waits),), (BodyStep(joined, enforce, joined.waits),))
+    early = HeadLimits(first, whole)
+    return RouteLimits(early, (Step(joined, enforce, joined.waits),), (BodyStep(joined, enforce, joined.waits),))
 
 
 def learned_by(protocol: str) -> tuple[Path, ...]:

@@ -9,7 +9,7 @@ import pytest
 from sidecar.decision import KEEP, PASS, Refuse
 from sidecar.errors import Problems
 from sidecar.exchange import Client
-from sidecar.guards.late_limits import build_late_limits, split
+from sidecar.guards.late_limits import HeadLimits, build_late_limits, split
 from sidecar.guards.rate_limit import build_rate_limit
 from sidecar.limit import Limit, Per
 from sidecar.session import Session
@@ -70,3 +70,27 @@ async def test_what_has_no_body_is_asked_at_its_head(waits) -> None:
     await settled(head.check(coming))
     assert await settled(late.check(coming)) is PASS
     assert isinstance(await settled(late.inspect(coming, b"{}")), Refuse)
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "waiting"])
+async def test_a_session_of_the_head_is_asked_with_the_rest_so_that_a_refusal_counts_nowhere(waits) -> None:
+    store, problems = MemoryRateStore(), Problems()
+    first, late_half = (build_rate_limit((limit,), store, problems, waits=waits) for limit in (IP, BURST))
+    head = HeadLimits(first, build_rate_limit((IP, BURST), store, problems, waits=waits))
+    late = build_late_limits(first, late_half)
+    outcomes = []
+    for _ in range(5):
+        asked = exchange("POST", client=CLIENT, Content_Length="2")
+        asked.session = session("a")
+        outcomes.append(await settled(head.check(asked)) is PASS)
+        if outcomes[-1]:
+            assert await settled(late.check(asked)) is PASS
+            assert await settled(late.inspect(asked, b"{}")) is KEEP
+    assert outcomes == [True, True, False, False, False]
+    assert asked.limits is not None
+    assert [
+        (ask.limit.name, take.remaining) for ask, take in zip(asked.limits.asks, asked.limits.takes, strict=True)
+    ] == [
+        ("ip-minute", 58),
+        ("chat-burst", 0),
+    ]
