@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from typing import Final
 
 from sidecar.errors import Problem, Problems
 from sidecar.policy.schema import PolicySchema
+
+_DOORS: Final = frozenset({"address", "host", "https", "cors", "fetch_metadata", "session", "ownership", "redaction"})
+"""Guards that keep strangers out, or secrets in: observing one of them is an open door."""
+
+_WIDEST: Final = 7
+"""Bits of a network that may be one's own: `10.0.0.0/8` and `fc00::/7`."""
 
 
 def remarks(schema: PolicySchema) -> list[Problem]:
@@ -19,16 +26,24 @@ def remarks(schema: PolicySchema) -> list[Problem]:
 def _dangers(schema: PolicySchema, notes: Problems) -> None:
     if schema.mode == "observe":
         notes.at("mode").add("refuses nothing", "write enforce when you have seen enough")
+    open_doors = [name for name in schema.observe if name in _DOORS]
+    if open_doors and schema.mode == "enforce":
+        what = f"lets pass what it should refuse: {', '.join(open_doors)}"
+        notes.at("observe").add(what, "take it out when you have seen enough")
     if schema.cors.dangerously_allow_insecure_origins:
         notes.at("cors.dangerously_allow_insecure_origins").add("lets anyone on a visitor's network be an allowed page")
     if schema.egress.dangerously_listen_beyond_loopback:
         notes.at("egress.dangerously_listen_beyond_loopback").add("lets other machines use handles")
     for index, network in enumerate(schema.clients.trusted_proxies):
-        if ip_network(network).prefixlen == 0:
-            notes.at(f"clients.trusted_proxies[{index}]").add("lets every client choose its own address")
+        if ip_network(network).prefixlen < _WIDEST:
+            what = "trusts a large part of the internet: whoever is there chooses his address"
+            notes.at(f"clients.trusted_proxies[{index}]").add(what, "write the networks of your proxies")
 
 
 def _nothing_comes_of_it(schema: PolicySchema, notes: Problems) -> None:
+    if schema.content_filter.patterns and not any(route.message for route in schema.routes):
+        what = "is asked about nothing, for no route says where its messages are"
+        notes.at("content_filter.patterns").add(what, "write message: { fields: [...] } at a route")
     if schema.unmatched == "deny" and not schema.routes:
         notes.at("unmatched").add("answers every request with 404, for there are no routes")
     if schema.egress.providers and schema.listen.egress is None:

@@ -270,9 +270,23 @@ NOTES = {
         "cors: { dangerously_allow_insecure_origins: true }",
         "cors.dangerously_allow_insecure_origins: lets anyone on a visitor's network be an allowed page",
     ),
-    "everybody a proxy": (
-        "clients: { trusted_proxies: [0.0.0.0/0] }",
-        "clients.trusted_proxies[0]: lets every client choose its own address",
+    "half the world a proxy": (
+        "clients: { trusted_proxies: [128.0.0.0/1] }",
+        (
+            "clients.trusted_proxies[0]: trusts a large part of the internet: whoever is there chooses his address; "
+            "write the networks of your proxies"
+        ),
+    ),
+    "observing at the door": (
+        "observe: [rate_limits, cors, session]",
+        "observe: lets pass what it should refuse: cors, session; take it out when you have seen enough",
+    ),
+    "patterns for nothing": (
+        "content_filter: { patterns: [{ name: a, pattern: b }] }",
+        (
+            "content_filter.patterns: is asked about nothing, for no route says where its messages are; "
+            "write message: { fields: [...] } at a route"
+        ),
     ),
     "denying all": ("unmatched: deny", "unmatched: answers every request with 404, for there are no routes"),
     "egress without listener": (

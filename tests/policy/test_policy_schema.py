@@ -162,6 +162,10 @@ REFUSED = {
         "routes: [{ name: a, match: { path: /a/../b } }]",
         "3:36: routes[0].match.path: holds a dot segment; write the path that it leads to",
     ),
+    "blank at a path's end": (
+        "routes: [{ name: a, match: { path: '/api/chat ' } }]",
+        "3:36: routes[0].match.path: has a blank at the edge of a segment, and would match nothing; leave it out",
+    ),
     "query in a path": (
         'routes: [{ name: a, match: { path: "/a?b" } }]',
         "3:36: routes[0].match.path: is not a path; leave out `?`, `#`, `;`, `\\` and `//`",

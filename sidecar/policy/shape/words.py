@@ -109,6 +109,8 @@ def _path(value: Any) -> str:
         refuse("is not a path", "leave out `?`, `#`, `;`, `\\` and `//`")
     if {".", ".."} & set(value.split("/")):
         refuse("holds a dot segment", "write the path that it leads to")
+    if any(segment != segment.strip() for segment in value.split("/")):
+        refuse("has a blank at the edge of a segment, and would match nothing", "leave it out")
     return value
 
 
