@@ -19,6 +19,8 @@ T = TypeVar("T")
 _PLAIN = re.compile(r"(?:/[a-z0-9_~!$&'()*+,=:@-][a-z0-9_.~!$&'()*+,=:@-]*)+")
 _CONTROLS = re.compile("%(?:[01][0-9a-f]|7f)", re.IGNORECASE)
 _MAX_CACHED: Final = 4096
+_LONGEST_CACHED: Final = 512
+"""Characters of a path that is remembered: longer ones are rare, unless somebody means to fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class RouteTable(Generic[T]):
 
     def find(self, method: str, path: str) -> T | None:
         """Return the route, `unmatched`, or None when two readings of the path name two routes."""
+        if len(path) > _LONGEST_CACHED:
+            return self._find(method, path)
         key = (method, path)
         try:
             return self._cache[key]
