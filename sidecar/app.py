@@ -33,9 +33,9 @@ from sidecar.policy.shape.keys import Tokens
 from sidecar.policy.stage import Stage
 from sidecar.policy.watch import PolicyWatch
 from sidecar.proxy.activity import ActivityCounts
-from sidecar.proxy.handler import Parts
 from sidecar.proxy.ids import request_ids
 from sidecar.proxy.keys import VaultKeys
+from sidecar.proxy.life import Parts
 from sidecar.proxy.listener import Listener
 from sidecar.proxy.tls import Certificate
 from sidecar.proxy.upstream import Pools

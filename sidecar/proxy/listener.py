@@ -14,8 +14,9 @@ from sidecar.errors import cannot_listen
 from sidecar.exchange import Exchange
 from sidecar.head import RequestHead
 from sidecar.policy.policy import Policy
-from sidecar.proxy.handler import Life, Parts
+from sidecar.proxy.handler import refuse_at_once, serve
 from sidecar.proxy.http1 import FieldReader, Malformed, find_head, malformed, parse_request_head, request_framing
+from sidecar.proxy.life import Life, Parts
 from sidecar.proxy.wire import PeerLeft, TooSlow, Wire
 from sidecar.vocabulary import Code
 
@@ -153,9 +154,9 @@ class Listener:
         self._busy.add(wire)
         try:
             if route is None:
-                await life.refuse_at_once(Refuse(Code.REQUEST_MALFORMED, {"reason": "ambiguous path"}, close=True))
+                await refuse_at_once(life, Refuse(Code.REQUEST_MALFORMED, {"reason": "ambiguous path"}, close=True))
                 return False
-            return await life.run()
+            return await serve(life)
         finally:
             self._busy.discard(wire)
 
@@ -207,7 +208,7 @@ class Listener:
         exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, peer, self._tls is not None)
         exchange.route = policy.malformed.name
         life = Life(self._parts, policy, policy.malformed, exchange, wire, 0, keep=False)
-        await life.refuse_at_once(Refuse(error.code, {"reason": error.reason}, close=True))
+        await refuse_at_once(life, Refuse(error.code, {"reason": error.reason}, close=True))
 
     async def _linger(self, wire: Wire) -> None:
         """Close without a reset that would take the answer away from a client that still sends."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.exchange import Exchange
 from sidecar.guard import ResponseFilter
 from sidecar.proxy import replies
 from sidecar.proxy.bodies import LAST_CHUNK, Body, CloseBody, body_of, chunk
 from sidecar.proxy.http1 import Malformed, ResponseHead
+from sidecar.proxy.life import Life
 from sidecar.proxy.upstream import UpstreamError
 from sidecar.proxy.wire import PeerLeft, TooSlow, Wire
 from sidecar.vocabulary import Code
-
-if TYPE_CHECKING:
-    from sidecar.proxy.handler import Life
 
 _INFLATE_STEP: Final = 256 * 1024
 
@@ -101,7 +99,7 @@ async def _stream(life: Life, back: Wire, answer: ResponseHead, chosen: Response
     front, exchange = life.wire, life.exchange
     body = body_of(answer.framing, Code.BACKEND_BROKEN)
     known = answer.framing >= 0 and chosen is None
-    lines = replies.relayed_lines(answer, life, length_known=known)
+    lines = replies.relayed_lines(answer, life.exchange, life.route, life.filters, length_known=known)
     first = b""
     if 0 < answer.framing <= len(back.buffer):
         # The whole answer is here: one write, and a filtered one can say its new length.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.decision import Answer, Refuse
 from sidecar.exchange import Exchange
@@ -14,9 +14,6 @@ from sidecar.policy.policy import AnswerFilters, Route
 from sidecar.proxy.http1 import ResponseHead
 from sidecar.proxy.outbound import named_by_connection
 from sidecar.vocabulary import Code
-
-if TYPE_CHECKING:
-    from sidecar.proxy.handler import Life
 
 _STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b\r\n"
@@ -77,9 +74,10 @@ def replaces(status: int) -> Refuse | None:
     return Refuse(_FAILURES.get(status, Code.BACKEND_BROKEN), {"backend_status": status})
 
 
-def relayed_lines(answer: ResponseHead, life: Life, *, length_known: bool) -> bytes:
+def relayed_lines(
+    answer: ResponseHead, exchange: Exchange, route: Route, filters: AnswerFilters | None, *, length_known: bool
+) -> bytes:
     """Return the backend's field lines, less what is not for the client or is ours to say."""
-    exchange, route, filters = life.exchange, life.route, life.filters
     removed = route.removed
     named = named_by_connection(answer.index.get(b"connection"))
     kept = [line for key, line in answer.lines if key not in removed and key not in named and key != b"content-length"]
@@ -88,7 +86,8 @@ def relayed_lines(answer: ResponseHead, life: Life, *, length_known: bool) -> by
         hardened = (route.cookies(value, exchange.secure) for value in answer.values(b"set-cookie"))
         kept.extend(b"Set-Cookie: " + value for value in hardened if value is not None)
     if filters is not None and kept and filters.suspects(b"\r\n".join(kept)):
-        kept = [_redacted(line, exchange, filters) for line in kept]
+        # A name cannot be written over: a line whose name holds a secret goes.
+        kept = [_redacted(line, exchange, filters) for line in kept if not filters.suspects(line.partition(b":")[0])]
     if length_known and answer.length >= 0 and answer.status != 204:
         kept.append(b"Content-Length: %d" % answer.length)
     return b"\r\n".join(kept) + b"\r\n" if kept else b""

@@ -7,7 +7,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.decision import Refuse
 from sidecar.events import about
@@ -30,13 +30,11 @@ from sidecar.proxy.frames import (
     encode,
 )
 from sidecar.proxy.http1 import ResponseHead
+from sidecar.proxy.life import Life
 from sidecar.proxy.relay import relay
 from sidecar.proxy.upstream import UpstreamError, read_answer
 from sidecar.proxy.wire import PeerLeft, TooSlow, Wire
 from sidecar.vocabulary import Code, Event, Outcome
-
-if TYPE_CHECKING:
-    from sidecar.proxy.handler import Life
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 _LAST_WORDS: Final = 2.0
@@ -73,7 +71,7 @@ async def relay_socket(life: Life) -> None:
             return
         if not _accepted(life, answer):
             raise UpstreamError(Code.BACKEND_BROKEN, "a wrong answer to the upgrade")
-        lines = replies.relayed_lines(answer, life, length_known=False)
+        lines = replies.relayed_lines(answer, life.exchange, life.route, life.filters, length_known=False)
         life.status = 101
         life.answered = True
         life.wire.write(replies.head(101, upgrade + b"\r\n" + lines, life.exchange, life.route, keep=True))
@@ -187,7 +185,7 @@ class _Socket:
     async def _pump(self, source: Wire, sink: Wire, *, from_client: bool) -> None:
         reader = FrameReader(masked=from_client, max_message=self._max)
         looked_at = self._inspector is not None if from_client else self._filter is not None
-        texts = _Whole((TEXT, BINARY) if from_client else (TEXT,)) if looked_at else None
+        messages = _Whole() if looked_at else None
         budget = _Budget(self._rate, source.loop.time) if from_client and self._rate else None
         at = taken = 0
         while True:
@@ -199,8 +197,8 @@ class _Socket:
             taken += 1
             if taken % _TURN == 0:
                 await asyncio.sleep(0)
-            if texts is not None:
-                frame = texts.whole(frame)
+            if messages is not None:
+                frame = messages.whole(frame)
                 if frame is None:
                     continue
             if budget is not None and frame.opcode in (TEXT, BINARY, CONTINUATION) and frame.fin and not budget.spend():
@@ -247,6 +245,8 @@ class _Socket:
         if self._filter is None or frame.opcode in (PING, PONG):
             return (frame,)
         if frame.opcode != TEXT:
+            if frame.opcode == BINARY and self._life.filters is not None:
+                frame = Frame(BINARY, self._life.filters.value(self._life.exchange, frame.data))
             return (*self._released(), frame)  # nothing overtakes a text but what keeps the connection alive
         messages = self._filter.feed(frame.data)
         self._waiting += 1 - len(messages)
@@ -279,18 +279,17 @@ class _Socket:
 
 
 class _Whole:
-    """Puts the fragments of messages of some kinds together; `max_message` of the reader bounds what is held."""
+    """Puts the fragments of messages together; `max_message` of the reader bounds what is held."""
 
-    __slots__ = ("_data", "_kind", "_kinds")
+    __slots__ = ("_data", "_kind")
 
-    def __init__(self, kinds: Sequence[int]) -> None:
-        self._kinds = kinds
+    def __init__(self) -> None:
         self._data = bytearray()  # a list would grow with empty fragments, which no size bounds
         self._kind = 0  # of the message that is under way
 
     def whole(self, frame: Frame) -> Frame | None:
         """Return a message once it is complete, any other frame as it is."""
-        if frame.opcode in self._kinds:
+        if frame.opcode in (TEXT, BINARY):
             if frame.fin:
                 return frame
             self._kind = frame.opcode
