@@ -79,7 +79,7 @@ def test_session_age(hours: str, seconds: float) -> None:
         ("MAX_REQUESTS_PER_HOUR", "9" * 20, "is not a whole number; write one like 60"),
         ("MAX_REQUESTS_PER_HOUR", "٣", "is not a whole number; write one like 60"),
         ("SESSION_MAX_AGE_HOURS", "1d", "is not a number of hours; write one like 24"),
-        ("SESSION_MAX_AGE_HOURS", "0", "is out of range (0h); write 1m to 365d"),
+        ("SESSION_MAX_AGE_HOURS", "0", "is out of range (0h); write 1s to 365d"),
     ],
 )
 def test_bad_values_are_problems_of_the_variable(name: str, value: str, what: str) -> None:
@@ -89,7 +89,7 @@ def test_bad_values_are_problems_of_the_variable(name: str, value: str, what: st
 def test_bad_values_are_told_with_all_other_problems() -> None:
     assert said(BASE + "mode: x\n", MAX_REQUESTS_PER_MINUTE="x", SESSION_MAX_AGE_HOURS="0") == [
         "environment:MAX_REQUESTS_PER_MINUTE: is not a whole number; write one like 60",
-        "environment:SESSION_MAX_AGE_HOURS: is out of range (0h); write 1m to 365d",
+        "environment:SESSION_MAX_AGE_HOURS: is out of range (0h); write 1s to 365d",
         "P:3:7: mode: is not known here; write enforce or observe",
     ]
 

@@ -195,7 +195,7 @@ class WebSocket(Section):
     """Bounds of a WebSocket connection, in both directions."""
 
     max_message: Annotated[int, size("1KiB", "1GiB")] = Field(default=MIB, description="largest message")
-    idle: Annotated[float, span("5s", "24h")] = Field(
+    idle: Annotated[float, span("1s", "24h")] = Field(
         default=300.0, description="closed after this long without a frame"
     )
     messages_per_minute: Annotated[int, whole(1, 1_000_000)] | None = Field(

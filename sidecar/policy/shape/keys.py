@@ -100,7 +100,7 @@ class Egress(Section):
     rate_limits: Many[RateLimit] = Field(
         default=(), description="limits of provider calls (per organization, session or global)"
     )
-    handle_ttl: Annotated[float, span("10s", "24h")] = Field(
+    handle_ttl: Annotated[float, span("1s", "24h")] = Field(
         default=900.0, description="how long a handle made for one request (`as: handle`) is good"
     )
     dangerously_listen_beyond_loopback: Annotated[bool, FLAG] = Field(

@@ -88,10 +88,10 @@ class Sessions(Section):
         alias="in",
         description="where clients put the id: header:NAME, cookie:NAME, body:$.path",
     )
-    max_age: Annotated[float, span("1m", "365d")] = Field(
+    max_age: Annotated[float, span("1s", "365d")] = Field(
         default=DAY, description="a session ends this long after it began"
     )
-    idle: Annotated[float, span("1m", "365d")] | None = Field(
+    idle: Annotated[float, span("1s", "365d")] | None = Field(
         default=None, description="and this long after it was last used; null: `max_age` alone"
     )
     bind_to: Literal["off", "log", "prefix", "strict"] = Field(
