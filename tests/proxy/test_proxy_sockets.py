@@ -153,7 +153,7 @@ def test_fragments_are_put_together_to_be_looked_at(pair: tuple[Raw, Raw]):
 
 
 def test_empty_fragments_hold_nothing():
-    texts = _Whole((TEXT,))
+    texts = _Whole()
     assert texts.whole(Frame(TEXT, b"a", fin=False)) is None
     tracemalloc.start()
     for _ in range(100_000):
@@ -162,13 +162,6 @@ def test_empty_fragments_hold_nothing():
     tracemalloc.stop()
     assert held < 10_000
     assert texts.whole(Frame(0, b"b")) == Frame(TEXT, b"ab")
-
-
-def test_binary_messages_are_not_looked_into(pair: tuple[Raw, Raw]):
-    client, peer = pair
-    peer.send(frame(BINARY, KEY[:9], fin=False), frame(0, KEY[9:]))
-    assert at_client(client) == (BINARY, KEY[:9], False)
-    assert at_client(client) == (0, KEY[9:], True)
 
 
 def test_a_message_whose_end_may_begin_a_key_waits_a_moment_only(pair: tuple[Raw, Raw]):
@@ -234,3 +227,27 @@ def test_a_binary_message_that_is_no_json_passes(pair: tuple[Raw, Raw]):
     client, peer = pair
     client.send(sent(BINARY, b"RIFF\x00<script>"))
     assert at_backend(peer) == (BINARY, b"RIFF\x00<script>", True)
+
+
+@pytest.mark.parametrize("cut", [0, 20])
+def test_a_key_in_a_binary_message_is_taken_out(pair: tuple[Raw, Raw], cut: int):
+    client, peer = pair
+    data = b"\x00\x01" + KEY + b"\xff"
+    if cut:
+        peer.send(frame(BINARY, data[:cut], fin=False), frame(0, data[cut:]))
+    else:
+        peer.send(frame(BINARY, data))
+    assert at_client(client) == (BINARY, b"\x00\x01[redacted]\xff", True)
+
+
+def test_a_line_whose_name_holds_a_key_is_dropped(_stage: tuple[Running, Backend]):
+    front, backend = _stage
+    with front.connect() as client:
+        client.send(get("/other"))
+        peer = backend.accept()
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\n" + KEY + b": 1\r\nX-Other: 2\r\nContent-Length: 0\r\n\r\n")
+        reply = client.response()
+        assert KEY not in reply.names()
+        assert reply.get(b"x-other") == b"2"
+    backend.forget()
