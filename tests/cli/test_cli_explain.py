@@ -287,10 +287,10 @@ def test_the_command_shows_the_order_the_lines_and_the_body_that_was_given(
     assert "application/json is assumed" in done.stderr
 
 
-def test_the_command_fails_when_the_request_would(sidecar: Callable[..., Done], policy: Path) -> None:
+def test_a_refusal_explained_is_no_failure_of_the_command(sidecar: Callable[..., Done], policy: Path) -> None:
     done = sidecar("explain", "--policy", str(policy), "GET", "/x", "-H", "Origin: https://elsewhere.example", "--json")
     said = json.loads(done.stdout)
-    assert (done.returncode, said["decision"], last(said)["place"]) == (1, "refuse", f"{policy}:7")
+    assert (done.returncode, said["decision"], last(said)["place"]) == (0, "refuse", f"{policy}:7")
 
 
 def test_a_presented_session_is_believed_and_said_to_be(sidecar: Callable[..., Done], policy: Path) -> None:
