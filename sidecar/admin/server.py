@@ -19,6 +19,7 @@ from sidecar.vocabulary import Code, Event, Outcome
 
 IDLE: Final = 15.0  # seconds that a connection may be silent, and that a head may take to arrive
 MAX_CONNECTIONS: Final = 256
+MAX_PER_PEER: Final = 64  # so that no neighbour alone keeps the kubelet's probes out
 MAX_SCRAPES: Final = 4  # waiting for the one that renders
 SENDING: Final = 30.0  # seconds that an answer may take to leave
 GRACE: Final = 2.0  # seconds that running calls get when the listener stops
@@ -183,7 +184,11 @@ class _Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if len(self._server.connections) > MAX_CONNECTIONS:
+        connections = self._server.connections
+        peer = _address(transport)
+        if len(connections) > MAX_CONNECTIONS or sum(_address(each.transport) == peer for each in connections) > (
+            MAX_PER_PEER
+        ):
             transport.close()
 
     def handle_error(
@@ -198,3 +203,8 @@ class _Connection(RequestHandler):
         response: web.StreamResponse = self._server.malformed(request, status)
         response.force_close()
         return response
+
+
+def _address(transport: asyncio.BaseTransport | None) -> str:
+    peer = transport.get_extra_info("peername") if transport is not None else None
+    return str(peer[0]) if peer else ""

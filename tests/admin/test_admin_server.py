@@ -261,3 +261,17 @@ async def test_a_scraper_that_does_not_read_does_not_stay(monkeypatch):
             while server.connections:  # noqa: ASYNC110  likewise
                 await asyncio.sleep(0.01)
         writer.close()
+
+
+async def test_one_peer_alone_does_not_keep_others_out(panel, monkeypatch):
+    monkeypatch.setattr("sidecar.admin.server.MAX_PER_PEER", 3)
+    crowd = [
+        await asyncio.open_connection("127.0.0.1", panel.server.port, local_addr=("127.0.0.5", 0)) for _ in range(3)
+    ]
+    extra, closing = await asyncio.open_connection("127.0.0.1", panel.server.port, local_addr=("127.0.0.5", 0))
+    assert await extra.read() == b""
+    probe, asking = await asyncio.open_connection("127.0.0.1", panel.server.port, local_addr=("127.0.0.6", 0))
+    asking.write(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert (await probe.read()).startswith(b"HTTP/1.1 200")
+    for writer in (*(writer for _, writer in crowd), closing, asking):
+        writer.close()
