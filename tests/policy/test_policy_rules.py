@@ -288,6 +288,13 @@ NOTES = {
             "write message: { fields: [...] } at a route"
         ),
     ),
+    "texts that nobody guards": (
+        "routes: [{ name: a, match: { path: /v1/chat/completions }, protocol: openai }]",
+        (
+            "routes[0].protocol: does not guard the texts that it knows, for the route has no message; "
+            "write message: {} beside it"
+        ),
+    ),
     "denying all": ("unmatched: deny", "unmatched: answers every request with 404, for there are no routes"),
     "egress without listener": (
         "egress: { providers: { openai: { url: https://api.openai.com, allow: [/v1/*] } } }",
