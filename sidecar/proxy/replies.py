@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -40,7 +41,12 @@ def interim(status: int, lines: bytes) -> bytes:
 
 
 def date_line(now: float) -> bytes:
-    return b"Date: %b\r\n" % formatdate(now, usegmt=True).encode()
+    return _date_line(int(now))
+
+
+@lru_cache(maxsize=2)  # the same words for a whole second
+def _date_line(second: int) -> bytes:
+    return b"Date: %b\r\n" % formatdate(second, usegmt=True).encode()
 
 
 def local(answer: Answer, exchange: Exchange, route: Route, *, keep: bool) -> bytes:
@@ -88,6 +94,8 @@ def relayed_lines(
     if filters is not None and kept and filters.suspects(b"\r\n".join(kept)):
         # A name cannot be written over: a line whose name holds a secret goes.
         kept = [_redacted(line, exchange, filters) for line in kept if not filters.suspects(line.partition(b":")[0])]
+    if b"date" not in answer.index:  # RFC 9110 §6.6.1: whoever forwards an answer says when it came
+        kept.append(date_line(exchange.now)[:-2])
     if length_known and answer.length >= 0 and answer.status != 204:
         kept.append(b"Content-Length: %d" % answer.length)
     return b"\r\n".join(kept) + b"\r\n" if kept else b""

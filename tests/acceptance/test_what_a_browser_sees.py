@@ -208,6 +208,7 @@ def test_an_answer_is_cleaned_and_hardened(world: World) -> None:
     source = fresh()
     message = world.ask(get("/x", OURS), source)
     held(message, source)
+    assert re.fullmatch(rb"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", message.get(b"date") or b"")
     assert message.get(b"access-control-allow-origin") == ORIGIN.encode()
     assert message.get(b"set-cookie") == b"a=b; HttpOnly; SameSite=Lax"
     assert message.get(b"strict-transport-security") is None
