@@ -46,8 +46,8 @@ def _nothing_comes_of_it(schema: PolicySchema, notes: Problems) -> None:
         notes.at("content_filter.patterns").add(what, "write message: { fields: [...] } at a route")
     for index, route in enumerate(schema.routes):
         if route.protocol != "plain" and route.message is None:
-            what = "does not guard the texts that it knows, for the route has no message"
-            notes.at(f"routes[{index}].protocol").add(what, "write message: {} beside it")
+            what = "does not guard the texts that it knows, for the route says message: null"
+            notes.at(f"routes[{index}].protocol").add(what, "leave message out, or write message: {} beside it")
     if schema.unmatched == "deny" and not schema.routes:
         notes.at("unmatched").add("answers every request with 404, for there are no routes")
     if schema.egress.providers and schema.listen.egress is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from typing import Final
 
@@ -15,6 +16,8 @@ from sidecar.proxy.upstream import UpstreamError
 from sidecar.proxy.wire import PeerLeft, TooSlow, Wire
 from sidecar.vocabulary import Code
 
+_TURN: Final = 16 * 1024
+"""Bytes that are searched before others get their turn of the loop."""
 _INFLATE_STEP: Final = 256 * 1024
 
 
@@ -168,16 +171,20 @@ class _Flow:
         """Pass on what came; return whether it goes on flowing."""
         back = self._back
         back.expect_within(self._idle)
-        piece, back.buffer = self._body.take(back.buffer)
+        arrived, rest = back.buffer, b""
+        if self._filter is not None and len(arrived) > _TURN:
+            arrived, rest = arrived[:_TURN], arrived[_TURN:]
+        piece, left = self._body.take(arrived)
+        back.buffer = left + rest
         if self._filter is not None and piece:
             piece = self._filter.feed(piece)
         if not piece:
-            return not self._body.done
+            return not (self._body.done or rest)
         if self._exchange.pending:
             self._held = piece
             return False
         self._front.write(chunk(piece) if self._chunked else piece)
-        return not (self._body.done or self._front.writing_paused)
+        return not (self._body.done or self._front.writing_paused or rest)
 
     async def run(self) -> None:
         back, front = self._back, self._front
@@ -193,6 +200,8 @@ class _Flow:
             if front.writing_paused and not ended:
                 back.expect_within(0)
                 await _drain(front, self._idle)
+            elif back.buffer and not ended:
+                await asyncio.sleep(0)
         rest = self._filter.finish() if self._filter is not None else b""
         await self._pass_on(rest)
         if self._chunked:

@@ -289,10 +289,10 @@ NOTES = {
         ),
     ),
     "texts that nobody guards": (
-        "routes: [{ name: a, match: { path: /v1/chat/completions }, protocol: openai }]",
+        "routes: [{ name: a, match: { path: /v1/chat/completions }, protocol: openai, message: null }]",
         (
-            "routes[0].protocol: does not guard the texts that it knows, for the route has no message; "
-            "write message: {} beside it"
+            "routes[0].protocol: does not guard the texts that it knows, for the route says message: null; "
+            "leave message out, or write message: {} beside it"
         ),
     ),
     "denying all": ("unmatched: deny", "unmatched: answers every request with 404, for there are no routes"),

@@ -45,6 +45,7 @@ ROUTES = {
     # (policy, guards of the head, guards of the body)
     "off": (CHAT % "message: {}", ["rate_limits"], ["message"]),
     "in bodies": (ISSUE + CHAT % "message: {}", [*IDS, "rate_limits"], ["message", "session"]),
+    "a protocol guards its texts": (CHAT % "protocol: openai", ["rate_limits"], ["message"]),
     "bodies that stream": (ISSUE + CHAT % "session: required", [*IDS, "rate_limits"], []),
     "not looked at": (ISSUE + CHAT % "message: {}, session: none", ["rate_limits"], ["message"]),
     "no place in bodies": (
@@ -64,7 +65,7 @@ ROUTES = {
         ["message", "session", "rate_limits", "ownership"],
     ),
     "ownership alone": (
-        ISSUE + "ownership: { mode: observe }\n" + CHAT % "protocol: langgraph",
+        ISSUE + "ownership: { mode: observe }\n" + CHAT % "protocol: langgraph, message: null",
         [*IDS, "rate_limits", "ownership"],
         ["ownership"],
     ),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sidecar.policy.shape import words
 from sidecar.policy.shape.browser import SecurityHeaders
@@ -48,7 +48,11 @@ class Route(Section):
     protocol: Protocol = Field(
         default="plain", description="where the text is, and what a refusal looks like to that client"
     )
-    message: Message | None = Field(default=None, description="look at the text; null: bodies stream through")
+    message: Message | None = Field(
+        default=None,
+        description="look at the text; null: bodies stream through. Left out, it is {} beside a written protocol other "
+        "than plain",
+    )
     session: Literal["required", "optional", "none"] = Field(
         default="optional",
         description="required: refused without one; optional: checked when there is one; none: not looked at",
@@ -66,3 +70,11 @@ class Route(Section):
     security_headers: SecurityHeaders | None = Field(
         default=None, description="in place of the global ones; null: the same"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_protocol_guards_its_texts(cls, value: Any) -> Any:
+        # Whoever names the protocol has said where the text is: not to look at it takes a word of its own, null.
+        if isinstance(value, dict) and "message" not in value and value.get("protocol", "plain") != "plain":
+            return {**value, "message": {}}
+        return value
