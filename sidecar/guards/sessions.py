@@ -101,11 +101,12 @@ class SessionEndpoint:
             expires,
         )
         ended = await self._store.create(session, seal_of(session_id), self._idle)
-        if old is not None:
+        # Only one of those who renew an id at the same time takes its conversations along; the others begin anew.
+        renewed = old is not None and await self._store.delete(old.key)
+        if old is not None and renewed:
             await self._store.move(old.key, session.key, now)
-            await self._store.delete(old.key)
         exchange.session_id, exchange.session_key, exchange.session = session_id, session.key, session
-        findings = [Finding(Event.SESSION_CREATED, {"renewed": old is not None})]
+        findings = [Finding(Event.SESSION_CREATED, {"renewed": renewed})]
         if ended:
             findings.append(Finding(Event.SESSION_CLEANUP, {"reason": "too many of one client", "sessions": ended}))
         body = orjson.dumps({"sessionId": session_id, "expiresAt": _moment(expires)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import orjson
@@ -113,6 +114,25 @@ async def test_renewing_kills_the_old_id_and_keeps_end_and_conversations() -> No
     assert session is not None
     assert (session.created, session.expires) == (NOW, NOW + 86400)
     assert await store.owner("conversation", NOW + 100) == key_of(new)
+
+
+class Slow(MemorySessionStore):
+    """A store that gives every caller its turn between two questions, as one across the network does."""
+
+    async def create(self, session, seal, ttl):
+        await asyncio.sleep(0)
+        return await super().create(session, seal, ttl)
+
+
+async def test_one_id_is_renewed_once_however_many_ask_at_the_same_time() -> None:
+    store = Slow()
+    made = endpoint(store)
+    _, old = await begin(made)
+    await store.own("conversation", key_of(old), 3600, NOW)
+    begun = await asyncio.gather(*(begin(made, session_id=old) for _ in range(8)))
+    renewed = [session_id for answer, session_id in begun if answer.findings[0].detail == {"renewed": True}]
+    assert len(renewed) == 1
+    assert await store.owner("conversation", NOW) == key_of(renewed[0])
 
 
 NOT_RENEWED = {
