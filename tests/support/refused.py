@@ -9,7 +9,7 @@ from tests.support.raw import Message
 from tests.support.sidecar import ORIGIN
 
 LEAKS = re.compile(
-    rb"traceback|file \"|line \d|\.py|/work/|/usr/|site-packages|python/|aiohttp|uvloop|sidecar/|127\.0\.0\.1:\d|exception"
+    rb"traceback|file \"|line \d|\.py|/home/|/root/|/usr/|site-packages|python/|aiohttp|uvloop|sidecar/|127\.0\.0\.1:\d|exception"
     rb"|errno|secret-of-the-backend",
     re.IGNORECASE,
 )
