@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sidecar import __version__
 from sidecar.admin.auth import Authority
+from sidecar.admin.following import FollowingVerifier
 from sidecar.admin.parts import Parts as AdminParts
 from sidecar.admin.server import ManagementServer
-from sidecar.admin.tokens import TokenRefused, Verifier
 from sidecar.clock import Clock, SystemClock
 from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink
@@ -29,7 +28,6 @@ from sidecar.policy.read import draft_policy
 from sidecar.policy.rehearsal import rehearsal
 from sidecar.policy.schema import PolicySchema
 from sidecar.policy.shape.front import ServerTls
-from sidecar.policy.shape.keys import Tokens
 from sidecar.policy.stage import Stage
 from sidecar.policy.watch import PolicyWatch
 from sidecar.proxy.activity import ActivityCounts
@@ -86,6 +84,7 @@ class Sidecar:
         self._recent = Recent()
         self._reports = 0
         self._sessions: int | None = None
+        self._hung_up = asyncio.Event()
         self.public: Listener
         self.egress: Listener | None = None
         self.management: ManagementServer
@@ -101,7 +100,8 @@ class Sidecar:
             compile_policy(document, rehearsal())  # refuses with these and with what only building finds
         schema = document.schema
         self._pools = Pools(asyncio.get_running_loop())
-        self._log = Log.to(schema.events.log, Path(schema.events.file) if schema.events.file else None, self._clock)
+        written = schema.events
+        self._log = Log.to(written.log, _path(written.file), self._clock, access=written.access)
         self.events: EventSink = Fanout([self._metrics, self._recent, self._log], self._metrics.sink_failed)
         self.stores: Stores = open_stores(
             self._settings.redis_url, clock=self._clock, events=self.events, per_client=schema.sessions.per_client
@@ -110,7 +110,7 @@ class Sidecar:
         self.vault = await self._open_vault(schema, masters)
         if self._prepare is not None:
             await self._prepare(self.vault)
-        public_verifier = await self._verifier(schema.api_auth)
+        self._public_tokens = FollowingVerifier(self._clock, self._settings.jwt_secret, schema.api_auth)
         self._stage = Stage(
             rates=self.stores.rates,
             waits=self._settings.redis_url is not None,
@@ -121,7 +121,7 @@ class Sidecar:
             open_requests=self._open_requests,
             secrets=self.vault.known_secrets if self.vault is not None else None,
             key_of=self._key_supplier,
-            verify=_claims_of(public_verifier) if public_verifier is not None else None,
+            verify=self._public_tokens.claims,
             reports=self._report,
             handles=self.vault.handles if self.vault is not None else None,
             tokens=self._metrics.tokens,
@@ -173,20 +173,6 @@ class Sidecar:
         vault.audit_retention = schema.events.audit_retention
         return vault
 
-    async def _verifier(self, tokens: Tokens) -> Verifier | None:
-        """Return what verifies tokens of one kind, or None when there is nothing to verify them with."""
-        keys = None
-        if tokens.jwks is not None:
-            from sidecar.admin.jwks import KeySet, from_file, from_url
-
-            read = from_url(tokens.jwks) if "://" in tokens.jwks else from_file(Path(tokens.jwks))
-            keys = KeySet(read, self._clock, refresh=tokens.refresh)
-            self._tasks.append(asyncio.create_task(keys.keep_fresh()))
-        secret = self._settings.jwt_secret
-        if keys is None and secret is None:
-            return None
-        return Verifier(self._clock, secret=secret, keys=keys, audience=tokens.audience, issuer=tokens.issuer)
-
     async def _listen(self, schema: PolicySchema) -> None:
         new_id = request_ids(os.urandom)
         parts = Parts(
@@ -216,14 +202,14 @@ class Sidecar:
         return certificate.context
 
     async def _admin_parts(self, schema: PolicySchema, new_id: Callable[[], str]) -> AdminParts:
-        verifier = await self._verifier(schema.admin)
+        self._admin_tokens = FollowingVerifier(self._clock, self._settings.jwt_secret, schema.admin)
         vault = self.vault
         return AdminParts(
             clock=self._clock,
             events=self.events,
             metrics=self._metrics,
             recent=self._recent,
-            authority=Authority(verifier or Verifier(self._clock), self._clock),
+            authority=Authority(self._admin_tokens, self._clock),
             policy=_PolicyView(self.live),
             rates=self.stores.rates,
             bans=self.stores.bans,
@@ -242,11 +228,25 @@ class Sidecar:
     def _follow(self) -> None:
         """Watch what may change while running."""
         if isinstance(self._source, Path):
-            watch = PolicyWatch(self._source, self.reload, seen=self.live.current.document.text_digest)
+            watch = PolicyWatch(self._source, self._reload_now, seen=self.live.current.document.text_digest)
             self._tasks.append(asyncio.create_task(watch.run()))
+        self._tasks.append(asyncio.create_task(self._reload_when_told()))
         self._tasks.append(asyncio.create_task(self._count_sessions()))
 
     # --- while it runs -------------------------------------------------------------------------
+
+    async def _reload_when_told(self) -> None:
+        """Reload once for any number of hang-ups that come meanwhile."""
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            await self._reload_now()
+
+    async def _reload_now(self) -> None:
+        try:
+            await self.reload()
+        except Exception:  # noqa: BLE001  whoever watches must go on watching
+            _log.exception("the policy was not taken over completely")
 
     async def reload(self) -> None:
         """Take over a changed policy, or keep the one in force; what happened is an event either way."""
@@ -260,6 +260,17 @@ class Sidecar:
             if compiled.schema.providers != before.schema.providers:
                 self.vault.use_catalogue(_catalogue(compiled.schema))
         self._pools.keep(compiled.targets())
+        await self._take_over(before.schema, compiled.schema)
+
+    async def _take_over(self, before: PolicySchema, schema: PolicySchema) -> None:
+        """Tell the parts that outlive a policy what has changed for them."""
+        self._public_tokens.use(schema.api_auth, self._clock)
+        self._admin_tokens.use(schema.admin, self._clock)
+        self.stores.sessions.bound(schema.sessions.per_client)
+        written = schema.events
+        if (written.log, written.file, written.access) != (before.events.log, before.events.file, before.events.access):
+            leave = self._log.redirect(written.log, _path(written.file), access=written.access)
+            await asyncio.to_thread(leave)
 
     def _key_supplier(self, provider: str) -> Callable[[str], Awaitable[Secret | None]]:
         async def supply(organization: str) -> Secret | None:
@@ -362,7 +373,7 @@ class Sidecar:
 
     def _hang_up(self) -> None:
         self._log.reopen()
-        self._tasks.append(asyncio.create_task(self.reload()))
+        self._hung_up.set()
 
     async def drain(self) -> None:
         """Not ready at once; new connections until balancers have noticed; then what runs gets its time."""
@@ -377,6 +388,10 @@ class Sidecar:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for name in ("_public_tokens", "_admin_tokens"):
+            verifier = getattr(self, name, None)
+            if verifier is not None:
+                verifier.close()
         for name in ("public", "egress"):
             listener = getattr(self, name, None)
             if listener is not None:
@@ -417,19 +432,12 @@ class _PolicyView:
         return self._live.current.limits
 
 
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text is not None else None
+
+
 def _catalogue(schema: PolicySchema) -> Catalogue:
     return Catalogue.load({name: provider.entry() for name, provider in schema.providers.items()})
-
-
-def _claims_of(verifier: Verifier) -> Callable[[bytes], Mapping[str, Any] | None]:
-    """Tell the claims of a bearer token on the public side; no token of ours is no error."""
-
-    def verify(token: bytes) -> Mapping[str, Any] | None:
-        with contextlib.suppress(TokenRefused):
-            return verifier.verify(token.decode("ascii"))
-        return None
-
-    return verify
 
 
 def serve(sidecar: Callable[[], Sidecar], started: Callable[[Sidecar], None] | None = None) -> None:

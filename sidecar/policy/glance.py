@@ -101,6 +101,9 @@ class SeenSessions:
     def __init__(self, live: SessionStore) -> None:
         self._live = live
 
+    def bound(self, per_client: int) -> None:
+        return None
+
     async def create(self, session: Session, seal: bytes, ttl: float) -> int:
         return 0
 

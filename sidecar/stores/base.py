@@ -90,6 +90,10 @@ class SessionStore(Protocol):
     StoreUnavailable within one short timeout; what that means is the caller's decision.
     """
 
+    def bound(self, per_client: int) -> None:
+        """Take over a reloaded policy's bound of sessions per client."""
+        ...
+
     async def create(self, session: Session, seal: bytes, ttl: float) -> int:
         """Store a session; return how many older ones of its client ended to make room for it."""
         ...

@@ -38,6 +38,10 @@ class MemorySessionStore:
         self._round: list[str] = []
         self._owned_round: list[str] = []
 
+    def bound(self, per_client: int) -> None:
+        """Take over a reloaded policy's bound; who has more keeps them until he begins another one."""
+        self._per_client = per_client
+
     async def create(self, session: Session, seal: bytes, ttl: float) -> int:  # noqa: ARG002  # nothing leaves the process
         """Store a session; return how many older ones of its client ended for it."""
         self._drop(session.key)

@@ -38,6 +38,10 @@ class RedisSessionStore:
         self._script = Script("session.lua")
         self._all = f"{prefix}:sessions"
 
+    def bound(self, per_client: int) -> None:
+        """Take over a reloaded policy's bound; who has more keeps them until he begins another one."""
+        self._per_client = per_client
+
     async def create(self, session: Session, seal: bytes, ttl: float) -> int:
         """Store a session, sealed; return how many older ones of its client ended for it."""
         key, end = self._session(session.key), deadline(session, session.seen, ttl)

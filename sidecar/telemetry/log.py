@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,25 +16,39 @@ from sidecar.telemetry.writer import LineWriter
 from sidecar.vocabulary import Event, Outcome
 
 STREAMS: Final = ("stdout", "stderr")
+LAST_LINES: Final = 2.0  # seconds that a target which is left has for what waits
 
 
 class Log:
     """An EventSink that writes JSON lines; a fact costs its serialising, never a wait."""
 
-    def __init__(self, targets: Sequence[Target], clock: Clock, *, most_lines: int = 16_384) -> None:
+    def __init__(
+        self, targets: Sequence[Target], clock: Clock, *, most_lines: int = 16_384, access: bool = True
+    ) -> None:
         self._clock = clock
         self._stamp = Stamps()
-        self._writers = tuple(LineWriter(target, self._lost, most_lines=most_lines) for target in targets)
+        self._most_lines = most_lines
+        self._access = access
+        self._lost_before = 0
+        self._writers = self._open(targets)
+
+    def _open(self, targets: Sequence[Target]) -> tuple[LineWriter, ...]:
+        return tuple(LineWriter(target, self._lost, most_lines=self._most_lines) for target in targets)
 
     @classmethod
-    def to(cls, stream: str | None, file: Path | None, clock: Clock) -> Log:
-        """Open what the policy names under `events`: `log: stdout | stderr | null` and `file`."""
-        targets = []
-        if stream is not None:
-            targets.append(Target((sys.stdout if stream == "stdout" else sys.stderr).fileno()))
-        if file is not None:
-            targets.append(Target.file(file))
-        return cls(targets, clock)
+    def to(cls, stream: str | None, file: Path | None, clock: Clock, *, access: bool = True) -> Log:
+        """Open what the policy names under `events`: `log: stdout | stderr | null`, `file` and `access`."""
+        return cls(targets_of(stream, file), clock, access=access)
+
+    def redirect(self, stream: str | None, file: Path | None, *, access: bool) -> Callable[[], object]:
+        """Write to other targets from the next line on; return what ends the old ones, and may take seconds.
+
+        ConfigError when a target cannot be had: then nothing changes.
+        """
+        writers, self._writers = self._writers, self._open(targets_of(stream, file))
+        self._access = access
+        self._lost_before += sum(writer.dropped for writer in writers)
+        return lambda: [writer.close(LAST_LINES) for writer in writers]
 
     def record(self, event: SecurityEvent) -> None:
         line = dump(event_fields(event, self._stamp(event.at)))
@@ -43,13 +57,15 @@ class Log:
 
     def served(self, served: Served) -> None:
         processed = is_processed_message(served)
+        if not (processed or self._access):
+            return
         line = served_line(served, self._stamp(served.at), processed)
         for writer in self._writers:
             writer.put(line, not processed)
 
     def dropped(self) -> int:
         """How many lines were lost since the start."""
-        return sum(writer.dropped for writer in self._writers)
+        return self._lost_before + sum(writer.dropped for writer in self._writers)
 
     def reopen(self) -> None:
         """Open the file anew (SIGHUP after a rotation; a renamed file is also noticed by itself)."""
@@ -69,3 +85,13 @@ class Log:
         now = self._clock.now()
         event = SecurityEvent(Event.OVERLOADED, Outcome.FAILED, now, detail={"log_lines_dropped": count})
         return dump(event_fields(event, Stamps()(now)))
+
+
+def targets_of(stream: str | None, file: Path | None) -> list[Target]:
+    """Open a stream, a file, both or neither."""
+    targets = []
+    if file is not None:
+        targets.append(Target.file(file))
+    if stream is not None:
+        targets.append(Target((sys.stdout if stream == "stdout" else sys.stderr).fileno()))
+    return targets

@@ -41,7 +41,7 @@ ROUTES = [
 
 
 @pytest.fixture(scope="module")
-def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Backend]]:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Backend]]:
     backend = Backend()
     with contextlib.closing(backend):
         filters = {"patterns": [{"name": "password", "pattern": "my password is"}]}
@@ -52,8 +52,8 @@ def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, 
 
 
 @pytest.fixture
-def front(_stage: tuple[Running, Backend]) -> Running:
-    return _stage[0]
+def front(stage: tuple[Running, Backend]) -> Running:
+    return stage[0]
 
 
 @contextlib.contextmanager
@@ -69,20 +69,20 @@ def sockets(stage: tuple[Running, Backend], path: str) -> Iterator[tuple[Raw, Ra
 
 
 @pytest.fixture
-def pair(_stage: tuple[Running, Backend]) -> Iterator[tuple[Raw, Raw]]:
-    with sockets(_stage, "/chat") as pair:
+def pair(stage: tuple[Running, Backend]) -> Iterator[tuple[Raw, Raw]]:
+    with sockets(stage, "/chat") as pair:
         yield pair
 
 
 @pytest.fixture
-def trial(_stage: tuple[Running, Backend]) -> Iterator[tuple[Raw, Raw]]:
-    with sockets(_stage, "/trial") as pair:
+def trial(stage: tuple[Running, Backend]) -> Iterator[tuple[Raw, Raw]]:
+    with sockets(stage, "/trial") as pair:
         yield pair
 
 
 @pytest.fixture
-def unfiltered(_stage: tuple[Running, Backend]) -> Iterator[tuple[Raw, Raw]]:
-    with sockets(_stage, "/open") as pair:
+def unfiltered(stage: tuple[Running, Backend]) -> Iterator[tuple[Raw, Raw]]:
+    with sockets(stage, "/open") as pair:
         yield pair
 
 
@@ -240,8 +240,8 @@ def test_a_key_in_a_binary_message_is_taken_out(pair: tuple[Raw, Raw], cut: int)
     assert at_client(client) == (BINARY, b"\x00\x01[redacted]\xff", True)
 
 
-def test_a_line_whose_name_holds_a_key_is_dropped(_stage: tuple[Running, Backend]):
-    front, backend = _stage
+def test_a_line_whose_name_holds_a_key_is_dropped(stage: tuple[Running, Backend]):
+    front, backend = stage
     with front.connect() as client:
         client.send(get("/other"))
         peer = backend.accept()

@@ -99,6 +99,13 @@ async def test_the_oldest_session_of_a_client_ends_for_a_new_one(store: SessionS
     assert await store.count(NOW) == 4
 
 
+async def test_a_reloaded_bound_counts_from_the_next_session_on(store: SessionStore) -> None:
+    store.bound(1)
+    for number in (1, 2):
+        await store.create(session(f"id-{number}"), seal_of(f"id-{number}"), HOUR)
+    assert await store.count(NOW) == 1
+
+
 async def test_a_conversation_belongs_to_the_first(store: SessionStore) -> None:
     one, two = key_of("one"), key_of("two")
     assert await store.owner("thread", NOW) is None

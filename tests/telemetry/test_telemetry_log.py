@@ -179,3 +179,33 @@ def test_both_targets_get_every_line(tmp_path, pipe):
 def test_a_file_that_cannot_be_written_is_said_at_the_start(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot write the log file .*: No such file or directory"):
         Log.to(None, tmp_path / "missing" / "app.log", FakeClock())
+
+
+def test_without_access_lines_the_facts_remain(tmp_path):
+    log = Log.to(None, tmp_path / "app.log", FakeClock(), access=False)
+    log.served(served(inspected=False))
+    log.record(event(detail={"n": 1}))
+    log.served(served(inspected=True, status=200, backend=0.1))
+    assert log.close()
+    shown = [line["event"] for line in lines(tmp_path / "app.log")]
+    assert len(shown) == 2
+    assert shown[1] == "CHAT_MESSAGE_PROCESSED"
+
+
+def test_the_log_moves_without_losing_a_line(tmp_path):
+    log = Log.to(None, tmp_path / "one.log", FakeClock())
+    log.record(event(detail={"n": 1}))
+    leave = log.redirect(None, tmp_path / "two.log", access=True)
+    log.record(event(detail={"n": 2}))
+    leave()
+    assert log.close()
+    assert (numbers(lines(tmp_path / "one.log")), numbers(lines(tmp_path / "two.log"))) == ([1], [2])
+
+
+def test_a_target_that_cannot_be_had_leaves_the_log_where_it_is(tmp_path):
+    log = Log.to(None, tmp_path / "one.log", FakeClock())
+    with pytest.raises(ConfigError):
+        log.redirect(None, tmp_path / "nowhere" / "two.log", access=True)
+    log.record(event(detail={"n": 1}))
+    assert log.close()
+    assert numbers(lines(tmp_path / "one.log")) == [1]
