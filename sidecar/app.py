@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 COUNT_EVERY: Final = 5.0
+KEYS_IN_REQUESTS: Final = "a policy that puts keys into requests"
 
 
 class Sidecar:
@@ -134,8 +135,10 @@ class Sidecar:
         self._reasons.clear()
 
     def _compile(self) -> Compiled:
-        document = draft_policy(self._source, self._environ, name=self._name)
-        return compile_policy(document, self._stage)
+        compiled = compile_policy(draft_policy(self._source, self._environ, name=self._name), self._stage)
+        if self.vault is None and _needs_keys(compiled.schema):
+            self._settings.master_secret(KEYS_IN_REQUESTS)  # a reload cannot open the vault that this one needs
+        return compiled
 
     def _derive_masters(self) -> asyncio.Task[MasterKeys] | None:
         """Begin with what takes longest and needs a thread alone, when there is a master secret."""
@@ -156,11 +159,10 @@ class Sidecar:
 
     async def _open_vault(self, schema: PolicySchema, masters: asyncio.Task[MasterKeys] | None) -> Vault | None:
         """Open the vault when there is a master secret; a policy that needs keys cannot do without."""
-        needs = any(route.credential for route in schema.routes) or schema.listen.egress is not None
         settings = self._settings
         if masters is None:
-            if needs:
-                settings.master_secret("a policy that puts keys into requests")
+            if _needs_keys(schema):
+                settings.master_secret(KEYS_IN_REQUESTS)
             return None
         if settings.encryption_key is None:
             _log.warning(
@@ -434,6 +436,10 @@ class _PolicyView:
 
 def _path(text: str | None) -> Path | None:
     return Path(text) if text is not None else None
+
+
+def _needs_keys(schema: PolicySchema) -> bool:
+    return any(route.credential for route in schema.routes) or schema.listen.egress is not None
 
 
 def _catalogue(schema: PolicySchema) -> Catalogue:

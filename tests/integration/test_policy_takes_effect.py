@@ -29,3 +29,14 @@ def test_the_log_moves_to_another_file_and_leaves_access_lines_out(tmp_path: Pat
         assert "CORS_BLOCKED" in {line["event"] for line in lines}
         assert "ACCESS" not in {line["category"] for line in lines}
         assert not [line for line in running.lines() if line["path"] == "/third"]
+
+
+def test_a_reload_that_needs_keys_where_there_is_no_secret_is_refused(tmp_path: Path):
+    with Serving() as backend, sidecar(tmp_path, backend.url) as running:
+        ports = running.public, running.management
+        route = {"name": "chat", "match": {"path": "/api/chat"}, "credential": {"provider": "openai"}}
+        running.policy.write_text(policy_text(backend.url, tmp_path, *ports, routes=[route]))
+        line = running.logged(event="POLICY_REJECTED")
+        assert "ENCRYPTION_KEY is not set" in str(line["detail"])
+        with running.connect() as client:
+            assert client.send(get("/api/chat", "Connection: close")).response().status == 200
