@@ -69,11 +69,13 @@ class Sidecar:
         *,
         name: str = "",
         prepare: Callable[[Vault | None], Awaitable[None]] | None = None,
+        store_timeout: float = 0.2,
     ) -> None:
         self._settings = settings
         self._source = policy
         self._environ = environ
         self._name = name
+        self._store_timeout = store_timeout  # seconds that Redis may take to answer before memory takes over
         self._prepare = prepare  # called once the vault is open and nobody can ask yet
         self._clock: Clock = SystemClock()
         self._reasons: list[str] = ["starting"]
@@ -105,7 +107,11 @@ class Sidecar:
         self._log = Log.to(written.log, _path(written.file), self._clock, access=written.access)
         self.events: EventSink = Fanout([self._metrics, self._recent, self._log], self._metrics.sink_failed)
         self.stores: Stores = open_stores(
-            self._settings.redis_url, clock=self._clock, events=self.events, per_client=schema.sessions.per_client
+            self._settings.redis_url,
+            clock=self._clock,
+            events=self.events,
+            per_client=schema.sessions.per_client,
+            timeout=self._store_timeout,
         )
         await self.stores.start()
         self.vault = await self._open_vault(schema, masters)

@@ -180,7 +180,8 @@ def threaded(
     async def main() -> None:
         stop = asyncio.Event()
         running.loop = asyncio.get_running_loop()
-        running.app = Sidecar(read_settings(environ), policy, environ)
+        # A test machine may stand still for longer than a request should ever wait.
+        running.app = Sidecar(read_settings(environ), policy, environ, store_timeout=5.0)
         try:
             await running.app.start()
             stopping.append(stop)
