@@ -18,6 +18,8 @@ from sidecar.vocabulary import Code
 
 _TURN: Final = 16 * 1024
 """Bytes that are searched before others get their turn of the loop."""
+_OPENED_TURN: Final = 4 * 1024
+"""The same where they are compressed: they may be a thousand times as long as they look."""
 _INFLATE_STEP: Final = 256 * 1024
 
 
@@ -104,7 +106,8 @@ async def _stream(life: Life, back: Wire, answer: ResponseHead, chosen: Response
     known = answer.framing >= 0 and chosen is None
     lines = replies.relayed_lines(answer, life.exchange, life.route, life.filters, length_known=known)
     first = b""
-    if 0 < answer.framing <= len(back.buffer):
+    at_once = _OPENED_TURN if isinstance(chosen, Inflated) else len(back.buffer)
+    if 0 < answer.framing <= min(at_once, len(back.buffer)):
         # The whole answer is here: one write, and a filtered one can say its new length.
         first, back.buffer = body.take(back.buffer)
         if chosen is not None:
@@ -164,6 +167,7 @@ class _Flow:
         self._back = back
         self._body = body
         self._filter = chosen
+        self._turn = _OPENED_TURN if isinstance(chosen, Inflated) else _TURN
         self._chunked = chunked
         self._held = b""  # what the client may see once `pending` is done
 
@@ -172,8 +176,8 @@ class _Flow:
         back = self._back
         back.expect_within(self._idle)
         arrived, rest = back.buffer, b""
-        if self._filter is not None and len(arrived) > _TURN:
-            arrived, rest = arrived[:_TURN], arrived[_TURN:]
+        if self._filter is not None and len(arrived) > self._turn:
+            arrived, rest = arrived[: self._turn], arrived[self._turn :]
         piece, left = self._body.take(arrived)
         back.buffer = left + rest
         if self._filter is not None and piece:
