@@ -27,12 +27,12 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from sidecar.clock import SystemClock
 from sidecar.limit import Ask, Limit, Per
 from sidecar.secret import Secret
-from sidecar.stores.base import RateStore
-from sidecar.stores.memory import MemoryRateStore
-from sidecar.stores.open import open_stores
+from sidecar.stores.factory import open_stores
+from sidecar.stores.interfaces import RateStore
+from sidecar.stores.memory_rates import MemoryRateStore
+from sidecar.stores.redis_connection import RedisConnection
 from sidecar.stores.redis_rates import RedisRateStore
 from sidecar.stores.redis_urls import connector, parse_redis_url
-from sidecar.stores.redis_wire import Line
 from tests.support.exchanges import Recorder
 from tests.support.redis import redis_server
 
@@ -110,7 +110,7 @@ def bare(checks: int) -> float:
 async def run(checks: int, rounds: int) -> dict[str, dict[int, tuple[float, float, float]]]:
     """Measure everything `rounds` times; keep the least CPU, the most checks, the least p99."""
     with redis_server() as server, redis_server() as other:
-        line = Line(connector(parse_redis_url(Secret(server.url)), 5.0), 5.0)
+        line = RedisConnection(connector(parse_redis_url(Secret(server.url)), 5.0), 5.0)
         stores = open_stores(Secret(server.url), clock=SystemClock(), events=Recorder(), timeout=5.0)
         await stores.start()
         peers = RedisStorage(f"async+{other.url}", implementation="redispy")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from sidecar.errors import Problems
 from sidecar.exchange import Exchange
 from sidecar.head import RequestHead
-from sidecar.messages.inspect import MessageGuard, build_message_guard
+from sidecar.messages.message_guard import MessageGuard, build_message_guard
 from sidecar.messages.sanitize import Markup, sanitize
 
 ROUNDS = 40

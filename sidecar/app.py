@@ -13,41 +13,41 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sidecar import __version__
 from sidecar.admin.auth import Authority
-from sidecar.admin.following import FollowingVerifier
-from sidecar.admin.parts import Parts as AdminParts
+from sidecar.admin.policy_verifier import PolicyVerifier
+from sidecar.admin.ports import Ports as AdminPorts
 from sidecar.admin.server import ManagementServer
 from sidecar.clock import Clock, SystemClock
 from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink
-from sidecar.explain.live import Explainer
-from sidecar.guards.networks import parse_address
+from sidecar.explain.explainer import Explainer
+from sidecar.guards.clients.networks import parse_address
 from sidecar.limit import Limit
 from sidecar.policy.compile import Compiled, compile_policy
+from sidecar.policy.document.read import draft_policy
+from sidecar.policy.dry_run import isolated_services
 from sidecar.policy.live import LivePolicy
-from sidecar.policy.read import draft_policy
-from sidecar.policy.rehearsal import rehearsal
-from sidecar.policy.schema import PolicySchema
-from sidecar.policy.shape.front import ServerTls
-from sidecar.policy.stage import Stage
+from sidecar.policy.schema.listeners import ServerTls
+from sidecar.policy.schema.policy_schema import PolicySchema
+from sidecar.policy.services import Services
 from sidecar.policy.watch import PolicyWatch
-from sidecar.proxy.activity import ActivityCounts
-from sidecar.proxy.ids import request_ids
-from sidecar.proxy.keys import VaultKeys
-from sidecar.proxy.life import Parts
+from sidecar.proxy.credential_injection import VaultKeys
+from sidecar.proxy.exchange_context import ProxyServices
+from sidecar.proxy.in_flight import ActivityCounts
 from sidecar.proxy.listener import Listener
+from sidecar.proxy.request_ids import request_ids
 from sidecar.proxy.tls import Certificate
 from sidecar.proxy.upstream import Pools
 from sidecar.secret import Secret
 from sidecar.settings import Settings
-from sidecar.stores.open import Stores, open_stores
+from sidecar.stores.factory import Stores, open_stores
 from sidecar.telemetry.fanout import Fanout
 from sidecar.telemetry.gauges import CredentialState, Gauges, PolicyState
 from sidecar.telemetry.log import Log
 from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.recent import Recent
+from sidecar.telemetry.recent_events import RecentEvents
 from sidecar.vault.errors import VaultError
+from sidecar.vault.models import SIDECAR, State
 from sidecar.vault.providers import Catalogue
-from sidecar.vault.records import SIDECAR, State
 
 if TYPE_CHECKING:
     from sidecar.vault.keys import MasterKeys
@@ -84,7 +84,7 @@ class Sidecar:
         self._open_requests: dict[str, int] = {}
         self._activity = ActivityCounts()
         self._metrics = Metrics(__version__)
-        self._recent = Recent()
+        self._recent = RecentEvents()
         self._reports = 0
         self._sessions: int | None = None
         self._hung_up = asyncio.Event()
@@ -100,7 +100,7 @@ class Sidecar:
         masters = self._derive_masters()
         document = draft_policy(self._source, self._environ, name=self._name)
         if document.problems:
-            compile_policy(document, rehearsal())  # refuses with these and with what only building finds
+            compile_policy(document, isolated_services())  # refuses with these and with what only building finds
         schema = document.schema
         self._pools = Pools(asyncio.get_running_loop())
         written = schema.events
@@ -117,8 +117,8 @@ class Sidecar:
         self.vault = await self._open_vault(schema, masters)
         if self._prepare is not None:
             await self._prepare(self.vault)
-        self._public_tokens = FollowingVerifier(self._clock, self._settings.jwt_secret, schema.api_auth)
-        self._stage = Stage(
+        self._public_tokens = PolicyVerifier(self._clock, self._settings.jwt_secret, schema.api_auth)
+        self._services = Services(
             rates=self.stores.rates,
             waits=self._settings.redis_url is not None,
             bans=self.stores.bans,
@@ -135,13 +135,13 @@ class Sidecar:
             ended=self._session_ended,
         )
         self.live: LivePolicy[Compiled] = LivePolicy(self._compile(), self.events, self._clock)
-        self.live.current.adopt(self._stage)
+        self.live.current.adopt(self._services)
         await self._listen(schema)
         self._follow()
         self._reasons.clear()
 
     def _compile(self) -> Compiled:
-        compiled = compile_policy(draft_policy(self._source, self._environ, name=self._name), self._stage)
+        compiled = compile_policy(draft_policy(self._source, self._environ, name=self._name), self._services)
         if self.vault is None and _needs_keys(compiled.schema):
             self._settings.master_secret(KEYS_IN_REQUESTS)  # a reload cannot open the vault that this one needs
         return compiled
@@ -183,7 +183,7 @@ class Sidecar:
 
     async def _listen(self, schema: PolicySchema) -> None:
         new_id = request_ids(os.urandom)
-        parts = Parts(
+        parts = ProxyServices(
             upstream=self._pools.pool,
             events=self.events,
             clock=self._clock,
@@ -209,10 +209,10 @@ class Sidecar:
         self._tasks.append(asyncio.create_task(certificate.follow()))
         return certificate.context
 
-    async def _admin_parts(self, schema: PolicySchema, new_id: Callable[[], str]) -> AdminParts:
-        self._admin_tokens = FollowingVerifier(self._clock, self._settings.jwt_secret, schema.admin)
+    async def _admin_parts(self, schema: PolicySchema, new_id: Callable[[], str]) -> AdminPorts:
+        self._admin_tokens = PolicyVerifier(self._clock, self._settings.jwt_secret, schema.admin)
         vault = self.vault
-        return AdminParts(
+        return AdminPorts(
             clock=self._clock,
             events=self.events,
             metrics=self._metrics,
@@ -226,7 +226,7 @@ class Sidecar:
             handles=vault.handles if vault is not None else None,
             audit=vault.audit if vault is not None else None,
             journal=vault.journal if vault is not None else None,
-            explain=Explainer(lambda: self.live.current.document, self._stage, self._has_key),
+            explain=Explainer(lambda: self.live.current.document, self._services, self._has_key),
             not_ready=lambda: tuple(self._reasons),
             subject_of=self._subject_of,
             stores=self.stores.states,
@@ -262,7 +262,7 @@ class Sidecar:
         if await self.live.reload_in_thread(self._compile) is not None:
             return
         compiled = self.live.current
-        compiled.adopt(self._stage)
+        compiled.adopt(self._services)
         if self.vault is not None:
             self.vault.audit_retention = compiled.schema.events.audit_retention
             if compiled.schema.providers != before.schema.providers:

@@ -54,7 +54,7 @@ class ResponseFilter(Protocol):
     def finish(self) -> bytes: ...
 
 
-class Stamp(Protocol):
+class HeaderWriter(Protocol):
     r"""Header lines that every response carries, refusals included.
 
     `owns` are the lower-case names that the backend's answer loses because this stamp speaks for

@@ -18,7 +18,7 @@ MAKE_ONE: Final = "make one with: openssl rand -base64 32"
 POLICY: Final = "config/policy.yaml"
 DATABASE: Final = "sqlite:///sidecar.db"
 REDIS_SCHEMES: Final = ("redis", "rediss", "redis+sentinel", "redis+cluster")
-# `sidecar.policy.overrides` says what they replace.
+# `sidecar.policy.document.environment` says what they replace.
 OVERRIDES: Final = ("ALLOWED_ORIGINS", "MAX_REQUESTS_PER_MINUTE", "MAX_REQUESTS_PER_HOUR", "SESSION_MAX_AGE_HOURS")
 
 

@@ -1,20 +1,22 @@
-"""The house has floors: imports point down, and foreign packages have one home."""
+"""Imports point down, between files there is no circle, and each foreign package is imported in one place."""
 
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent / "sidecar"
-FLOORS: list[set[str]] = [
+LAYERS: list[set[str]] = [
     {"clock", "errors", "secret", "decision", "session", "head", "limit", "vocabulary"},
     {"exchange", "events"},
     {"guard", "admission"},
     {"stores", "vault"},
     {"messages", "redaction"},
     {"guards"},
+    {"responses"},
     {"policy"},
     {"proxy", "admin", "telemetry"},
     {"explain"},
@@ -22,9 +24,9 @@ FLOORS: list[set[str]] = [
     {"cli"},
     {"__main__"},
 ]
-FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 HOMES = {
-    "aiohttp": ("proxy/", "admin/", "demo/", "app.py"),
+    "aiohttp": ("proxy/codec/", "proxy/websocket_relay.py", "proxy/codec", "admin/", "demo/", "app.py"),
     "yaml": ("policy/", "vault/providers.py"),
     "pydantic": ("policy/",),
     "cryptography": ("vault/", "stores/"),
@@ -34,40 +36,68 @@ HOMES = {
     "openai": ("vault/", "messages/"),
     "uvloop": ("app.py", "cli/", "demo/"),
 }
-WORDS = {path.stem for path in ROOT.glob("*.py")}
+VALUES = {path.stem for path in ROOT.glob("*.py")}
 FILES = sorted(ROOT.rglob("*.py"))
 
 
+def module_of(path: Path) -> str:
+    parts = ("sidecar", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path) for path in FILES}
+
+
 def imports(path: Path) -> set[str]:
+    """Return the dotted names that a file imports; `from sidecar.a import b` names the module b where there is one."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
-            names |= {f"{node.module}.{alias.name}" for alias in node.names if node.module == "sidecar"}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            members = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES
+            names |= members or {node.module}
     return names
 
 
-def room(dotted: str) -> str:
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """Return one circle of a graph of imports, or nothing."""
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        circle: list[str] = error.args[1]
+        return circle
+    return []
+
+
+def folder(dotted: str) -> str:
     return dotted.split(".")[1]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_down_and_foreign_packages_stay_home(path: Path) -> None:
+def test_imports_point_down_and_foreign_packages_have_one_place(path: Path) -> None:
     relative = str(path.relative_to(ROOT))
     own = relative.split("/")[0].removesuffix(".py")
     for name in imports(path):
         if name.startswith("sidecar."):
-            target = room(name)
-            if target in FLOOR and own in FLOOR:
-                neighbours = target == own or (target in WORDS and own in WORDS and FLOOR[target] == FLOOR[own])
-                assert neighbours or FLOOR[target] < FLOOR[own], f"{relative} imports {name}, which is not below it"
+            target = folder(name)
+            if target in LAYER and own in LAYER:
+                neighbours = target == own or (target in VALUES and own in VALUES and LAYER[target] == LAYER[own])
+                assert neighbours or LAYER[target] < LAYER[own], f"{relative} imports {name}, which is not below it"
         foreign = name.split(".")[0]
         if foreign in HOMES:
-            assert relative.startswith(HOMES[foreign]), f"{foreign} lives in {HOMES[foreign]}, not in {relative}"
+            assert relative.startswith(HOMES[foreign]), f"{foreign} is imported in {HOMES[foreign]}, not in {relative}"
 
 
-def test_every_room_has_a_floor() -> None:
-    rooms = {str(p.relative_to(ROOT)).split("/")[0].removesuffix(".py") for p in FILES} - {"__init__"}
-    assert rooms <= set(FLOOR)
+def test_each_folder_has_a_layer() -> None:
+    folders = {str(p.relative_to(ROOT)).split("/")[0].removesuffix(".py") for p in FILES} - {"__init__"}
+    assert folders <= set(LAYER)
+
+
+def test_no_files_import_each_other() -> None:
+    """Imports inside functions count: they hide a circle, they do not end it."""
+    assert circle_in({module_of(path): imports(path) & MODULES for path in FILES}) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert set(circle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})) == {"a", "b", "c"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.errors import ConfigError
-from sidecar.policy.overrides import NAMES
+from sidecar.policy.document.environment import NAMES
 from sidecar.settings import OVERRIDES, read_settings
 
 KEY = "k" * 32

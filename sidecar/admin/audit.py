@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sidecar.admin.call import MAX_PAGE, Call, Reply, iso
+from sidecar.admin.api_request import MAX_PAGE, ApiRequest, ApiResponse, iso
 from sidecar.admin.refusal import refuse
 from sidecar.vocabulary import Code
 
 
-async def recent(call: Call) -> Reply:
+async def recent(call: ApiRequest) -> ApiResponse:
     """`GET /api/audit?limit=100&before=SEQ&organization=…`."""
     if call.parts.audit is None:
         raise refuse(Code.NOT_FOUND, "This deployment keeps no audit log")
@@ -20,7 +20,7 @@ async def recent(call: Call) -> Reply:
     call.organization = organization or ""
     await call.note()
     rows = await call.parts.audit.recent(organization, limit=limit, before=before)
-    return Reply({"entries": [_shown(row._mapping) for row in rows]})  # noqa: SLF001  SQLAlchemy's public name
+    return ApiResponse({"entries": [_shown(row._mapping) for row in rows]})  # noqa: SLF001  SQLAlchemy's public name
 
 
 def _shown(row: Any) -> dict[str, Any]:

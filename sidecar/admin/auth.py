@@ -7,9 +7,9 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sidecar.admin.jwt import TokenRefused, UnknownKey, Verifier
 from sidecar.admin.refusal import Refused, refuse
 from sidecar.admin.roles import EVERY, ROLES, Grant
-from sidecar.admin.tokens import TokenRefused, UnknownKey, Verifier
 from sidecar.clock import Clock
 from sidecar.vocabulary import Code
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sidecar.admin.call import Call, Reply, iso
+from sidecar.admin.api_request import ApiRequest, ApiResponse, iso
 from sidecar.admin.limits import address
 from sidecar.admin.refusal import invalid, refuse
-from sidecar.stores.base import Ban
+from sidecar.stores.interfaces import Ban
 from sidecar.vocabulary import Code
 
 FOR: Final = 900.0  # seconds, as `clients.ban.for`
@@ -15,15 +15,15 @@ LONGEST: Final = 366 * 86400.0
 SHOWN: Final = 1000
 
 
-async def list_all(call: Call) -> Reply:
+async def list_all(call: ApiRequest) -> ApiResponse:
     """`GET /api/bans`: the bans that stand, soonest end first."""
     call.needs_all()
     now = call.parts.clock.now()
     bans = await call.parts.bans.list(now)
-    return Reply({"bans": [_shown(ban) for ban in bans[:SHOWN]], "count": len(bans)})
+    return ApiResponse({"bans": [_shown(ban) for ban in bans[:SHOWN]], "count": len(bans)})
 
 
-async def add(call: Call) -> Reply:
+async def add(call: ApiRequest) -> ApiResponse:
     """`POST /api/bans` `{"ip": "203.0.113.9", "seconds": 900, "reason": "…"}`: ban by hand, on every replica."""
     call.needs_all()
     body = await call.body()
@@ -38,10 +38,10 @@ async def add(call: Call) -> Reply:
     await call.note()
     ban = Ban(subject, call.parts.clock.now() + length, reason)
     await call.parts.bans.ban(ban.subject, ban.until, ban.reason)
-    return Reply(_shown(ban), 201, {"seconds": int(length)})
+    return ApiResponse(_shown(ban), 201, {"seconds": int(length)})
 
 
-async def lift(call: Call) -> Reply:
+async def lift(call: ApiRequest) -> ApiResponse:
     """`DELETE /api/bans/{ip}`, or `DELETE /api/bans` with `{"ip": …}`: let somebody back in."""
     call.needs_all()
     if "ip" in call.names:
@@ -57,7 +57,7 @@ async def lift(call: Call) -> Reply:
     await call.note()
     if not await call.parts.bans.lift(subject):
         raise refuse(Code.NOT_FOUND, "This address is not banned")
-    return Reply({"ip": subject, "lifted": True})
+    return ApiResponse({"ip": subject, "lifted": True})
 
 
 def _shown(ban: Ban) -> dict[str, Any]:

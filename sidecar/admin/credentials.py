@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sidecar.admin.call import Body, Call, Reply, iso
-from sidecar.admin.parts import Credentials
+from sidecar.admin.api_request import ApiRequest, ApiResponse, Body, iso
+from sidecar.admin.ports import Credentials
 from sidecar.admin.refusal import invalid, refuse
 from sidecar.vault.errors import NotFound
-from sidecar.vault.records import DEFAULT_NAME, Change, Listed
+from sidecar.vault.models import DEFAULT_NAME, Change, CredentialSummary
 from sidecar.vocabulary import Code
 
 NO_EXPIRY: Final = 0.0
 
 
-async def list_all(call: Call) -> Reply:
+async def list_all(call: ApiRequest) -> ApiResponse:
     """`GET /api/api-credentials?organization=…`: fingerprints and last four characters, never more."""
     organization = call.scope(call.text("organization"))
     call.organization = organization or ""
     await call.note()
-    return Reply({"credentials": [_shown(row) for row in await _vault(call).list(organization)]})
+    return ApiResponse({"credentials": [_shown(row) for row in await _vault(call).list(organization)]})
 
 
-async def create(call: Call) -> Reply:
+async def create(call: ApiRequest) -> ApiResponse:
     """`POST /api/api-credentials`: seal and store a key."""
     body = await call.body()
     organization = _organization(call, body)
@@ -36,7 +36,7 @@ async def create(call: Call) -> Reply:
     return _done(call, made, 201)
 
 
-async def update(call: Call) -> Reply:
+async def update(call: ApiRequest) -> ApiResponse:
     """`PUT /api/api-credentials/{id}`: change name, hosts, expiry (null: for good) or value."""
     body = await call.body()
     organization = await _owner(call)
@@ -54,7 +54,7 @@ async def update(call: Call) -> Reply:
     return _done(call, await _vault(call).update(call.actor, organization, call.subject, change))
 
 
-async def rotate(call: Call) -> Reply:
+async def rotate(call: ApiRequest) -> ApiResponse:
     """`POST /api/api-credentials/{id}/rotate`: the old key works until the new one is live, then not."""
     body = await call.body()
     value, expires = body.secret("value"), body.moment("expires_at")
@@ -63,13 +63,13 @@ async def rotate(call: Call) -> Reply:
     return _done(call, await _vault(call).rotate(call.actor, organization, call.subject, value, expires_at=expires))
 
 
-async def delete(call: Call) -> Reply:
+async def delete(call: ApiRequest) -> ApiResponse:
     """`DELETE /api/api-credentials/{id}`: it stops working here at once."""
     organization = await _owner(call)
     return _done(call, await _vault(call).delete(call.actor, organization, call.subject))
 
 
-async def test(call: Call) -> Reply:
+async def test(call: ApiRequest) -> ApiResponse:
     """`POST /api/api-credentials/test`: ask the provider about a key, storing nothing; or about a stored one."""
     body = await call.body()
     if body.has("id"):
@@ -84,16 +84,16 @@ async def test(call: Call) -> Reply:
         call.subject = provider
         verdict = await _vault(call).test(call.actor, organization, provider, value, hosts=hosts)
     shown = {"valid": verdict.valid, "status": verdict.status, "message": verdict.message}
-    return Reply(shown, facts={"valid": int(verdict.valid), "status": verdict.status})
+    return ApiResponse(shown, facts={"valid": int(verdict.valid), "status": verdict.status})
 
 
-def _vault(call: Call) -> Credentials:
+def _vault(call: ApiRequest) -> Credentials:
     if call.parts.credentials is None:
         raise refuse(Code.NOT_FOUND, "This deployment keeps no credentials")
     return call.parts.credentials
 
 
-def _organization(call: Call, body: Body) -> str:
+def _organization(call: ApiRequest, body: Body) -> str:
     """Return whose credential it is: the caller's own organization, unless the body says which."""
     if body.has("organization"):
         return call.within(body.text("organization", 128))
@@ -102,7 +102,7 @@ def _organization(call: Call, body: Body) -> str:
     return call.within(call.grant.organization)
 
 
-async def _owner(call: Call, credential: str = "") -> str:
+async def _owner(call: ApiRequest, credential: str = "") -> str:
     """Return the organization of a stored credential. One of another organization is not found."""
     call.subject = credential or call.names["id"]
     if call.grant.organization is not None:
@@ -115,12 +115,12 @@ async def _owner(call: Call, credential: str = "") -> str:
     return call.organization
 
 
-def _done(call: Call, row: Listed, status: int = 200) -> Reply:
+def _done(call: ApiRequest, row: CredentialSummary, status: int = 200) -> ApiResponse:
     call.subject, call.organization = row.id, row.organization
-    return Reply(_shown(row), status, {"provider": row.provider, "name": row.name})
+    return ApiResponse(_shown(row), status, {"provider": row.provider, "name": row.name})
 
 
-def _shown(row: Listed) -> dict[str, Any]:
+def _shown(row: CredentialSummary) -> dict[str, Any]:
     return {
         "id": row.id,
         "organization": row.organization,

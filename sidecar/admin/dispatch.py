@@ -10,10 +10,10 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from sidecar.admin.api import Match, Table
-from sidecar.admin.call import Call, Endpoint, Reply
-from sidecar.admin.parts import Parts
+from sidecar.admin.api_request import ApiRequest, ApiResponse, Endpoint
+from sidecar.admin.ports import Ports
 from sidecar.admin.refusal import INTERNAL, UNAVAILABLE, Refusal, Refused, conflict, invalid, refuse
+from sidecar.admin.routes import Match, Table
 from sidecar.errors import StoreUnavailable
 from sidecar.events import SecurityEvent
 from sidecar.vault.errors import Conflict, NotFound, VaultError
@@ -32,26 +32,26 @@ _EVENTS: Final = {
 class Dispatcher:
     """Answer the calls of the admin API."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Ports) -> None:
         self._parts = parts
         self._table = Table()
 
     async def answer(self, request: web.BaseRequest, request_id: str, peer: str) -> web.StreamResponse:
         """Return the answer of one call; what goes wrong on the way is a refusal too."""
-        call = Call(self._parts, request, request_id, peer, path=request.rel_url.raw_path)
+        call = ApiRequest(self._parts, request, request_id, peer, path=request.rel_url.raw_path)
         try:
             reply, recorded = await self._done(call)
         except Refused as refused:
             await self._refused(call, refused.refusal)
             return refusal_response(refused.refusal, request, request_id)
-        if not isinstance(reply, Reply):
+        if not isinstance(reply, ApiResponse):
             return reply
         if recorded:
             self._record(call, Event.ADMIN_ACTION, Outcome.ALLOWED, reply.status, reply.facts)
         body = orjson.dumps(reply.value, default=_plain, option=orjson.OPT_NON_STR_KEYS)
         return web.Response(body=body, status=reply.status, content_type="application/json")
 
-    async def _done(self, call: Call) -> tuple[Reply | web.StreamResponse, bool]:
+    async def _done(self, call: ApiRequest) -> tuple[ApiResponse | web.StreamResponse, bool]:
         match = self._table.find(call.path)
         if match is not None:
             call.names, call.path = match.names, match.path
@@ -64,7 +64,7 @@ class Dispatcher:
             raise refuse(Code.FORBIDDEN, f"This takes the role {endpoint.role.word}", reason="role")
         return await _handled(endpoint, call), endpoint.recorded
 
-    async def _refused(self, call: Call, refusal: Refusal) -> None:
+    async def _refused(self, call: ApiRequest, refusal: Refusal) -> None:
         outcome = Outcome.FAILED if refusal.status >= 500 else Outcome.REFUSED
         facts = {**refusal.detail, "code": refusal.code}
         self._record(call, _EVENTS.get(refusal.code, Event.ADMIN_ACTION), outcome, refusal.status, facts)
@@ -75,7 +75,9 @@ class Dispatcher:
         with suppress(StoreUnavailable):
             await journal.record(call.actor, call.action, outcome.value, call.organization, call.subject, facts)
 
-    def _record(self, call: Call, event: Event, outcome: Outcome, status: int, facts: Mapping[str, str | int]) -> None:
+    def _record(
+        self, call: ApiRequest, event: Event, outcome: Outcome, status: int, facts: Mapping[str, str | int]
+    ) -> None:
         detail: dict[str, str | int] = {"action": call.action, "actor": call.grant.actor, "role": call.grant.role.word}
         if call.subject:
             detail["subject"] = call.subject
@@ -110,7 +112,7 @@ def _endpoint(match: Match | None, method: str) -> Endpoint:
     return endpoint
 
 
-async def _handled(endpoint: Endpoint, call: Call) -> Reply | web.StreamResponse:
+async def _handled(endpoint: Endpoint, call: ApiRequest) -> ApiResponse | web.StreamResponse:
     """Let the endpoint do it; what the parts raise ends here, as a refusal."""
     try:
         return await endpoint.handler(call)

@@ -9,8 +9,8 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from sidecar.admin.call import MAX_PAGE, Call, Reply
-from sidecar.admin.parts import Watcher
+from sidecar.admin.api_request import MAX_PAGE, ApiRequest, ApiResponse
+from sidecar.admin.ports import EventSubscription
 from sidecar.admin.refusal import refuse
 from sidecar.vocabulary import Code
 
@@ -18,17 +18,17 @@ HEARTBEAT: Final = 15.0
 STALL: Final = 10.0  # seconds that a write may wait for a reader who does not read
 
 
-async def recent(call: Call) -> Reply | web.StreamResponse:
+async def recent(call: ApiRequest) -> ApiResponse | web.StreamResponse:
     """`GET /api/events?limit=100&after=0`, or live with `Accept: text/event-stream`."""
     organization = call.scope(call.text("organization"))
     after = call.number("after", 0, 0, 2**53)
     if "text/event-stream" in call.request.headers.get("Accept", ""):
         return await _stream(call, organization, after)
     limit = call.number("limit", 100, 1, MAX_PAGE)
-    return Reply({"events": list(call.parts.recent.latest(limit=limit, organization=organization, after=after))})
+    return ApiResponse({"events": list(call.parts.recent.latest(limit=limit, organization=organization, after=after))})
 
 
-async def _stream(call: Call, organization: str | None, after: int) -> web.StreamResponse:
+async def _stream(call: ApiRequest, organization: str | None, after: int) -> web.StreamResponse:
     watcher = call.parts.recent.watch(organization)
     if watcher is None:
         raise refuse(Code.OVERLOADED, "Too many watch already", headers={"Retry-After": "30"})
@@ -49,7 +49,7 @@ async def _stream(call: Call, organization: str | None, after: int) -> web.Strea
     return response
 
 
-async def _follow(call: Call, response: web.StreamResponse, watcher: Watcher, seen: int) -> None:
+async def _follow(call: ApiRequest, response: web.StreamResponse, watcher: EventSubscription, seen: int) -> None:
     # A stream does not outlive the token that opened it.
     while (left := call.grant.expires - call.parts.clock.now()) > 0:
         events, missed = await watcher.next(min(HEARTBEAT, left))

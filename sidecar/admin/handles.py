@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sidecar.admin.call import Call, Reply, iso
-from sidecar.admin.parts import Handles
+from sidecar.admin.api_request import ApiRequest, ApiResponse, iso
+from sidecar.admin.ports import Handles
 from sidecar.admin.refusal import invalid, refuse
-from sidecar.vault.records import Handle
+from sidecar.vault.models import Handle
 from sidecar.vocabulary import Code
 
 TTL: Final = 30 * 86400.0
 LONGEST: Final = 366 * 86400.0
 
 
-async def list_all(call: Call) -> Reply:
+async def list_all(call: ApiRequest) -> ApiResponse:
     """`GET /api/handles?organization=…`: without the handles themselves; only their hashes are stored."""
     organization = call.scope(call.text("organization"))
     call.organization = organization or ""
     await call.note()
-    return Reply({"handles": [_shown(row) for row in await _handles(call).list(organization)]})
+    return ApiResponse({"handles": [_shown(row) for row in await _handles(call).list(organization)]})
 
 
-async def create(call: Call) -> Reply:
+async def create(call: ApiRequest) -> ApiResponse:
     """`POST /api/handles` `{"organization", "provider", "name", "seconds"}`: the handle is shown this once."""
     body = await call.body()
     organization = call.grant.organization or body.text("organization", 128)
@@ -40,26 +40,26 @@ async def create(call: Call) -> Reply:
         call.actor, organization, provider, name=name, expires_at=call.parts.clock.now() + ttl
     )
     call.subject = made.id
-    return Reply({**_shown(made), "handle": secret.reveal()}, 201, {"provider": provider})
+    return ApiResponse({**_shown(made), "handle": secret.reveal()}, 201, {"provider": provider})
 
 
-async def revoke(call: Call) -> Reply:
+async def revoke(call: ApiRequest) -> ApiResponse:
     """`DELETE /api/handles/{id}`: it stops working here at once."""
     call.subject = call.names["id"]
     organization = call.grant.organization or await _owner(call)
     call.within(organization)
     row = await _handles(call).revoke(call.actor, organization, call.subject)
-    return Reply(_shown(row))
+    return ApiResponse(_shown(row))
 
 
-async def _owner(call: Call) -> str:
+async def _owner(call: ApiRequest) -> str:
     for row in await _handles(call).list(None):
         if row.id == call.subject:
             return row.organization
     raise refuse(Code.NOT_FOUND, "There is no such handle")
 
 
-def _handles(call: Call) -> Handles:
+def _handles(call: ApiRequest) -> Handles:
     if call.parts.handles is None:
         raise refuse(Code.NOT_FOUND, "This deployment keeps no handles")
     return call.parts.handles

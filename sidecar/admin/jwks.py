@@ -20,7 +20,7 @@ from sidecar.clock import Clock
 from sidecar.errors import ConfigError, SidecarError
 
 if TYPE_CHECKING:
-    from sidecar.admin.tokens import PublicKey
+    from sidecar.admin.jws import PublicKey
 
 MAX_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 64

@@ -7,7 +7,7 @@ from inspect import isawaitable
 from ipaddress import ip_address
 from typing import Any
 
-from sidecar.admin.call import Call, Reply, iso
+from sidecar.admin.api_request import ApiRequest, ApiResponse, iso
 from sidecar.admin.refusal import invalid
 from sidecar.limit import Ask, Limit, Per
 from sidecar.session import key_of
@@ -15,7 +15,7 @@ from sidecar.session import key_of
 MAX_KEY = 512
 
 
-async def overview(call: Call) -> Reply:
+async def overview(call: ApiRequest) -> ApiResponse:
     """`GET /api/rate-limit/status`: the limits and the stores; an organization's token also sees its own windows."""
     limits = call.parts.policy.limits()
     shown: dict[str, Any] = {
@@ -25,16 +25,16 @@ async def overview(call: Call) -> Reply:
     own = call.grant.organization
     if own is not None:
         shown["organization"] = {"key": own, "limits": await _windows(call, Per.ORGANIZATION, own)}
-    return Reply(shown)
+    return ApiResponse(shown)
 
 
-async def status(call: Call) -> Reply:
+async def status(call: ApiRequest) -> ApiResponse:
     """`GET /api/rate-limit/admin/status/{type}/{key}`: how full one subject's windows are."""
     per, subject = _subject(call, call.names["type"], call.names["key"])
-    return Reply({"type": per.value, "key": subject, "limits": await _windows(call, per, subject)})
+    return ApiResponse({"type": per.value, "key": subject, "limits": await _windows(call, per, subject)})
 
 
-async def reset(call: Call) -> Reply:
+async def reset(call: ApiRequest) -> ApiResponse:
     """`POST /api/rate-limit/reset`: forget what one subject has used."""
     body = await call.body()
     kind, key = body.text("type", 32), body.text("key", MAX_KEY)
@@ -42,10 +42,10 @@ async def reset(call: Call) -> Reply:
     per, subject = _subject(call, kind, key)
     await call.note()
     count = await call.parts.rates.reset(per.value, subject)
-    return Reply({"type": per.value, "key": subject, "reset": count}, facts={"type": per.value, "windows": count})
+    return ApiResponse({"type": per.value, "key": subject, "reset": count}, facts={"type": per.value, "windows": count})
 
 
-def _subject(call: Call, kind: str, key: str) -> tuple[Per, str]:
+def _subject(call: ApiRequest, kind: str, key: str) -> tuple[Per, str]:
     """Return what the stores count under; Refused when it is none of the caller's business."""
     try:
         per = Per(kind)
@@ -66,7 +66,7 @@ def _subject(call: Call, kind: str, key: str) -> tuple[Per, str]:
     return per, key
 
 
-def address(call: Call, text: str) -> str:
+def address(call: ApiRequest, text: str) -> str:
     """Return the name under which an address is counted, or raise Refused."""
     try:
         ip_address(text.partition("/")[0])  # a prefix, as lists show it, is named by its first address
@@ -82,7 +82,7 @@ def session_key(text: str) -> str:
     return key_of(text)
 
 
-async def _windows(call: Call, per: Per, subject: str) -> list[dict[str, Any]]:
+async def _windows(call: ApiRequest, per: Per, subject: str) -> list[dict[str, Any]]:
     limits: Sequence[Limit] = [limit for limit in call.parts.policy.limits() if limit.per is per]
     if not limits:
         return []

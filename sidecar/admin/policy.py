@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sidecar.admin.call import Body, Call, Reply, iso
-from sidecar.admin.parts import Question
+from sidecar.admin.api_request import ApiRequest, ApiResponse, Body, iso
+from sidecar.admin.ports import Question
 from sidecar.admin.refusal import invalid, refuse
 from sidecar.vocabulary import Code
 
 MAX_HEADERS: Final = 100
 
 
-async def show(call: Call) -> Reply:
+async def show(call: ApiRequest) -> ApiResponse:
     """`GET /api/policy`: which one is live; the whole of it for tokens of all organizations."""
     state = dict(call.parts.policy.state())
     if isinstance(state.get("loaded_at"), int | float):
         state["loaded_at"] = iso(state["loaded_at"])
     if call.grant.organization is None:
-        return Reply({**state, "policy": call.parts.policy.document()})
+        return ApiResponse({**state, "policy": call.parts.policy.document()})
     # The document and its problems name the other organizations.
-    return Reply({name: state.get(name) for name in ("digest", "mode", "loaded_at", "successful")})
+    return ApiResponse({name: state.get(name) for name in ("digest", "mode", "loaded_at", "successful")})
 
 
-async def explain(call: Call) -> Reply:
+async def explain(call: ApiRequest) -> ApiResponse:
     """`POST /api/explain` `{"method", "path", "headers", "ip", "body"}`: what each guard would say; sends nothing."""
     call.needs_all()
     if call.parts.explain is None:
@@ -38,7 +38,7 @@ async def explain(call: Call) -> Reply:
     )
     body.done()
     try:
-        return Reply(await call.parts.explain(question))
+        return ApiResponse(await call.parts.explain(question))
     except ValueError as error:
         raise invalid(str(error)) from None
 

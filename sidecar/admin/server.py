@@ -8,10 +8,10 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
-from sidecar.admin.call import MAX_BODY
+from sidecar.admin.api_request import MAX_BODY
+from sidecar.admin.console_files import Console
 from sidecar.admin.dispatch import Dispatcher, refusal_response
-from sidecar.admin.pages import Console
-from sidecar.admin.parts import Parts
+from sidecar.admin.ports import Ports
 from sidecar.admin.refusal import INTERNAL, SECURITY_HEADERS, Refusal, refuse
 from sidecar.errors import cannot_listen
 from sidecar.events import SecurityEvent
@@ -28,7 +28,7 @@ GRACE: Final = 2.0  # seconds that running calls get when the listener stops
 class ManagementServer:
     """Serve one address. `start`, then `stop`; `port` is known in between."""
 
-    def __init__(self, parts: Parts, host: str, port: int) -> None:
+    def __init__(self, parts: Ports, host: str, port: int) -> None:
         self._parts = parts
         self._host = host
         self._port = port

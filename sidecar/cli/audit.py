@@ -8,7 +8,7 @@ import re
 import sys
 from typing import Final
 
-from sidecar.cli.vaults import iso, run_with_vault, shared_options
+from sidecar.cli.vault_session import iso, run_with_vault, shared_options
 from sidecar.errors import ConfigError
 from sidecar.vault.vault import Vault
 
@@ -37,14 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _verify(vault: Vault, arguments: argparse.Namespace) -> int:
-    from sidecar.vault.audit import Anchor
+    from sidecar.vault.audit import ChainAnchor
 
     anchor = None
     if arguments.anchor is not None:
         parts = _ANCHOR.fullmatch(arguments.anchor)
         if parts is None:
             raise ConfigError("--anchor: write SEQ:HASH as an earlier `sidecar audit verify` printed it")
-        anchor = Anchor(int(parts[1]), parts[2])
+        anchor = ChainAnchor(int(parts[1]), parts[2])
     verdict = await vault.audit.verify(anchor)
     if arguments.json:
         told = {"entries": verdict.entries, "unkeyed": verdict.unkeyed, "anchor": str(verdict.head)}

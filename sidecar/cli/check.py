@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from sidecar.errors import PolicyError, Problem
 from sidecar.policy.compile import compile_policy
-from sidecar.policy.effective import values
-from sidecar.policy.overrides import ALLOWED_ORIGINS, PER_HOUR, PER_MINUTE, SESSION_HOURS, WINDOWS
-from sidecar.policy.read import PolicyDocument, draft_policy
-from sidecar.policy.rehearsal import rehearsal
+from sidecar.policy.document.effective_values import values
+from sidecar.policy.document.environment import ALLOWED_ORIGINS, PER_HOUR, PER_MINUTE, SESSION_HOURS, WINDOWS
+from sidecar.policy.document.read import PolicyDocument, draft_policy
+from sidecar.policy.dry_run import isolated_services
 from sidecar.settings import POLICY
 
 FINE: Final = 0
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 def check(source: Path | bytes, name: str) -> PolicyDocument:
     """Return the policy if it compiles; raise PolicyError with every problem if not."""
     document = draft_policy(source, os.environ, name=name)
-    compile_policy(document, rehearsal())
+    compile_policy(document, isolated_services())
     return document
 
 

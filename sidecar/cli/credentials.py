@@ -7,9 +7,19 @@ import os
 import sys
 from typing import Final
 
-from sidecar.cli.vaults import actor, as_plain, ask_secret, iso, moment, run_with_vault, shared_options, show, show_one
+from sidecar.cli.vault_session import (
+    actor,
+    as_plain,
+    ask_secret,
+    iso,
+    moment,
+    run_with_vault,
+    shared_options,
+    show,
+    show_one,
+)
 from sidecar.errors import ConfigError
-from sidecar.vault.records import DEFAULT_NAME, Listed
+from sidecar.vault.models import DEFAULT_NAME, CredentialSummary
 from sidecar.vault.vault import Vault
 
 COLUMNS: Final = ("id", "organization", "provider", "name", "state", "last_four", "fingerprint", "hosts", "expires_at")
@@ -132,7 +142,7 @@ async def _rewrap(vault: Vault, arguments: argparse.Namespace) -> int:
     return 1 if done.undecryptable else 0
 
 
-def _said(arguments: argparse.Namespace, row: Listed, what: str) -> int:
+def _said(arguments: argparse.Namespace, row: CredentialSummary, what: str) -> int:
     until = f", until {iso(row.expires_at)}" if row.expires_at is not None else ""
     says = f"{row.id}: {row.provider} of {row.organization} ({row.name}) {what}, ends in {row.last_four or '…'}{until}"
     show_one(arguments, as_plain(row), says)

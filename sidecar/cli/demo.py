@@ -60,7 +60,7 @@ async def _demo(port: int, management: int, scratch: Path) -> None:
 
 async def keep_key(vault: Vault | None, key: Secret) -> None:
     """Put the key into the vault before the first request can ask for it."""
-    from sidecar.vault.records import SIDECAR
+    from sidecar.vault.models import SIDECAR
 
     assert vault is not None
     await vault.credentials.create(SIDECAR, ORGANIZATION, PROVIDER, key)

@@ -13,8 +13,8 @@ from typing import Final
 from urllib.parse import quote
 
 from sidecar.admin.client import ask
+from sidecar.admin.jwt import make_token
 from sidecar.admin.roles import Role
-from sidecar.admin.tokens import make_token
 from sidecar.clock import SystemClock
 from sidecar.secret import Secret
 from sidecar.session import key_of

@@ -14,7 +14,7 @@ from sidecar.errors import ConfigError
 from sidecar.settings import POLICY
 
 if TYPE_CHECKING:
-    from sidecar.explain.words import Explanation, Word
+    from sidecar.explain.explanation import Explanation, GuardReport
 
 LARGEST_BODY: Final = 16 * 1024 * 1024
 LONGEST_SHOWN: Final = 2000
@@ -34,16 +34,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from sidecar.admin.parts import Question
-    from sidecar.explain.live import rehearse
-    from sidecar.policy.read import draft_policy
-    from sidecar.policy.rehearsal import rehearsal
+    from sidecar.admin.ports import Question
+    from sidecar.explain.explainer import explain_request
+    from sidecar.policy.document.read import draft_policy
+    from sidecar.policy.dry_run import isolated_services
 
     headers = tuple(_header(text) for text in arguments.header)
     question = Question(arguments.method, arguments.path, headers, arguments.ip, _body(arguments.body))
     document = draft_policy(Path(arguments.policy or os.environ.get("SIDECAR_POLICY") or POLICY), os.environ)
     try:
-        said = asyncio.run(rehearse(document, rehearsal(), question))
+        said = asyncio.run(explain_request(document, isolated_services(), question))
     except ValueError as error:
         raise ConfigError(str(error)) from None
     if arguments.json:
@@ -71,7 +71,7 @@ def lines(said: Explanation) -> list[str]:
     return [*told, "", *_outcome(said)]
 
 
-def _decision(word: Word) -> str:
+def _decision(word: GuardReport) -> str:
     answer = f"{word.status} {word.code}".strip() if word.status else ""
     facts = ", ".join(f"{name} {value}" for name, value in word.detail.items() if name not in _SAID)
     says = {"observe": "only observes, would refuse:", "change": "passes, changed"}.get(word.decision, word.decision)
@@ -81,7 +81,7 @@ def _decision(word: Word) -> str:
 _SAID: Final = frozenset({"code", "would_be", "guard"})
 
 
-def _because(word: Word) -> str:
+def _because(word: GuardReport) -> str:
     return f"{word.place}  {word.key}" if word.key else ""
 
 

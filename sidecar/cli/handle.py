@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Final
 
-from sidecar.cli.vaults import actor, as_plain, iso, moment, run_with_vault, shared_options, show, show_one
+from sidecar.cli.vault_session import actor, as_plain, iso, moment, run_with_vault, shared_options, show, show_one
 from sidecar.errors import ConfigError
 from sidecar.vault.vault import Vault
 

@@ -11,8 +11,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
+from sidecar.admin.jwt import make_token
 from sidecar.admin.roles import EVERY, ROLES, Role
-from sidecar.admin.tokens import make_token
 from sidecar.clock import SystemClock
 from sidecar.errors import ConfigError
 from sidecar.settings import read_settings

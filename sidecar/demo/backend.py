@@ -10,8 +10,8 @@ from typing import Final
 
 from aiohttp import web
 
-from sidecar.demo import chat, faults, openai_api
-from sidecar.demo.keys import KEY
+from sidecar.demo import chat, failures, openai_api
+from sidecar.demo.authorization import KEY
 from sidecar.demo.streams import PACE
 from sidecar.secret import Secret
 
@@ -54,8 +54,8 @@ def application(*, key: Secret | None = None, pace: float = 0.03) -> web.Applica
             web.post("/v1/chat/completions", openai_api.completions),
             web.get("/v1/models", openai_api.models),
             web.get("/v1/models/{id}", openai_api.model),
-            web.get("/slow", faults.slow),
-            web.get("/error", faults.error),
+            web.get("/slow", failures.slow),
+            web.get("/error", failures.error),
         ]
     )
     return app

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from aiohttp import WSMessage, WSMsgType, web
 
-from sidecar.demo.keys import is_authorized
-from sidecar.demo.model import answer
+from sidecar.demo.authorization import is_authorized
+from sidecar.demo.stand_in_model import answer
 from sidecar.demo.streams import MEDIA_TYPE, event_stream, spoken
 
 LARGEST_FRAME: Final = 1 << 20

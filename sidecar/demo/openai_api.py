@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from sidecar.demo.keys import bearer, is_authorized
-from sidecar.demo.model import NAME, answer, tokens
+from sidecar.demo.authorization import bearer, is_authorized
+from sidecar.demo.stand_in_model import NAME, answer, tokens
 from sidecar.demo.streams import event_stream, spoken
 
 # The parrot was made once; a date that never changes keeps its answers the same.

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from sidecar.demo.model import pieces
+from sidecar.demo.stand_in_model import pieces
 
 PACE: web.AppKey[float] = web.AppKey("PACE")
 

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from sidecar.clock import Clock
 from sidecar.decision import KEEP, Finding, Inspection, Keep, Refuse
 from sidecar.exchange import Exchange
-from sidecar.messages.bodies import Reader, Trouble
+from sidecar.messages.message_body import BodyProblem, MessageReader
 from sidecar.secret import Secret
 from sidecar.vocabulary import Code, Event
 
@@ -50,13 +50,13 @@ class ModerationFailed(Exception):
     """No verdict; the message is one word for the log."""
 
 
-class Judge(Protocol):
+class Moderator(Protocol):
     """Asks the provider about texts; blocking, called in a thread."""
 
     def __call__(self, key: Secret, texts: Sequence[str]) -> list[Verdict]: ...
 
 
-class OpenAIJudge:
+class OpenAIModerator:
     """The moderation endpoint, through the `openai` client. Every call may block for `timeout`."""
 
     def __init__(self, *, model: str, timeout: float, base_url: str | None = None) -> None:
@@ -139,9 +139,9 @@ class ModerationGuard:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: MessageReader,
         *,
-        judge: Judge,
+        judge: Moderator,
         key: KeySupplier,
         clock: Clock,
         timeout: float = 2.0,
@@ -161,7 +161,7 @@ class ModerationGuard:
     async def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
         message = self._reader.read(exchange, body)
         # What cannot be read was refused, or let pass, by the guard of messages before this one.
-        if message is None or isinstance(message, Trouble):
+        if message is None or isinstance(message, BodyProblem):
             return KEEP
         texts = list(dict.fromkeys(text for _, text in message.texts if text.strip()))
         try:

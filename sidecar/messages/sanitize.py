@@ -12,7 +12,9 @@ from typing import Final
 
 from sidecar.messages import markup
 from sidecar.messages.invisible import hides, remove_invisible
+from sidecar.messages.json_path import Location
 from sidecar.messages.links import defang_links
+from sidecar.messages.text_finder import Texts, joined_openers
 
 
 class Markup(StrEnum):
@@ -78,3 +80,26 @@ def sanitize(text: str, mode: Markup = Markup.ESCAPE) -> tuple[str, Counts]:
     if mode is not Markup.KEEP:
         text, linked = defang_links(text)
     return text, Counts(marked, invisible, linked) if marked or invisible or linked else NONE
+
+
+def sanitize_texts(texts: Texts, mode: Markup) -> tuple[dict[Location, str], Counts] | None:
+    """Sanitize every text; return those that changed and the counts, or None if `reject` rejects one."""
+    changes: dict[Location, str] = {}
+    counts = NONE
+    try:
+        for place, text in texts:
+            harmless, done = sanitize(text, mode)
+            if done is not NONE:
+                changes[place] = harmless
+                counts += done
+    except MarkupFound:
+        return None
+    if len(texts) > 1 and mode is not Markup.KEEP:
+        now = [(place, changes.get(place, text)) for place, text in texts]
+        for index in joined_openers(now):
+            if mode is Markup.REJECT:
+                return None
+            place, text = now[index]
+            changes[place] = text[:-1] + "&lt;"
+            counts += Counts(markup=1)
+    return changes, counts

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from sidecar.messages.paths import Location
-from sidecar.messages.scan import TOKEN
+from sidecar.messages.json_path import Location
+from sidecar.messages.strict_json import TOKEN
 
 
 def splice(body: bytes, changes: Mapping[Location, str]) -> bytes:

@@ -9,38 +9,38 @@ from typing import Final, cast
 from sidecar.errors import Problems
 from sidecar.events import about
 from sidecar.exchange import Exchange
-from sidecar.guard import BodyStep, Guard, Stamp, Step, WaitingGuard
-from sidecar.guards.address import AddressGuard, build_address
-from sidecar.guards.bans import BanGuard
-from sidecar.guards.concurrency import ConcurrencyGuard
-from sidecar.guards.cookies import harden
-from sidecar.guards.cors import CorsGuard, build_cors
-from sidecar.guards.endpoints import CspReports, RateLimitStatus, Unmatched
-from sidecar.guards.fetch_metadata import FetchMetadataGuard
+from sidecar.guard import BodyStep, Guard, HeaderWriter, Step, WaitingGuard
+from sidecar.guards.clients.address import AddressGuard, build_address
+from sidecar.guards.clients.bans import BanGuard
+from sidecar.guards.clients.concurrency import ConcurrencyGuard
+from sidecar.guards.clients.request_id import RequestIdGuard
 from sidecar.guards.host import build_host
 from sidecar.guards.https import HttpsGuard
-from sidecar.guards.late_limits import HeadLimits
+from sidecar.guards.limits.body_rate_limit import HeadRateLimits
+from sidecar.guards.limits.rate_limit import RateLimitGuard, RateLimitHeaderWriter, build_rate_limit
+from sidecar.guards.local_endpoints import CspReports, RateLimitStatus, Unmatched
 from sidecar.guards.organization import OrganizationGuard, build_organization
-from sidecar.guards.rate_limit import RateLimitGuard, RateLimitStamp, build_rate_limit
-from sidecar.guards.request_id import RequestIdGuard
-from sidecar.guards.security_headers import LEAKS, build_security_headers
+from sidecar.guards.origins.cors import CorsGuard, build_cors
+from sidecar.guards.origins.fetch_metadata import FetchMetadataGuard
+from sidecar.guards.response_headers.security_headers import LEAKS, build_security_headers
+from sidecar.guards.response_headers.set_cookie import harden_set_cookie
 from sidecar.limit import Limit, Per
-from sidecar.messages.frames import FrameGuard
-from sidecar.policy.answers import Answers, KnownKeys, Watcher
+from sidecar.messages.websocket_messages import WebSocketMessageGuard
+from sidecar.policy.backend_target import build_target
+from sidecar.policy.body_steps import BodyStepBuilder
+from sidecar.policy.document.read import PolicyDocument
 from sidecar.policy.egress import Shared, build_egress
-from sidecar.policy.inspection import Inspection
 from sidecar.policy.policy import HOP_BY_HOP, BackendTarget, Injection, Policy, RequestBounds, Route
-from sidecar.policy.read import PolicyDocument
 from sidecar.policy.routes import Pattern, RouteTable
-from sidecar.policy.schema import PolicySchema
-from sidecar.policy.sessions import NOTHING, RouteLimits, RouteSessions, SessionRules, route_limits
-from sidecar.policy.shape.browser import SecurityHeaders as SecurityHeadersSchema
-from sidecar.policy.shape.route import Route as RouteSchema
-from sidecar.policy.shape.traffic import RateLimit as RateLimitSchema
-from sidecar.policy.stage import Stage
-from sidecar.policy.targets import build_target
-from sidecar.policy.usage import TokenUsage
+from sidecar.policy.schema.browser_headers import SecurityHeaders as SecurityHeadersSchema
+from sidecar.policy.schema.limits_and_sessions import RateLimit as RateLimitSchema
+from sidecar.policy.schema.policy_schema import PolicySchema
+from sidecar.policy.schema.route import Route as RouteSchema
+from sidecar.policy.services import Services
+from sidecar.policy.session_steps import NOTHING, RouteLimits, RouteSessions, SessionRules, route_limits
 from sidecar.redaction.filters import build_redaction
+from sidecar.responses.filters import KnownSecretsSource, ResponseObserver, RouteResponseFilters
+from sidecar.responses.token_usage import TokenUsage
 from sidecar.vocabulary import Code, Outcome
 
 UNMATCHED: Final = "unmatched"
@@ -48,7 +48,7 @@ MALFORMED: Final = "malformed"
 CSP_REPORTS: Final = "/.sidecar/csp-report"
 
 _OURS: Final = frozenset({b"x-request-id", b"x-sidecar-sanitized"})
-"""What only the sidecar says, besides what its stamps own."""
+"""What only the sidecar says, besides what its header_writers own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +69,21 @@ class Compiled:
     def digest(self) -> str:
         return self.document.short_digest
 
-    def adopt(self, stage: Stage) -> None:
+    def adopt(self, services: Services) -> None:
         """Tell the stores the rules of a policy that is in force from now on."""
         ban = self.schema.clients.ban
         if ban is not None:
-            stage.bans.rule(ban.strikes, ban.within, ban.length)
+            services.bans.rule(ban.strikes, ban.within, ban.length)
 
     def targets(self) -> set[BackendTarget]:
         """Return every server that requests may go to."""
         return {route.target for policy in (self.public, self.egress) for route in policy.routes.rows()}
 
 
-def compile_policy(document: PolicyDocument, stage: Stage) -> Compiled:
+def compile_policy(document: PolicyDocument, services: Services) -> Compiled:
     """Build every part of a policy, or raise PolicyError with every problem that any part found."""
     problems = Problems()
-    build = _Build(document.schema, stage, problems)
+    build = _Build(document.schema, services, problems)
     public = build.public(document.short_digest)
     egress = build.egress(document.short_digest)
     document.refuse(problems.found)
@@ -101,22 +101,22 @@ class Answered:
 class _Build:
     """The parts of one policy while it is built. Each method builds one; what is wrong is collected."""
 
-    def __init__(self, schema: PolicySchema, stage: Stage, problems: Problems) -> None:
+    def __init__(self, schema: PolicySchema, services: Services, problems: Problems) -> None:
         self._schema = schema
-        self._stage = stage
+        self._services = services
         self._problems = problems
-        self._keys = KnownKeys(stage.secrets)
+        self._keys = KnownSecretsSource(services.secrets)
         self.limits: list[Limit] = []
         self._global_limits = self._limits(schema.rate_limits)
         self._target = self._backend()
         self.address = self._address_guard()
         self._cors = self._cors_guard()
-        self._bans = BanGuard(stage.bans) if schema.clients.ban is not None else None
+        self._bans = BanGuard(services.bans) if schema.clients.ban is not None else None
         self._organization = self._organization_guard()
         self._concurrency = self._concurrency_guard()
-        self._inspection = Inspection(schema, stage, problems, self._enforced)
+        self._inspection = BodyStepBuilder(schema, services, problems, self._enforced)
         self._sessions = SessionRules(
-            schema, stage.sessions, stage.events, problems, random=stage.random, ended=stage.ended
+            schema, services.sessions, services.events, problems, random=services.random, ended=services.ended
         )
 
     # --- the whole -----------------------------------------------------------------------------
@@ -138,14 +138,14 @@ class _Build:
 
     def egress(self, digest: str) -> Policy:
         """Build the other listener's policy, also while it is off: a reload does not stop a listener that runs."""
-        schema, stage, place = self._schema, self._stage, self._problems.at("egress")
+        schema, services, place = self._schema, self._services, self._problems.at("egress")
         limits = build_rate_limit(
-            self._limits(schema.egress.rate_limits), stage.rates, place.at("rate_limits"), waits=stage.waits
+            self._limits(schema.egress.rate_limits), services.rates, place.at("rate_limits"), waits=services.waits
         )
         shared = Shared(
-            events=stage.events,
-            handles=stage.handles,
-            tokens=stage.tokens,
+            events=services.events,
+            handles=services.handles,
+            tokens=services.tokens,
             keys=self._keys,
             bounds=self._bounds(),
             limits=limits,
@@ -182,7 +182,7 @@ class _Build:
             answered = Answered(self._schema.security_headers, guard)
             rows.append((Pattern(paths.session), self._route("session", steps, answered)))
         if self._schema.security_headers.report_only:
-            steps = (*self._gate(None, limits=guard), Step(CspReports(self._stage.reports)))
+            steps = (*self._gate(None, limits=guard), Step(CspReports(self._services.reports)))
             answered = Answered(self._schema.security_headers, guard)
             rows.append((Pattern(CSP_REPORTS), self._route("csp-report", steps, answered)))
         return rows
@@ -202,7 +202,7 @@ class _Build:
         guard = self._limit_guard(self._limits(route.rate_limits), place.at("rate_limits"))
         sessions = self._session(route)
         limits = route_limits(
-            guard, self._stage.rates, in_body=sessions.in_body, enforce=self._enforced("rate_limits", route)
+            guard, self._services.rates, in_body=sessions.in_body, enforce=self._enforced("rate_limits", route)
         )
         body_steps, frames = self._inspection.of(route, place, (*sessions.body[:1], *limits.body, *sessions.body[1:]))
         credential = route.credential
@@ -231,20 +231,20 @@ class _Build:
         answered: Answered,
         *,
         body_steps: tuple[BodyStep, ...] = (),
-        frames: FrameGuard | None = None,
+        frames: WebSocketMessageGuard | None = None,
         protocol: str = "plain",
         inspected: bool = False,
         max_body: int | None = None,
         injection: Injection | None = None,
-        filters: Answers | None = None,
+        filters: RouteResponseFilters | None = None,
     ) -> Route:
-        stamps = self._stamps(answered)
+        header_writers = self._stamps(answered)
         return Route(
             name=name,
             target=self._target,
             steps=steps,
-            stamps=stamps,
-            removed=HOP_BY_HOP.union(LEAKS, *(stamp.owns for stamp in stamps), _OURS),
+            header_writers=header_writers,
+            removed=HOP_BY_HOP.union(LEAKS, *(header_writer.owns for header_writer in header_writers), _OURS),
             cookies=_hardened,
             max_body=self._schema.requests.max_body if max_body is None else max_body,
             body_steps=body_steps,
@@ -253,7 +253,7 @@ class _Build:
             injection=injection,
             filters=filters,
             frames=frames,
-            peek=answered.limits.peek if self._stage.waits else None,
+            peek=answered.limits.peek if self._services.waits else None,
         )
 
     # --- the guards of a request, in order -----------------------------------------------------
@@ -261,7 +261,7 @@ class _Build:
     def _gate(
         self,
         route: RouteSchema | None,
-        limits: RateLimitGuard | HeadLimits | None,
+        limits: RateLimitGuard | HeadRateLimits | None,
         sessions: RouteSessions = NOTHING,
         late: RouteLimits | None = None,
     ) -> tuple[Step, ...]:
@@ -340,13 +340,15 @@ class _Build:
     def _organization_guard(self) -> OrganizationGuard:
         section = self._schema.organizations
         problems = self._problems.at("organizations")
-        return build_organization(section.sources, section.hosts, section.default, problems, verify=self._stage.verify)
+        return build_organization(
+            section.sources, section.hosts, section.default, problems, verify=self._services.verify
+        )
 
     def _concurrency_guard(self) -> ConcurrencyGuard | None:
         limit = self._schema.requests.concurrent_per_client
         if limit is None:
             return None
-        return ConcurrencyGuard(limit, self._stage.open_requests)
+        return ConcurrencyGuard(limit, self._services.open_requests)
 
     def _limits(self, section: Sequence[RateLimitSchema]) -> tuple[Limit, ...]:
         made = tuple(Limit(each.name, Per(each.per), each.limit, each.window) for each in section)
@@ -355,10 +357,10 @@ class _Build:
 
     def _limit_guard(self, own: tuple[Limit, ...], problems: Problems | None = None) -> RateLimitGuard:
         return build_rate_limit(
-            (*self._global_limits, *own), self._stage.rates, problems or Problems(), waits=self._stage.waits
+            (*self._global_limits, *own), self._services.rates, problems or Problems(), waits=self._services.waits
         )
 
-    def _stamps(self, answered: Answered) -> tuple[Stamp, ...]:
+    def _stamps(self, answered: Answered) -> tuple[HeaderWriter, ...]:
         headers = answered.headers
         security = build_security_headers(
             headers.preset,
@@ -368,9 +370,11 @@ class _Build:
             report_path=CSP_REPORTS if headers.report_only else "",
             embedders=self._schema.cors.allowed_origins,
         )
-        return (self._cors.stamp, security, RateLimitStamp(answered.limits))
+        return (self._cors.header_writer, security, RateLimitHeaderWriter(answered.limits))
 
-    def _filters(self, route: RouteSchema | None, learners: tuple[Watcher, ...]) -> Answers | None:
+    def _filters(
+        self, route: RouteSchema | None, learners: tuple[ResponseObserver, ...]
+    ) -> RouteResponseFilters | None:
         section = (route.redaction if route is not None else None) or self._schema.redaction
         problems = self._problems.at("redaction.patterns")
         redaction = build_redaction(None, section.patterns, problems)
@@ -378,13 +382,15 @@ class _Build:
         watchers = (*learners, *self._watchers(route))
         if keys is None and not section.patterns and not watchers:
             return None
-        return Answers(redaction, keys, watchers, self._stage.events, enforce=self._enforced("redaction", route))
+        return RouteResponseFilters(
+            redaction, keys, watchers, self._services.events, enforce=self._enforced("redaction", route)
+        )
 
-    def _watchers(self, route: RouteSchema | None) -> tuple[Watcher, ...]:
+    def _watchers(self, route: RouteSchema | None) -> tuple[ResponseObserver, ...]:
         credential = route.credential if route is not None else None
         if credential is None or credential.form != "header":
             return ()  # calls with a handle are counted where they leave, once
-        return (TokenUsage(credential.provider, self._stage.tokens),)
+        return (TokenUsage(credential.provider, self._services.tokens),)
 
     def _bounds(self) -> RequestBounds:
         requests, socket = self._schema.requests, self._schema.websocket
@@ -409,8 +415,8 @@ class _Build:
         finding = self._bans.struck(exchange, code)
         if finding is not None:
             event = about(exchange, finding.event, Outcome.REFUSED, exchange.now, 0, finding.detail)
-            self._stage.events.record(event)
+            self._services.events.record(event)
 
 
 def _hardened(value: bytes, secure: bool) -> bytes | None:
-    return harden(value, secure=secure)
+    return harden_set_cookie(value, secure=secure)

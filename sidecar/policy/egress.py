@@ -9,21 +9,21 @@ from urllib.parse import urlsplit
 
 from sidecar.errors import Problems
 from sidecar.events import EventSink
-from sidecar.guard import Stamp, Step
-from sidecar.guards.address import AddressGuard, build_address
-from sidecar.guards.endpoints import Unmatched
-from sidecar.guards.handle import KEY_HEADERS, HandleBook, HandleGuard
-from sidecar.guards.outward_path import OutwardPath
-from sidecar.guards.rate_limit import RateLimitGuard, RateLimitStamp
+from sidecar.guard import HeaderWriter, Step
+from sidecar.guards.clients.address import AddressGuard, build_address
+from sidecar.guards.egress.egress_path import EgressPathGuard
+from sidecar.guards.egress.phantom_key import KEY_HEADERS, HandleRegistry, PhantomKeyGuard
+from sidecar.guards.limits.rate_limit import RateLimitGuard, RateLimitHeaderWriter
+from sidecar.guards.local_endpoints import Unmatched
 from sidecar.messages.protocols import OPENAI, PLAIN, recognise
-from sidecar.policy.answers import Answers, KnownKeys
+from sidecar.policy.backend_target import build_target
 from sidecar.policy.policy import HOP_BY_HOP, BackendTarget, Injection, Policy, RequestBounds, Route
 from sidecar.policy.routes import Pattern, RouteTable
-from sidecar.policy.schema import PolicySchema
-from sidecar.policy.shape.keys import EgressProvider
-from sidecar.policy.targets import build_target
-from sidecar.policy.usage import Count, TokenUsage
+from sidecar.policy.schema.credentials import EgressProvider
+from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.redaction.filters import build_redaction
+from sidecar.responses.filters import KnownSecretsSource, RouteResponseFilters
+from sidecar.responses.token_usage import Count, TokenUsage
 
 PREFIX: Final = "egress:"
 """Before a provider's name in the route's: no route of a policy can be named so."""
@@ -57,9 +57,9 @@ class Shared:
     """
 
     events: EventSink
-    handles: HandleBook | None
+    handles: HandleRegistry | None
     tokens: Count
-    keys: KnownKeys
+    keys: KnownSecretsSource
     bounds: RequestBounds
     limits: RateLimitGuard
     enforce: bool
@@ -84,7 +84,7 @@ class _Egress:
         self._shared = shared
         # Who calls is the backend beside us: nobody's forwarding headers are believed, no list of clients applies.
         self._address: AddressGuard = build_address((), 64, (), (), Problems())
-        self._stamps: tuple[Stamp, ...] = (RateLimitStamp(shared.limits),) if shared.limits.limits else ()
+        self._stamps: tuple[HeaderWriter, ...] = (RateLimitHeaderWriter(shared.limits),) if shared.limits.limits else ()
         sessions = (place.name.lower().encode() for place in schema.sessions.places if place.kind == "header")
         self._dropped = UNASKED.union(sessions)
 
@@ -100,13 +100,13 @@ class _Egress:
         )
         redaction = build_redaction(None, (), problems)
         usage = TokenUsage(name, self._shared.tokens)
-        answers = Answers(redaction, self._shared.keys, (usage,), self._shared.events)
+        answers = RouteResponseFilters(redaction, self._shared.keys, (usage,), self._shared.events)
         rows = []
         for path in provider.allow:
             pattern = Pattern(f"/{name}{path}")
             steps = self._calls(name, pattern)
             rows.append((pattern, self._route(name, provider, target, steps, protocol(name, (path,)), answers)))
-        refused = (Step(self._address), Step(OutwardPath(name, None)))
+        refused = (Step(self._address), Step(EgressPathGuard(name, None)))
         last = self._route(name, provider, target, refused, protocol(name, provider.allow), None)
         return [*rows, (Pattern(f"/{name}/*"), last)]
 
@@ -116,8 +116,8 @@ class _Egress:
         header = custom.header.lower().encode() if custom is not None else b""
         steps = [
             Step(self._address),
-            Step(OutwardPath(name, pattern.literal())),
-            Step(HandleGuard(name, header, self._shared.handles), waits=True),
+            Step(EgressPathGuard(name, pattern.literal())),
+            Step(PhantomKeyGuard(name, header, self._shared.handles), waits=True),
         ]
         limits = self._shared.limits
         if limits.limits:
@@ -131,14 +131,14 @@ class _Egress:
         target: BackendTarget,
         steps: tuple[Step, ...],
         spoken: str,
-        answers: Answers | None,
+        answers: RouteResponseFilters | None,
     ) -> Route:
         return Route(
             name=PREFIX + name,
             target=target,
             steps=steps,
-            stamps=self._stamps,
-            removed=HOP_BY_HOP.union(UNANSWERED, *(stamp.owns for stamp in self._stamps)),
+            header_writers=self._stamps,
+            removed=HOP_BY_HOP.union(UNANSWERED, *(header_writer.owns for header_writer in self._stamps)),
             cookies=_no_cookie,
             max_body=MAX_UPLOAD,
             dropped=self._dropped,
@@ -156,7 +156,7 @@ class _Egress:
             name=PREFIX + name,
             target=self._shared.nowhere,
             steps=(Step(self._address), *steps),
-            stamps=(),
+            header_writers=(),
             removed=HOP_BY_HOP,
             cookies=_no_cookie,
             max_body=0,

@@ -9,8 +9,8 @@ from typing import Final, Generic, Protocol, TypeVar
 from sidecar.clock import Clock
 from sidecar.errors import ConfigError, PolicyError, Problem
 from sidecar.events import EventSink, SecurityEvent
-from sidecar.policy.read import PolicyDocument
-from sidecar.policy.shape.front import Listen
+from sidecar.policy.document.read import PolicyDocument
+from sidecar.policy.schema.listeners import Listen
 from sidecar.vocabulary import Event, Outcome
 
 MAX_LINES: Final = 100

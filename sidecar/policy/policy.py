@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from sidecar.exchange import Exchange
-from sidecar.guard import BodyStep, ResponseFilter, Stamp, Step
-from sidecar.messages.frames import FrameGuard
+from sidecar.guard import BodyStep, HeaderWriter, Step
+from sidecar.messages.websocket_messages import WebSocketMessageGuard
 from sidecar.policy.routes import RouteTable
+from sidecar.responses.interfaces import ResponseFilters
 from sidecar.vocabulary import Code
 
 HOP_BY_HOP: Final = frozenset({
@@ -33,56 +34,6 @@ class Injection:
     ttl: float = 900.0
     name: str = ""
     sealed: bool = False
-
-
-class AnswerHead(Protocol):
-    """The head of an answer: its status, lower-case name → value, and the values of a repeated name."""
-
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def index(self) -> Mapping[bytes, bytes]: ...
-
-    def values(self, name: bytes) -> list[bytes]: ...
-
-
-class FrameFilter(Protocol):
-    """Looks at complete messages in order, and may keep some waiting; `finish` lets those go."""
-
-    def feed(self, message: bytes) -> list[bytes]: ...
-
-    def finish(self) -> list[bytes]: ...
-
-
-class AnswerFilters(Protocol):
-    """What looks at the answers of a route: redaction, usage, learned sessions.
-
-    `wanted` says whether there is anything to look for now; then the backend is asked for an
-    uncompressed, whole answer. A filter records what it found when it is finished.
-    """
-
-    def wanted(self) -> bool: ...
-
-    def for_answer(self, exchange: Exchange, answer: AnswerHead) -> ResponseFilter | None:
-        """Look at the head of an answer; return the filter of its body.
-
-        What must be done before the client sees something (store a session that the answer names) is
-        put into `exchange.pending`, here or by the filter.
-        """
-        ...
-
-    def frames(self, exchange: Exchange) -> FrameFilter | None:
-        """Return the filter of the text messages that a WebSocket's backend sends."""
-        ...
-
-    def suspects(self, lines: bytes) -> bool:
-        """Say whether a block of header lines may hold something that must not pass; False is certain."""
-        ...
-
-    def value(self, exchange: Exchange, value: bytes) -> bytes:
-        """Return a header's value as the client may see it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +67,7 @@ class Route:
     outward    the other end is a third party: it hears nothing about who asked
     steps      head guards
     body_steps guards of the complete body; when empty, bodies stream through a counter
-    stamps     header lines of every response
+    header_writers     header lines of every response
     removed    lower-case names that the backend's answer loses
     dropped    lower-case names that the client's request loses
     cookies    rewrites one Set-Cookie value of the backend: (value, secure) → value, or None to drop it
@@ -128,7 +79,7 @@ class Route:
     name: str
     target: BackendTarget
     steps: tuple[Step, ...]
-    stamps: tuple[Stamp, ...]
+    header_writers: tuple[HeaderWriter, ...]
     removed: frozenset[bytes]
     cookies: Callable[[bytes, bool], bytes | None]
     max_body: int
@@ -140,8 +91,8 @@ class Route:
     outward: bool = False
     inspected: bool = False
     injection: Injection | None = None
-    filters: AnswerFilters | None = None
-    frames: FrameGuard | None = None
+    filters: ResponseFilters | None = None
+    frames: WebSocketMessageGuard | None = None
     peek: Callable[[Exchange], Awaitable[None] | None] | None = None
 
 

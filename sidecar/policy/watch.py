@@ -15,7 +15,7 @@ from typing import Final
 from watchfiles import awatch
 
 from sidecar.errors import ConfigError
-from sidecar.policy.read import read_text, text_digest
+from sidecar.policy.document.read import read_text, text_digest
 
 POLL: Final = 30.0  # seconds
 TICK: Final = 1.0  # seconds after the watch was set up until the file is read once more

@@ -9,124 +9,127 @@ from typing import cast
 from sidecar.admission import admit, inspect
 from sidecar.decision import PASS, Answer, Refuse, Rewrite
 from sidecar.head import Fields
-from sidecar.proxy import replies
-from sidecar.proxy.bodies import body_of
-from sidecar.proxy.http1 import CHUNKED, Malformed, ResponseHead
-from sidecar.proxy.life import Life
-from sidecar.proxy.relay import Cut, relay
-from sidecar.proxy.upload import TooLarge, collect, upload
+from sidecar.proxy import response_heads
+from sidecar.proxy.codec.body_framing import body_of
+from sidecar.proxy.codec.http1 import CHUNKED, Malformed, ResponseHead
+from sidecar.proxy.connection import Connection, PeerLeft, TooSlow
+from sidecar.proxy.exchange_context import ExchangeContext
+from sidecar.proxy.request_body import TooLarge, collect, upload
+from sidecar.proxy.response_relay import TruncatedResponse, relay
 from sidecar.proxy.upstream import Upstream, UpstreamError, read_answer
-from sidecar.proxy.websocket import relay_socket
-from sidecar.proxy.wire import PeerLeft, TooSlow, Wire
+from sidecar.proxy.websocket_relay import relay_socket
 from sidecar.vocabulary import Code
 
 _log = logging.getLogger(__name__)
 
 
-async def serve(life: Life) -> bool:
+async def serve(context: ExchangeContext) -> bool:
     """Serve the exchange; return whether the connection may carry another one."""
-    parts = life.parts
+    parts = context.parts
     parts.activity.request_began()
     try:
-        await _answer(life)
+        await _answer(context)
     except (TooSlow, PeerLeft) as error:
-        life.keep = False
-        if isinstance(error, TooSlow) and not life.answered:
-            await life.refuse(Refuse(Code.REQUEST_TIMEOUT, {"reason": "body"}, close=True))
+        context.keep = False
+        if isinstance(error, TooSlow) and not context.answered:
+            await context.refuse(Refuse(Code.REQUEST_TIMEOUT, {"reason": "body"}, close=True))
     except Malformed as error:
         # Chunk syntax shows itself only while the body is read.
-        await life.refuse(Refuse(error.code, {"reason": error.reason}, close=True))
+        await context.refuse(Refuse(error.code, {"reason": error.reason}, close=True))
     except TooLarge:
-        await life.refuse(Refuse(Code.BODY_TOO_LARGE, {"limit": life.route.max_body}, close=True))
+        await context.refuse(Refuse(Code.BODY_TOO_LARGE, {"limit": context.route.max_body}, close=True))
     except UpstreamError as error:
-        await life.failed(error)
-    except Cut as cut:
-        life.broke_off(str(cut))
-        life.keep = False
+        await context.failed(error)
+    except TruncatedResponse as cut:
+        context.broke_off(str(cut))
+        context.keep = False
         if cut.unframed:
-            life.wire.reset()
+            context.connection.reset()
         else:
-            life.wire.close()
+            context.connection.close()
     except Exception as error:  # noqa: BLE001 - a fault of ours refuses one request; it never ends the process
-        _log.exception("fault while serving %s", life.exchange.id)
-        await life.refuse(Refuse(Code.BACKEND_BROKEN, {"reason": f"internal: {type(error).__name__}"}, close=True))
+        _log.exception("fault while serving %s", context.exchange.id)
+        await context.refuse(Refuse(Code.BACKEND_BROKEN, {"reason": f"internal: {type(error).__name__}"}, close=True))
     finally:
-        for release in life.exchange.releases:
+        for release in context.exchange.releases:
             release()
         parts.activity.request_ended()
-        life.record()
-    return life.keep
+        context.record()
+    return context.keep
 
 
-async def refuse_at_once(life: Life, refuse: Refuse) -> None:
+async def refuse_at_once(context: ExchangeContext, refuse: Refuse) -> None:
     """Refuse what has no route: malformed heads, ambiguous paths. Only who asks is looked at."""
-    life.parts.activity.request_began()
+    context.parts.activity.request_began()
     try:
-        decision = await admit(life.exchange, life.route.steps, life.parts.events)
-        await life.refuse(decision if isinstance(decision, Refuse) else refuse)
+        decision = await admit(context.exchange, context.route.steps, context.parts.events)
+        await context.refuse(decision if isinstance(decision, Refuse) else refuse)
     finally:
-        life.parts.activity.request_ended()
-        life.record()
+        context.parts.activity.request_ended()
+        context.record()
 
 
-async def _answer(life: Life) -> None:
-    exchange, route = life.exchange, life.route
-    decision = await admit(exchange, route.steps, life.parts.events)
+async def _answer(context: ExchangeContext) -> None:
+    exchange, route = context.exchange, context.route
+    decision = await admit(exchange, route.steps, context.parts.events)
     if decision is not PASS:
         if isinstance(decision, Refuse):
-            await life.refuse(decision)
+            await context.refuse(decision)
         else:
-            life.reply(cast(Answer, decision))
+            context.reply(cast(Answer, decision))
         return
-    if life.framing > route.max_body:
+    if context.framing > route.max_body:
         raise TooLarge
     if exchange.head.index.get(b"upgrade", b"").lower() == b"websocket":
-        await relay_socket(life)
+        await relay_socket(context)
         return
     body = None
     drop: frozenset[bytes] = frozenset()
     if route.body_steps:
         # An empty body is a body: what is asked about it must not be left out with it.
         body = b""
-        if life.framing != 0:
-            life.ask_for_body()
-            body = await collect(life.wire, body_of(life.framing), route.max_body, life.policy.bounds)
-            life.unread = 0
-        result = await inspect(exchange, body, route.body_steps, life.parts.events)
+        if context.framing != 0:
+            context.ask_for_body()
+            body = await collect(context.connection, body_of(context.framing), route.max_body, context.policy.bounds)
+            context.unread = 0
+        result = await inspect(exchange, body, route.body_steps, context.parts.events)
         if isinstance(result, Refuse):
-            await life.refuse(result)
+            await context.refuse(result)
             return
         if isinstance(result, Rewrite):
             body, drop = result.body, frozenset(result.drop)
-        life.framing = len(body)
-    put = await life.key()
+        context.framing = len(body)
+    put = await context.key()
     if put is None:
-        await life.refuse(Refuse(Code.CREDENTIAL_UNAVAILABLE, {"provider": _provider(life)}))
+        await context.refuse(Refuse(Code.CREDENTIAL_UNAVAILABLE, {"provider": _provider(context)}))
         return
-    await _send(life, body, put, drop)
+    await _send(context, body, put, drop)
 
 
-def _provider(life: Life) -> str:
-    return life.route.injection.provider if life.route.injection is not None else ""
+def _provider(context: ExchangeContext) -> str:
+    return context.route.injection.provider if context.route.injection is not None else ""
 
 
-async def _send(life: Life, body: bytes | None, put: Fields, drop: frozenset[bytes]) -> None:
+async def _send(context: ExchangeContext, body: bytes | None, put: Fields, drop: frozenset[bytes]) -> None:
     """Send the request, once more when a reused connection turns out to be dead and that is safe."""
-    method = life.exchange.head.method
-    if body is None and life.framing > 0 and len(life.wire.buffer) >= life.framing:
-        body, life.wire.buffer = life.wire.buffer[: life.framing], life.wire.buffer[life.framing :]
-        life.unread = 0
-    whole = body is not None or life.framing == 0
+    method = context.exchange.head.method
+    if body is None and context.framing > 0 and len(context.connection.buffer) >= context.framing:
+        body, context.connection.buffer = (
+            context.connection.buffer[: context.framing],
+            context.connection.buffer[context.framing :],
+        )
+        context.unread = 0
+    whole = body is not None or context.framing == 0
     replayable = whole and method in ("GET", "HEAD", "OPTIONS")
-    head = life.request_bytes(put, drop)
-    upstream = life.parts.upstream(life.route.target)
+    head = context.request_bytes(put, drop)
+    upstream = context.parts.upstream(context.route.target)
     while True:
         back = upstream.idle(replayable=replayable)
         reused = back is not None
         if back is None:
             back = await upstream.open()
         try:
-            await _converse(life, upstream, back, head, body if whole else None)
+            await _converse(context, upstream, back, head, body if whole else None)
         except UpstreamError as error:
             back.abort()
             if reused and replayable and error.unsent:
@@ -139,20 +142,22 @@ async def _send(life: Life, body: bytes | None, put: Fields, drop: frozenset[byt
         return
 
 
-async def _converse(life: Life, upstream: Upstream, back: Wire, head: bytes, body: bytes | None) -> None:
-    target = life.route.target
-    life.left_for_backend()
+async def _converse(
+    context: ExchangeContext, upstream: Upstream, back: Connection, head: bytes, body: bytes | None
+) -> None:
+    target = context.route.target
+    context.left_for_backend()
     sender: asyncio.Task[None] | None = None
     try:
         back.write(head + body if body else head)
-        if body is None and life.framing != 0:
-            life.ask_for_body()
-            sender = _begin_upload(life, back)
+        if body is None and context.framing != 0:
+            context.ask_for_body()
+            sender = _begin_upload(context, back)
         # While the client still sends, its pace counts; the backend's time begins when all is sent.
         patience = target.first_byte if sender is None else 0
         try:
             answer = await read_answer(
-                back, life.exchange.head.method, patience, upstream.reader, lambda answer: _interim(life, answer)
+                back, context.exchange.head.method, patience, upstream.reader, lambda answer: _interim(context, answer)
             )
         except UpstreamError:
             # What the client did wrong while it sent explains the broken exchange better.
@@ -162,17 +167,17 @@ async def _converse(life: Life, upstream: Upstream, back: Wire, head: bytes, bod
             raise
         if answer.status == 101:
             raise UpstreamError(Code.BACKEND_BROKEN, "an upgrade that nobody asked for")
-        life.head_arrived()
-        clean = await relay(life, back, answer)
+        context.head_arrived()
+        clean = await relay(context, back, answer)
         # One that failed in this very turn of the loop is done as well, and nothing is in step after it.
         finished = sender is None or (sender.done() and not sender.cancelled() and sender.exception() is None)
         if finished:
-            life.unread = 0
+            context.unread = 0
         else:
-            life.keep = False  # the rest of the body is still to come, and nobody will read it
+            context.keep = False  # the rest of the body is still to come, and nobody will read it
         upstream.release(back, clean=clean and finished and answer.reusable)
     except PeerLeft:
-        if not life.wire.left:
+        if not context.connection.left:
             raise UpstreamError(Code.BACKEND_BROKEN, "closed while it was sent to") from None
         raise
     finally:
@@ -180,28 +185,30 @@ async def _converse(life: Life, upstream: Upstream, back: Wire, head: bytes, bod
             sender.cancel()
 
 
-def _begin_upload(life: Life, back: Wire) -> asyncio.Task[None]:
-    bounds, route = life.policy.bounds, life.route
-    chunked, patience = life.framing == CHUNKED, route.target.first_byte
+def _begin_upload(context: ExchangeContext, back: Connection) -> asyncio.Task[None]:
+    bounds, route = context.policy.bounds, context.route
+    chunked, patience = context.framing == CHUNKED, route.target.first_byte
     sender = asyncio.create_task(
-        upload(life.wire, back, body_of(life.framing), chunked, route.max_body, bounds, patience)
+        upload(context.connection, back, body_of(context.framing), chunked, route.max_body, bounds, patience)
     )
-    sender.add_done_callback(lambda task: _sent(life, task, back))
+    sender.add_done_callback(lambda task: _sent(context, task, back))
     return sender
 
 
-def _sent(life: Life, sender: asyncio.Task[None], back: Wire) -> None:
+def _sent(context: ExchangeContext, sender: asyncio.Task[None], back: Connection) -> None:
     """Stop the exchange when the upload failed, or give the backend its time to answer."""
     if sender.cancelled():
         return
     if sender.exception() is not None:
         back.abort()
-    elif life.backend < 0:
-        back.expect_within(life.route.target.first_byte)
+    elif context.backend < 0:
+        back.expect_within(context.route.target.first_byte)
 
 
-def _interim(life: Life, answer: ResponseHead) -> None:
+def _interim(context: ExchangeContext, answer: ResponseHead) -> None:
     """Pass on an interim answer (103 Early Hints); RFC 9110 §15.2."""
-    if life.exchange.head.version == 1 and not life.wire.left:
-        lines = replies.relayed_lines(answer, life.exchange, life.route, life.filters, length_known=False)
-        life.wire.write(replies.interim(answer.status, lines))
+    if context.exchange.head.version == 1 and not context.connection.left:
+        lines = response_heads.relayed_lines(
+            answer, context.exchange, context.route, context.filters, length_known=False
+        )
+        context.connection.write(response_heads.interim(answer.status, lines))

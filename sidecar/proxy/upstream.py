@@ -9,8 +9,8 @@ from typing import Final
 
 from sidecar.errors import SidecarError
 from sidecar.policy.policy import BackendTarget
-from sidecar.proxy.http1 import END_OF_HEAD, FieldReader, Malformed, ResponseHead, parse_response_head
-from sidecar.proxy.wire import PeerLeft, TooSlow, Wire
+from sidecar.proxy.codec.http1 import END_OF_HEAD, FieldReader, Malformed, ResponseHead, parse_response_head
+from sidecar.proxy.connection import Connection, PeerLeft, TooSlow
 from sidecar.vocabulary import Code
 
 _KEEP_IDLE: Final = 55.0
@@ -37,13 +37,13 @@ class Upstream:
     def __init__(self, target: BackendTarget, loop: asyncio.AbstractEventLoop) -> None:
         self.target = target
         self._loop = loop
-        self._idle: deque[Wire] = deque()
+        self._idle: deque[Connection] = deque()
         self._open = 0
         self._closed = False
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.reader = FieldReader(frozenset())
 
-    def idle(self, *, replayable: bool) -> Wire | None:
+    def idle(self, *, replayable: bool) -> Connection | None:
         """Return a clean connection that waits for its next request, or None.
 
         What must not be sent twice (not `replayable`) only takes one that was used a moment ago.
@@ -52,14 +52,14 @@ class Upstream:
             return None
         oldest = self._loop.time() - (_KEEP_IDLE if replayable else _KEEP_FRESH)
         while self._idle:
-            wire = self._idle.pop()
+            connection = self._idle.pop()
             # Bytes that came while nobody asked belong to no answer.
-            if not (wire.left or wire.buffer or wire.idle_since < oldest):
-                return wire
-            wire.abort()
+            if not (connection.left or connection.buffer or connection.idle_since < oldest):
+                return connection
+            connection.abort()
         return None
 
-    async def open(self) -> Wire:
+    async def open(self) -> Connection:
         """Open a connection, or wait for a place for it: at most the connect timeout in all."""
         try:
             async with asyncio.timeout(self.target.connect):
@@ -85,13 +85,13 @@ class Upstream:
                 raise
         self._open += 1
 
-    async def _connect(self) -> Wire:
+    async def _connect(self) -> Connection:
         target = self.target
-        wire = Wire(self._loop)
+        connection = Connection(self._loop)
         made = False
         try:
             await self._loop.create_connection(
-                lambda: wire,
+                lambda: connection,
                 target.host,
                 target.port,
                 ssl=target.tls,
@@ -102,11 +102,11 @@ class Upstream:
             raise UpstreamError(Code.BACKEND_UNREACHABLE, type(error).__name__, unsent=True) from None
         finally:
             # Whoever is cancelled here may have been connected already: the slot is given back once, never twice.
-            if made and not wire.left:
-                wire.on_lost = lambda _: self._free()
+            if made and not connection.left:
+                connection.on_lost = lambda _: self._free()
             else:
                 self._free()
-        return wire
+        return connection
 
     def _free(self) -> None:
         self._open -= 1
@@ -119,15 +119,15 @@ class Upstream:
                 turn.set_result(None)
                 return
 
-    def release(self, wire: Wire, *, clean: bool) -> None:
+    def release(self, connection: Connection, *, clean: bool) -> None:
         """Take a connection back, or throw it away when anything about its last exchange was odd."""
-        wire.expect_within(0)
-        if not clean or wire.left or wire.buffer or self._waiting or self._closed:
+        connection.expect_within(0)
+        if not clean or connection.left or connection.buffer or self._waiting or self._closed:
             # Somebody waits for a slot: a fresh connection is the simplest thing to hand over.
-            wire.abort()
+            connection.abort()
             return
-        now = wire.idle_since = self._loop.time()
-        self._idle.append(wire)
+        now = connection.idle_since = self._loop.time()
+        self._idle.append(connection)
         while self._idle and self._idle[0].idle_since < now - _KEEP_IDLE:
             self._idle.popleft().abort()
 
@@ -168,24 +168,24 @@ class Pools:
 
 
 async def read_answer(
-    wire: Wire,
+    connection: Connection,
     method: str,
     within: float,
     reader: FieldReader,
     on_interim: Callable[[ResponseHead], None] | None = None,
 ) -> ResponseHead:
     """Wait for the head of the final answer (or a 101); interim ones go to `on_interim`."""
-    wire.expect_within(within)
+    connection.expect_within(within)
     interim = 0
     try:
         while True:
-            end = wire.buffer.find(END_OF_HEAD)
+            end = connection.buffer.find(END_OF_HEAD)
             if end < 0:
-                if len(wire.buffer) > _MAX_HEAD:
+                if len(connection.buffer) > _MAX_HEAD:
                     raise UpstreamError(Code.BACKEND_BROKEN, "the answer's head is too large")
-                await wire.more()
+                await connection.more()
                 continue
-            raw, wire.buffer = wire.buffer[:end], wire.buffer[end + 4 :]
+            raw, connection.buffer = connection.buffer[:end], connection.buffer[end + 4 :]
             answer = parse_response_head(raw, method, reader)
             if answer.status >= 200 or answer.status == 101:
                 return answer
@@ -197,6 +197,6 @@ async def read_answer(
     except Malformed as error:
         raise UpstreamError(error.code, error.reason) from None
     except PeerLeft:
-        raise UpstreamError(Code.BACKEND_BROKEN, "closed without an answer", unsent=not wire.buffer) from None
+        raise UpstreamError(Code.BACKEND_BROKEN, "closed without an answer", unsent=not connection.buffer) from None
     except TooSlow:
         raise UpstreamError(Code.BACKEND_TIMEOUT, "no answer in time") from None

@@ -12,8 +12,8 @@ from typing import Final
 import re2
 
 from sidecar.redaction.patterns import looks_random
-from sidecar.redaction.scan import Hit
-from sidecar.redaction.sieve import Suspects
+from sidecar.redaction.prefilter import Prefilter
+from sidecar.redaction.scanner import Hit
 
 GENERIC: Final = "generic"
 _VALUE: Final = rb"[A-Za-z0-9_.=+/~%-]"
@@ -68,7 +68,7 @@ class AssignmentScanner:
         self._likely = re2.compile(names + rest + quote + operator + opening + _VALUE + b"*" + _TWO_TURNS, options)
         self.reach = _LONGEST
         cut = b"|".join(re2.escape(word) for word in sorted(self._cut))
-        self.suspects = Suspects(b"(?i:" + names + b")", b"(?i:" + cut + b")")
+        self.suspects = Prefilter(b"(?i:" + names + b")", b"(?i:" + cut + b")")
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:  # noqa: ARG002  # names may stand in words
         size = len(text)

@@ -8,13 +8,12 @@ from typing import Final, Protocol
 from sidecar.errors import Problems
 from sidecar.redaction.assignments import GENERIC, AssignmentScanner
 from sidecar.redaction.deltas import TEXT_DELTAS, Deltas, Path
-from sidecar.redaction.frames import FrameFilter
-from sidecar.redaction.headers import redact_value
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.redaction.patterns import SHAPES, ShapeScanner
-from sidecar.redaction.scan import Both, Scanner, StreamFilter
-from sidecar.redaction.sieve import Question, Sieved, Suspects, joined, present, quiet_events
+from sidecar.redaction.prefilter import Prefilter, PrefilteredScanner, Question, joined, present, quiet_events
+from sidecar.redaction.scanner import Both, Scanner, StreamFilter, clean
 from sidecar.redaction.sse import EventStreamFilter
+from sidecar.redaction.websocket_filter import FrameFilter
 
 PATTERN_NAMES: Final = frozenset({*SHAPES, GENERIC})
 
@@ -43,7 +42,7 @@ _TEXT_TYPES: Final = frozenset(
 _EVENT_STREAM: Final = b"text/event-stream"
 
 
-class AnswerFilter(Protocol):
+class RedactionFilter(Protocol):
     """A ResponseFilter that says what it took out: kind (`known`, or a pattern's name) → how often."""
 
     counts: dict[str, int]
@@ -58,7 +57,9 @@ class Redaction:
 
     __slots__ = ("_deltas", "_events", "_known", "_shapes", "_suspects", "_text", "suspicious")
 
-    def __init__(self, known: SecretMatcher | None, shapes: Scanner | None, suspects: Suspects, deltas: Deltas) -> None:
+    def __init__(
+        self, known: SecretMatcher | None, shapes: Scanner | None, suspects: Prefilter, deltas: Deltas
+    ) -> None:
         self._shapes = shapes
         self._suspects = suspects
         self._deltas = deltas
@@ -77,7 +78,7 @@ class Redaction:
             return
         suspects = joined((self._suspects, *((self._known.suspects,) if self._known is not None else ())))
         self.suspicious = present(suspects.whole)
-        self._text = Sieved(_both(self._known, self._shapes), present(suspects.anything()))
+        self._text = PrefilteredScanner(_both(self._known, self._shapes), present(suspects.anything()))
         self._events = quiet_events(suspects, self._deltas.names)
 
     @property
@@ -85,7 +86,7 @@ class Redaction:
         """Whether anything is looked for: if not, answers may come compressed and pass untouched."""
         return self._text is not None
 
-    def filter_for(self, content_type: bytes) -> AnswerFilter | None:
+    def filter_for(self, content_type: bytes) -> RedactionFilter | None:
         """Return the filter of one answer, or None when nothing is looked for in such a body."""
         kind = media_type(content_type)
         if not is_text(kind):
@@ -118,7 +119,7 @@ def build_redaction(
     return Redaction(known, *_scanner(frozenset(patterns)), Deltas(deltas))
 
 
-def _scanner(names: frozenset[str]) -> tuple[Scanner | None, Suspects]:
+def _scanner(names: frozenset[str]) -> tuple[Scanner | None, Prefilter]:
     shapes = ShapeScanner(names & SHAPES) if names & SHAPES else None
     generic = AssignmentScanner() if GENERIC in names else None
     suspects = joined(one.suspects for one in (shapes, generic) if one is not None)
@@ -147,3 +148,11 @@ def media_type(content_type: bytes) -> bytes:
 def is_text(kind: bytes) -> bool:
     """Say whether people or programs read it as text: patterns over pictures find only accidents."""
     return kind.startswith(b"text/") or kind in _TEXT_TYPES or kind.endswith((b"+json", b"+xml"))
+
+
+def redact_value(value: bytes, scanner: Scanner | None, counts: dict[str, int] | None = None) -> bytes:
+    """Return a complete value without what must not pass; the very object when there is nothing.
+
+    The mark holds no byte that a header value may not hold, so a clean value stays a valid one.
+    """
+    return value if scanner is None or not value else clean(value, scanner, counts)

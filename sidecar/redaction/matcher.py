@@ -13,11 +13,11 @@ from typing import Any, Final
 
 import re2
 
-from sidecar.redaction.escapes import LONGEST, unfinished
-from sidecar.redaction.needles import spellings
-from sidecar.redaction.scan import Hit, StreamFilter
-from sidecar.redaction.sieve import Suspects, present
-from sidecar.redaction.spelled import MEMORY, begun, compiled, exact, heads, trie, whole
+from sidecar.redaction.character_escapes import LONGEST, unfinished
+from sidecar.redaction.encoded_patterns import MEMORY, begun, compiled, exact, heads, trie, whole
+from sidecar.redaction.prefilter import Prefilter, present
+from sidecar.redaction.scanner import Hit, StreamFilter
+from sidecar.redaction.secret_encodings import spellings
 from sidecar.secret import Secret
 
 KNOWN: Final = "known"
@@ -60,7 +60,7 @@ class SecretMatcher:
         self._heads = heads(needles)
         tree = trie(self._heads)
         cut = b"|".join(filter(None, (begun(tree), _CUT_ESCAPE)))
-        self.suspects = Suspects(whole(tree), cut) if needles else Suspects(b"", b"")
+        self.suspects = Prefilter(whole(tree), cut) if needles else Prefilter(b"", b"")
         self._groups = _grouped(needles)
         self._built: OrderedDict[int, tuple[Any, Any]] = OrderedDict()
         self._suspect = present(self.suspects.anything())

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import re2
 
-from sidecar.redaction.rules import RULES, Rule
-from sidecar.redaction.scan import Hit
-from sidecar.redaction.sieve import Suspects, joined, present
+from sidecar.redaction.key_formats import RULES, KeyFormat
+from sidecar.redaction.prefilter import Prefilter, joined, present
+from sidecar.redaction.scanner import Hit
 
 SHAPES: Final = frozenset(rule.name for rule in RULES)
 
@@ -29,7 +29,7 @@ _BORDER: Final = rb"(?:\A|[^A-Za-z0-9]|\\[bfnrt]|\\x?[0-9a-f]{2}|%[0-9A-Fa-f]{2}
 class _Shape:
     """A rule, compiled. `start` is how long the literal is that it was found by."""
 
-    rule: Rule
+    rule: KeyFormat
     start: int
     tail: Any
     run: re.Pattern[bytes]
@@ -87,7 +87,7 @@ class _Part:
         "suspects",
     )
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[KeyFormat]) -> None:
         self._random = all(rule.random for rule in rules)
         literals = sorted({re2.escape(start) for rule in rules for start in rule.starts})
         self._outer = re2.compile(_BORDER + b"(?:" + b"|".join(literals) + b")", _latin1())
@@ -104,7 +104,7 @@ class _Part:
         for start, shape in shapes:
             for size in range(1, len(start)):
                 self._cut[start[:size]] = self._cut.get(start[:size], False) or not shape.rule.bounded
-        self.suspects = Suspects(
+        self.suspects = Prefilter(
             b"|".join(_sure(shape.rule, start) for start, shape in shapes), _unsure(self._cut, shapes)
         )
         self._longest_start = max(map(len, starts), default=1)
@@ -200,7 +200,7 @@ def _inside_word(text: bytes, at: int, before: bytes) -> bool:
     return bool(ahead) and ahead[-1:].isalnum() and _ESCAPED_BEFORE.search(ahead) is None
 
 
-def _sure(rule: Rule, start: bytes) -> bytes:
+def _sure(rule: KeyFormat, start: bytes) -> bytes:
     """Return what every match of a rule begins with."""
     literal: bytes = re2.escape(start)
     return (_BORDER if rule.bounded else b"") + literal + rule.run + b"{%d}" % rule.least
@@ -214,13 +214,13 @@ def _unsure(cut: dict[bytes, bool], shapes: Iterable[tuple[bytes, _Shape]]) -> b
     return b"|".join((*ends, *free, *((_BORDER + b"(?:" + b"|".join(bound) + b")",) if bound else ())))
 
 
-def _probe(rule: Rule, start: bytes) -> bytes:
+def _probe(rule: KeyFormat, start: bytes) -> bytes:
     """Return what the first search looks for: a start and a little of what must follow, or the end of the text."""
     literal: bytes = re2.escape(start)
     return literal + b"(?:" + rule.run + b"{%d}|" % rule.least + rule.run + b"{0,%d}\\z)" % (rule.least - 1)
 
 
-def _compiled(rule: Rule, start: bytes) -> _Shape:
+def _compiled(rule: KeyFormat, start: bytes) -> _Shape:
     return _Shape(
         rule,
         len(start),

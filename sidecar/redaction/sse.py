@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import orjson
 
+from sidecar.redaction.delta_stream import Changes, DeltaStream, Event
 from sidecar.redaction.deltas import Delta, Deltas, put
-from sidecar.redaction.joined import Changes, Event, JoinedDeltas
-from sidecar.redaction.scan import Scanner, StreamFilter, clean
-from sidecar.redaction.sieve import Question
+from sidecar.redaction.prefilter import Question
+from sidecar.redaction.scanner import Scanner, StreamFilter, clean
 
 MAX_EVENT: Final = 256 * 1024
 """A longer event is cleaned as plain bytes while it passes; its texts are not joined with others."""
@@ -49,7 +49,7 @@ class EventStreamFilter:
         self._scanner = scanner
         self._deltas = deltas
         self.counts: dict[str, int] = {} if counts is None else counts
-        self._joined = JoinedDeltas(scanner, self.counts, partial(_texts, deltas))
+        self._joined = DeltaStream(scanner, self.counts, partial(_texts, deltas))
         self._pending = b""
         self._scanned = 0  # how much of what is pending holds no blank line
         self._long: StreamFilter | None = None

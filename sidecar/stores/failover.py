@@ -10,7 +10,7 @@ from sidecar.clock import Clock
 from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink, SecurityEvent
 from sidecar.limit import Ask, Limit, Takes
-from sidecar.stores.base import RateStore
+from sidecar.stores.interfaces import RateStore
 from sidecar.stores.memory_rates import KNOWN, MemoryRateStore, Spent
 from sidecar.vocabulary import Event, Outcome
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from sidecar.stores.base import Ban
-from sidecar.stores.window import BUCKETS, SPAN, Row, add, empty, expire, width_of
+from sidecar.stores.interfaces import Ban
+from sidecar.stores.sliding_window import BUCKETS, SPAN, Row, add, empty, expire, width_of
 
 
 class MemoryBanStore:

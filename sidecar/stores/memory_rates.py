@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.limit import Ask, Limit, Take, Takes
-from sidecar.stores.window import SLACK, SPAN, Row, add, empty, expire, frees, width_of
+from sidecar.stores.sliding_window import SLACK, SPAN, Row, add, empty, expire, frees, width_of
 
 CELLS: Final = 1024
 """Shared windows of one limit for the subjects that found no room."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from sidecar.session import Session
-from sidecar.stores.base import Erased
+from sidecar.stores.interfaces import Erased
 
 PER_SESSION: Final = 256
 """Conversations that one session may own: more push out its own oldest, never another session's."""

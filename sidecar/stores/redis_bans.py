@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import orjson
 
-from sidecar.stores.base import Ban
+from sidecar.stores.interfaces import Ban
 from sidecar.stores.memory_bans import MemoryBanStore
-from sidecar.stores.redis_wire import Command, Wire
+from sidecar.stores.redis_connection import Command, RedisClient
 
 QUEUED: Final = 10_000
 """Changes that wait to be told; older ones are dropped first (their bans hold here all the same)."""
@@ -27,7 +27,7 @@ class RedisBanStore:
     added up in the background: who spreads refusals over replicas is banned half a second later.
     """
 
-    def __init__(self, wire: Wire, local: MemoryBanStore, prefix: str = "sidecar") -> None:
+    def __init__(self, wire: RedisClient, local: MemoryBanStore, prefix: str = "sidecar") -> None:
         self._wire = wire
         self._local = local
         self._bans = f"{prefix}:bans"

@@ -1,4 +1,4 @@
-"""A Wire to a Redis Cluster, where each key lives on a node of its own."""
+"""A RedisClient to a Redis Cluster, where each key lives on a node of its own."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.exceptions import NoScriptError
 
 from sidecar.errors import StoreUnavailable
-from sidecar.stores.redis_urls import Target, patience
-from sidecar.stores.redis_wire import QUEUE, TIMEOUT, Command, encoded, unavailable, words
+from sidecar.stores.redis_connection import QUEUE, TIMEOUT, Command, encoded, unavailable, words
+from sidecar.stores.redis_urls import RedisAddress, patience
 
 RAW: Final = ("HSCAN", "XRANGE", "XREVRANGE", "ZRANGE", "ZPOPMIN")
 """Commands whose answers redis-py would reshape: on one server we read them as they come."""
@@ -20,12 +20,12 @@ DISCOVERY: Final = 5.0
 """Seconds for drawing the map of the cluster, in the background."""
 
 
-class ClusterWire:
+class ClusterConnection:
     """What one tick submits is one pipeline: one write to each node that has a key of it."""
 
     clustered = True
 
-    def __init__(self, target: Target, timeout: float = TIMEOUT) -> None:
+    def __init__(self, target: RedisAddress, timeout: float = TIMEOUT) -> None:
         self._target = target
         self._timeout = timeout
         self._client: RedisCluster | None = None

@@ -11,8 +11,8 @@ from typing import Any, Final, TypeAlias
 from sidecar.errors import StoreUnavailable
 from sidecar.limit import Ask, Limit, Take, Takes
 from sidecar.stores.memory_rates import KNOWN, Spent
-from sidecar.stores.redis_wire import Argument, Command, Script, Wire
-from sidecar.stores.window import BUCKETS
+from sidecar.stores.redis_connection import Argument, Command, RedisClient, Script
+from sidecar.stores.sliding_window import BUCKETS
 
 PER_SCRIPT: Final = 32
 """Requests in one run of the script: Redis does nothing else meanwhile, some 0.3 ms."""
@@ -36,7 +36,7 @@ class RedisRateStore:
     when Redis does not; without it, `take` raises StoreUnavailable.
     """
 
-    def __init__(self, wire: Wire, prefix: str = "sidecar", clock: Callable[[], float] | None = None) -> None:
+    def __init__(self, wire: RedisClient, prefix: str = "sidecar", clock: Callable[[], float] | None = None) -> None:
         self._wire = wire
         self._prefix = prefix
         self._clock = clock

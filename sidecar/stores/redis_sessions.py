@@ -17,9 +17,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sidecar.session import Session
-from sidecar.stores.base import Erased
+from sidecar.stores.interfaces import Erased
 from sidecar.stores.memory_sessions import PER_SESSION, deadline
-from sidecar.stores.redis_wire import Command, Script, Wire
+from sidecar.stores.redis_connection import Command, RedisClient, Script
 
 NONCE_SIZE: Final = 12  # NIST SP 800-38D §5.2.1.1
 KEPT: Final = 30 * 86_400.0
@@ -31,7 +31,7 @@ ERASED_AT_ONCE: Final = 500
 class RedisSessionStore:
     """Sessions in Redis; `per_client` of one client, beyond that its oldest ends."""
 
-    def __init__(self, wire: Wire, per_client: int = 100, prefix: str = "sidecar") -> None:
+    def __init__(self, wire: RedisClient, per_client: int = 100, prefix: str = "sidecar") -> None:
         self._wire = wire
         self._per_client = per_client
         self._prefix = prefix

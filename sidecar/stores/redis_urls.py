@@ -26,7 +26,7 @@ SENTINEL_PORT: Final = 26379
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RedisAddress:
     """A parsed URL. `options` are redis-py's words for TLS."""
 
     kind: str
@@ -45,7 +45,7 @@ class Target:
         return _login(self.username, self.password)
 
 
-def parse_redis_url(url: Secret) -> Target:
+def parse_redis_url(url: Secret) -> RedisAddress:
     """Read a URL; a ConfigError says what is wrong, and never quotes it."""
     try:
         parts = urlsplit(url.reveal())
@@ -71,7 +71,7 @@ def parse_redis_url(url: Secret) -> Target:
         )
     username, _, password = login.partition(":")
     sentinel_password = query.get("sentinel_password")
-    return Target(
+    return RedisAddress(
         kind,
         hosts,
         parts.scheme.startswith("rediss"),
@@ -85,7 +85,7 @@ def parse_redis_url(url: Secret) -> Target:
     )
 
 
-def connector(target: Target, timeout: float) -> Callable[[], Awaitable[Connection]]:
+def connector(target: RedisAddress, timeout: float) -> Callable[[], Awaitable[Connection]]:
     """Return what makes one connection to the server, or to whom the sentinels name as the primary."""
 
     async def direct() -> Connection:
@@ -97,7 +97,7 @@ def connector(target: Target, timeout: float) -> Callable[[], Awaitable[Connecti
     return by_sentinel if target.kind == "sentinel" else direct
 
 
-async def _connect(target: Target, host: str, port: int) -> Connection:
+async def _connect(target: RedisAddress, host: str, port: int) -> Connection:
     kind = SSLConnection if target.tls else Connection
     connection = kind(host=host, port=port, db=target.db, **patience(None), **target.credentials(), **target.options)
     try:
@@ -108,7 +108,7 @@ async def _connect(target: Target, host: str, port: int) -> Connection:
     return connection
 
 
-async def _primary(target: Target, patient: float) -> tuple[str, int]:
+async def _primary(target: RedisAddress, patient: float) -> tuple[str, int]:
     """Ask all sentinels at once: one that is gone must not use up the time of the others."""
     login = _login(target.sentinel_username, target.sentinel_password)
     tls = {"ssl": True, **target.options} if target.tls else {}

@@ -9,10 +9,9 @@ from typing import Final
 
 from sidecar.clock import Clock
 from sidecar.events import SecurityEvent, Served
-from sidecar.telemetry.line import Stamps, dump, event_fields, served_line
-from sidecar.telemetry.served import is_processed_message
-from sidecar.telemetry.target import Target
-from sidecar.telemetry.writer import LineWriter
+from sidecar.telemetry.log_record import TimestampFormatter, dump, event_fields, served_line
+from sidecar.telemetry.log_writer import LogFile, LogWriter
+from sidecar.telemetry.request_outcome import is_processed_message
 from sidecar.vocabulary import Event, Outcome
 
 STREAMS: Final = ("stdout", "stderr")
@@ -23,17 +22,17 @@ class Log:
     """An EventSink that writes JSON lines; a fact costs its serialising, never a wait."""
 
     def __init__(
-        self, targets: Sequence[Target], clock: Clock, *, most_lines: int = 16_384, access: bool = True
+        self, targets: Sequence[LogFile], clock: Clock, *, most_lines: int = 16_384, access: bool = True
     ) -> None:
         self._clock = clock
-        self._stamp = Stamps()
+        self._stamp = TimestampFormatter()
         self._most_lines = most_lines
         self._access = access
         self._lost_before = 0
         self._writers = self._open(targets)
 
-    def _open(self, targets: Sequence[Target]) -> tuple[LineWriter, ...]:
-        return tuple(LineWriter(target, self._lost, most_lines=self._most_lines) for target in targets)
+    def _open(self, targets: Sequence[LogFile]) -> tuple[LogWriter, ...]:
+        return tuple(LogWriter(target, self._lost, most_lines=self._most_lines) for target in targets)
 
     @classmethod
     def to(cls, stream: str | None, file: Path | None, clock: Clock, *, access: bool = True) -> Log:
@@ -84,14 +83,14 @@ class Log:
         """Return the line that says how many lines are missing. Called by the writing threads."""
         now = self._clock.now()
         event = SecurityEvent(Event.OVERLOADED, Outcome.FAILED, now, detail={"log_lines_dropped": count})
-        return dump(event_fields(event, Stamps()(now)))
+        return dump(event_fields(event, TimestampFormatter()(now)))
 
 
-def targets_of(stream: str | None, file: Path | None) -> list[Target]:
+def targets_of(stream: str | None, file: Path | None) -> list[LogFile]:
     """Open a stream, a file, both or neither."""
     targets = []
     if file is not None:
-        targets.append(Target.file(file))
+        targets.append(LogFile.file(file))
     if stream is not None:
-        targets.append(Target((sys.stdout if stream == "stdout" else sys.stderr).fileno()))
+        targets.append(LogFile((sys.stdout if stream == "stdout" else sys.stderr).fileno()))
     return targets

@@ -16,9 +16,9 @@ from prometheus_client.registry import Collector
 
 from sidecar.events import SecurityEvent, Served
 from sidecar.limit import LimitReport
-from sidecar.telemetry.counts import OTHER, UNMATCHED, Children, Histogram, LimitCounts, RouteCounts
+from sidecar.telemetry.counters import OTHER, UNMATCHED, BoundCounters, Histogram, LimitCounts, RouteCounts
 from sidecar.telemetry.gauges import Gauges, Reading, read
-from sidecar.telemetry.served import is_processed_message
+from sidecar.telemetry.request_outcome import is_processed_message
 from sidecar.vocabulary import Event, Outcome
 
 DIRECTIONS: Final = frozenset({"input", "output"})
@@ -44,8 +44,8 @@ class Metrics:
     ) -> None:
         self._version = version
         self._gauges = Gauges()
-        self._routes: Children[RouteCounts] = Children(RouteCounts, most_routes)
-        self._limits: Children[LimitCounts] = Children(LimitCounts, most_limits)
+        self._routes: BoundCounters[RouteCounts] = BoundCounters(RouteCounts, most_routes)
+        self._limits: BoundCounters[LimitCounts] = BoundCounters(LimitCounts, most_limits)
         self._events: dict[tuple[Event, str, Outcome], int] = {}
         self._tokens: dict[tuple[str, str, str, str], int] = {}
         self._most_token_series = most_token_series

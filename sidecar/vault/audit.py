@@ -20,7 +20,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Row
 
 from sidecar.vault.database import Database, Write
-from sidecar.vault.records import Actor
+from sidecar.vault.models import Actor
 from sidecar.vault.tables import audit, state
 
 GENESIS: Final = "0" * 64
@@ -56,7 +56,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Anchor:
+class ChainAnchor:
     """A place in the chain, to be kept outside of the database."""
 
     seq: int
@@ -74,7 +74,7 @@ class Verdict:
 
     entries: int
     unkeyed: int
-    head: Anchor
+    head: ChainAnchor
     faults: tuple[str, ...]
 
 
@@ -134,7 +134,7 @@ class AuditLog:
             await self.append(write, Entry(entry.at, entry.actor, entry.action, entry.outcome, detail=detail))
             return gone
 
-    async def verify(self, anchor: Anchor | None = None) -> Verdict:
+    async def verify(self, anchor: ChainAnchor | None = None) -> Verdict:
         """Walk the whole chain; every fault names the entry."""
         for _ in range(3):
             ends, verdict = await self._walk(anchor)
@@ -143,9 +143,9 @@ class AuditLog:
                 break
         return verdict
 
-    async def _walk(self, anchor: Anchor | None) -> tuple[Row[Any], Verdict]:
+    async def _walk(self, anchor: ChainAnchor | None) -> tuple[Row[Any], Verdict]:
         ends = await self._database.state()
-        walk = _Walk(Anchor(ends.base_seq, ends.base_hash), anchor)
+        walk = _Walk(ChainAnchor(ends.base_seq, ends.base_hash), anchor)
         if ends.base_seq and self._forged(ends.base_key_id, ends.base_hash, ends.base_mac):
             walk.faults.append("the base left by retention is not authentic")
         async for row in self.rows(through=ends.head_seq):
@@ -154,7 +154,7 @@ class AuditLog:
             walk.unkeyed += not known
             if known and self._forged(row.key_id, row.hash, row.mac):
                 walk.faults.append(f"entry {row.seq}: not written by a holder of the key")
-        walk.end(Anchor(ends.head_seq, ends.head_hash))
+        walk.end(ChainAnchor(ends.head_seq, ends.head_hash))
         return ends, Verdict(walk.entries, walk.unkeyed, walk.at, tuple(walk.faults[:MAX_FAULTS]))
 
     async def rows(
@@ -194,8 +194,8 @@ class AuditLog:
 class _Walk:
     """The state of one verification: where the chain is, and what was wrong so far."""
 
-    at: Anchor
-    anchor: Anchor | None
+    at: ChainAnchor
+    anchor: ChainAnchor | None
     entries: int = 0
     unkeyed: int = 0
     faults: list[str] = field(default_factory=list)
@@ -212,11 +212,11 @@ class _Walk:
             self.faults.append(f"entry {row.seq}: does not follow the entry before it")
         if chain_hash(row._asdict()) != row.hash:  # SQLAlchemy's public name
             self.faults.append(f"entry {row.seq}: changed")
-        self.at = Anchor(row.seq, row.hash)
+        self.at = ChainAnchor(row.seq, row.hash)
         self.entries += 1
         self._meet()
 
-    def end(self, head: Anchor) -> None:
+    def end(self, head: ChainAnchor) -> None:
         if self.at != head:
             self.faults.append(f"the end is missing: the log went on to entry {head.seq}, {self.at.seq} is the last")
         if self.anchor is not None and not self.anchored:

@@ -13,18 +13,18 @@ from typing import Final
 
 from sidecar.clock import Clock
 from sidecar.secret import Secret
-from sidecar.vault import environment, records
+from sidecar.vault import environment, models
+from sidecar.vault.allowed_hosts import parse_hosts
 from sidecar.vault.audit import Entry
+from sidecar.vault.audit_recorder import DONE, AuditRecorder, Facts
+from sidecar.vault.credential_cache import CredentialCache
+from sidecar.vault.credential_store import CredentialStore
+from sidecar.vault.credential_test import Fetch, Verdict, probe
 from sidecar.vault.errors import Conflict, Invalid, Undecryptable, VaultError
 from sidecar.vault.format import Payload
-from sidecar.vault.hosts import parse_hosts
-from sidecar.vault.journal import DONE, Facts, Journal
-from sidecar.vault.opened import Opened
-from sidecar.vault.probe import Fetch, Verdict, probe
+from sidecar.vault.models import DEFAULT_NAME, Actor, Change, CredentialSummary, Imported, Rewrapped, SealedCredential
 from sidecar.vault.providers import Provider
-from sidecar.vault.records import DEFAULT_NAME, Actor, Change, Imported, Listed, Rewrapped, Stored
 from sidecar.vault.sealing import Sealing
-from sidecar.vault.store import CredentialStore
 from sidecar.vocabulary import Event, Outcome
 
 NO_EXPIRY: Final = 0
@@ -34,7 +34,7 @@ class Credentials:
     """`vault.credentials`. Each call names its actor and organization; roles are checked before it."""
 
     def __init__(
-        self, store: CredentialStore, sealing: Sealing, opened: Opened, journal: Journal, clock: Clock
+        self, store: CredentialStore, sealing: Sealing, opened: CredentialCache, journal: AuditRecorder, clock: Clock
     ) -> None:
         self._store = store
         self._sealing = sealing
@@ -42,19 +42,19 @@ class Credentials:
         self._journal = journal
         self._clock = clock
 
-    async def list(self, organization: str | None) -> list[Listed]:
+    async def list(self, organization: str | None) -> list[CredentialSummary]:
         """Return an organization's credentials; None, for those who may see all: everybody's."""
         if organization is None:
             rows = await self._store.every()
         else:
-            rows = await self._store.list(records.organization(organization))
+            rows = await self._store.list(models.organization(organization))
         return [self._listed(row) for row in rows]
 
-    async def get(self, organization: str, credential: str) -> Listed:
+    async def get(self, organization: str, credential: str) -> CredentialSummary:
         """Return one credential as lists show it, or raise NotFound."""
         return self._listed(await self._store.get(organization, credential))
 
-    async def find(self, credential: str) -> Listed:
+    async def find(self, credential: str) -> CredentialSummary:
         """Return one credential of whatever organization, for those who may see all; or raise NotFound."""
         return self._listed(await self._store.anywhere(credential))
 
@@ -68,33 +68,33 @@ class Credentials:
         name: str = DEFAULT_NAME,
         hosts: Sequence[str] | None = None,
         expires_at: float | None = None,
-    ) -> Listed:
+    ) -> CredentialSummary:
         """Seal and store a new credential. `hosts` default to the provider's, `expires_at` is epoch seconds."""
         async with self._journal.refusals(actor, "credential.create", organization, provider):
             now = self._clock.now()
-            organization, name = records.organization(organization), records.credential_name(name)
+            organization, name = models.organization(organization), models.credential_name(name)
             known = self._validated(actor, organization, provider, value)
             sent_to = known.hosts if hosts is None else parse_hosts(hosts)
-            payload = Payload(value, sent_to, records.expiry(expires_at, now))
+            payload = Payload(value, sent_to, models.expiry(expires_at, now))
             at = int(now * 1000)
-            blank = Stored(_new_id(), organization, provider, name, "", "", "", "", (), None, at, at, None, 1)
+            blank = SealedCredential(_new_id(), organization, provider, name, "", "", "", "", (), None, at, at, None, 1)
             stored = await self._sealing.seal(blank, payload)
             await self._store.create(stored, self._entry(actor, "credential.create", stored))
         self._changed(actor, Event.CREDENTIAL_CREATED, stored)
         return self._listed(stored)
 
-    async def update(self, actor: Actor, organization: str, credential: str, change: Change) -> Listed:
+    async def update(self, actor: Actor, organization: str, credential: str, change: Change) -> CredentialSummary:
         """Change name, hosts, expiry or value."""
         return await self._replace(actor, organization, credential, change, "credential.update")
 
     async def rotate(
         self, actor: Actor, organization: str, credential: str, value: Secret, *, expires_at: float | None = None
-    ) -> Listed:
+    ) -> CredentialSummary:
         """Put a new value in the old one's place: the old one works until the new one is live, then not."""
         change = Change(value=value, expires_at=expires_at)
         return await self._replace(actor, organization, credential, change, "credential.rotate")
 
-    async def delete(self, actor: Actor, organization: str, credential: str) -> Listed:
+    async def delete(self, actor: Actor, organization: str, credential: str) -> CredentialSummary:
         """Delete; it stops working here at once, on other replicas within a second."""
         async with self._journal.refusals(actor, "credential.delete", organization, credential):
             row = await self._store.get(organization, credential)
@@ -106,7 +106,7 @@ class Credentials:
         """Delete all credentials and handles of an organization; return how many of each."""
         action = "organization.erase"
         async with self._journal.refusals(actor, action, organization, ""):
-            records.organization(organization)
+            models.organization(organization)
             gone = await self._store.erase(organization, self._journal.entry(actor, action, organization, ""))
         self._opened.forget_all()
         self._journal.tell(actor, Event.DATA_ERASED, Outcome.ALLOWED, organization, gone)
@@ -141,7 +141,7 @@ class Credentials:
 
     async def import_env(self, actor: Actor, organization: str, variables: Mapping[str, str]) -> Sequence[Imported]:
         """Store what the environment holds for the providers of the catalogue; what exists stays as it is."""
-        records.organization(organization)
+        models.organization(organization)
         done: list[Imported] = []
         for provider in self._sealing.catalogue:
             found = environment.read(provider, variables)
@@ -170,7 +170,7 @@ class Credentials:
     ) -> Verdict:
         """Ask the provider whether a key is good, storing nothing. A canary goes first."""
         async with self._journal.refusals(actor, "credential.test", organization, provider):
-            known = self._validated(actor, records.organization(organization), provider, value)
+            known = self._validated(actor, models.organization(organization), provider, value)
             allowed = known.hosts if hosts is None else parse_hosts(hosts)
             verdict = await probe(known, value, allowed, url=url, fetch=fetch)
             await self._tested(actor, organization, known, provider, verdict)
@@ -200,7 +200,9 @@ class Credentials:
             await self._tested(actor, organization, known, credential, verdict)
         return verdict
 
-    async def _replace(self, actor: Actor, organization: str, credential: str, change: Change, action: str) -> Listed:
+    async def _replace(
+        self, actor: Actor, organization: str, credential: str, change: Change, action: str
+    ) -> CredentialSummary:
         async with self._journal.refusals(actor, action, organization, credential):
             now = self._clock.now()
             old = await self._store.get(organization, credential)
@@ -208,7 +210,7 @@ class Credentials:
                 self._validated(actor, organization, old.provider, change.value)
             new = replace(
                 old,
-                name=old.name if change.name is None else records.credential_name(change.name),
+                name=old.name if change.name is None else models.credential_name(change.name),
                 updated_at=int(now * 1000),
                 rotated_at=old.rotated_at if change.value is None else int(now * 1000),
                 version=old.version + 1,
@@ -219,7 +221,7 @@ class Credentials:
         self._changed(actor, Event.CREDENTIAL_ROTATED if change.value else Event.CREDENTIAL_UPDATED, new)
         return self._listed(new)
 
-    async def _changed_payload(self, old: Stored, change: Change, now: float) -> Payload:
+    async def _changed_payload(self, old: SealedCredential, change: Change, now: float) -> Payload:
         try:
             sealed = await self._sealing.unseal(old)
         except Undecryptable:
@@ -229,13 +231,13 @@ class Credentials:
             sealed = Payload(change.value, self._sealing.catalogue.get(old.provider).hosts, None)
         expires_at = sealed.expires_at
         if change.expires_at is not None:
-            expires_at = None if change.expires_at == NO_EXPIRY else records.expiry(change.expires_at, now)
+            expires_at = None if change.expires_at == NO_EXPIRY else models.expiry(change.expires_at, now)
         hosts = sealed.hosts if change.hosts is None else parse_hosts(change.hosts)
         return Payload(change.value or sealed.value, hosts, expires_at)
 
-    def _listed(self, row: Stored) -> Listed:
+    def _listed(self, row: SealedCredential) -> CredentialSummary:
         state = self._sealing.state(row, self._opened, self._clock.now())
-        return Listed(
+        return CredentialSummary(
             row.id,
             row.organization,
             row.provider,
@@ -276,12 +278,12 @@ class Credentials:
         self._journal.tell(actor, Event.API_KEY_VALIDATION, outcome, organization, facts)
         await self._journal.record(actor, "credential.test", DONE, organization, subject, facts)
 
-    def _changed(self, actor: Actor, event: Event, row: Stored) -> None:
+    def _changed(self, actor: Actor, event: Event, row: SealedCredential) -> None:
         self._opened.forget([row.id])
         facts = {"credential": row.id, "provider": row.provider, "name": row.name}
         self._journal.tell(actor, event, Outcome.ALLOWED, row.organization, facts)
 
-    def _entry(self, actor: Actor, action: str, row: Stored) -> Entry:
+    def _entry(self, actor: Actor, action: str, row: SealedCredential) -> Entry:
         facts: Facts = {
             "provider": row.provider,
             "name": row.name,

@@ -20,12 +20,12 @@ from sqlalchemy.engine import Row
 
 from sidecar.clock import Clock
 from sidecar.secret import Secret
-from sidecar.vault import records
+from sidecar.vault import models
+from sidecar.vault.audit_recorder import AuditRecorder, Facts
 from sidecar.vault.database import Database, Write
 from sidecar.vault.errors import Conflict, HandleRefused, Invalid, NotFound
-from sidecar.vault.journal import Facts, Journal
-from sidecar.vault.records import Actor, Grant, Handle
-from sidecar.vault.signed import PREFIX, Signer
+from sidecar.vault.models import Actor, Grant, Handle
+from sidecar.vault.signed_handle import PREFIX, Signer
 from sidecar.vault.tables import handles, revoked_sessions
 from sidecar.vocabulary import Event, Outcome
 
@@ -53,7 +53,7 @@ class Handles:
     """`vault.handles`: the book of phantom keys, and the quick answer about one."""
 
     def __init__(
-        self, database: Database, keys: Mapping[bytes, bytes], providers: Any, journal: Journal, clock: Clock
+        self, database: Database, keys: Mapping[bytes, bytes], providers: Any, journal: AuditRecorder, clock: Clock
     ) -> None:
         self._database = database
         self._signer = Signer(keys)
@@ -122,12 +122,12 @@ class Handles:
         """Make a stored handle; its text is returned once, here, and cannot be had again."""
         async with self._journal.refusals(actor, "handle.create", organization, provider):
             now = self._clock.now()
-            organization = records.organization(organization)
+            organization = models.organization(organization)
             self._providers.catalogue.get(provider)
             if not _SESSION.fullmatch(session):
                 raise Invalid("a session is named by its key: letters, digits and . _ : -")
-            ends = records.expiry(expires_at, now)
-            name = records.credential_name(name) if name else ""
+            ends = models.expiry(expires_at, now)
+            name = models.credential_name(name) if name else ""
             token = "phk_" + base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
             handle = Handle(
                 f"hdl_{os.urandom(10).hex()}",
@@ -152,13 +152,13 @@ class Handles:
         """Return an organization's stored handles, the newest first; None: everybody's."""
         query = select(handles).order_by(handles.c.created_at.desc(), handles.c.id).limit(MAX_CACHED)
         if organization is not None:
-            query = query.where(handles.c.organization == records.organization(organization))
+            query = query.where(handles.c.organization == models.organization(organization))
         return [_handle(row) for row in await self._database.rows(query)]
 
     async def revoke(self, actor: Actor, organization: str, handle: str) -> Handle:
         """Revoke a stored handle: refused here at once, on other replicas within a second."""
         async with self._journal.refusals(actor, "handle.revoke", organization, handle):
-            if not (records.is_id(handle) and records.is_organization(organization)):
+            if not (models.is_id(handle) and models.is_organization(organization)):
                 raise NotFound("no such handle in this organization")
             where = (handles.c.organization == organization, handles.c.id == handle)
             async with self._database.write() as write:
@@ -179,7 +179,7 @@ class Handles:
     ) -> None:
         """Refuse every handle of a session, signed ones too, for as long as the session could last."""
         async with self._journal.refusals(actor, "handle.revoke_session", organization, ""):
-            records.organization(organization)
+            models.organization(organization)
             if not session or not _SESSION.fullmatch(session):
                 raise Invalid("a session is named by its key: letters, digits and . _ : -")
             now = self._clock.now()

@@ -13,8 +13,8 @@ import re2
 import yaml
 
 from sidecar.errors import ConfigError
+from sidecar.vault.allowed_hosts import parse_hosts
 from sidecar.vault.errors import Invalid, VaultError
-from sidecar.vault.hosts import parse_hosts
 
 CATALOGUE: Final = Path(__file__).with_name("providers.yaml")
 MAX_VALUE: Final = 4096

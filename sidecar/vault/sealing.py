@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Final
 
 from sidecar.secret import Secret
+from sidecar.vault.credential_cache import CredentialCache, OpenCredential
 from sidecar.vault.errors import Invalid, Undecryptable
 from sidecar.vault.format import Binding, Payload, parse_text
 from sidecar.vault.keys import MasterKeys
-from sidecar.vault.opened import Open, Opened
+from sidecar.vault.models import Credential, SealedCredential, State
 from sidecar.vault.providers import Catalogue
-from sidecar.vault.records import Credential, State, Stored
 
 MIN_SHOWN: Final = 16  # characters: of a shorter value four would be too much to show
 
@@ -26,7 +26,7 @@ class Sealing:
         self._keys = keys
         self._fingerprints = next(iter(keys.subkeys("fingerprint").values()))
 
-    async def seal(self, row: Stored, payload: Payload) -> Stored:
+    async def seal(self, row: SealedCredential, payload: Payload) -> SealedCredential:
         """Return the row with the payload sealed into it, and what may be shown of it beside."""
         envelope = await self._keys.seal(Binding(row.organization, row.id, row.provider), payload)
         value = payload.value.reveal()
@@ -42,39 +42,39 @@ class Sealing:
             expires_at=payload.expires_at,
         )
 
-    async def unseal(self, row: Stored) -> Payload:
+    async def unseal(self, row: SealedCredential) -> Payload:
         """Return what is sealed in a row, or raise Undecryptable."""
         return await self._keys.unseal(parse_text(row.envelope), Binding(row.organization, row.id, row.provider))
 
-    async def open(self, row: Stored) -> Open:
+    async def open(self, row: SealedCredential) -> OpenCredential:
         """Return the row ready for use, or with the cause why it is not."""
         try:
             payload = await self.unseal(row)
         except Undecryptable:
-            return Open(row.id, row.version, None, cause="undecryptable")
+            return OpenCredential(row.id, row.version, None, cause="undecryptable")
         blank = Credential(
             row.id, row.organization, row.provider, row.name, "", Secret(""), payload.hosts, payload.expires_at
         )
         return self._written(row.version, blank, payload.value)
 
-    def rewritten(self, entry: Open) -> Open | None:
+    def rewritten(self, entry: OpenCredential) -> OpenCredential | None:
         """Return an open entry as the present catalogue writes it; None when the row has to be opened for that."""
         if entry.credential is None:
             return None
         return self._written(entry.version, entry.credential, entry.plains[0])
 
-    def _written(self, version: int, credential: Credential, plain: Secret) -> Open:
+    def _written(self, version: int, credential: Credential, plain: Secret) -> OpenCredential:
         value = plain.reveal()
         try:
             header, text = self.catalogue.get(credential.provider).write_header(value)
         except Invalid:
-            return Open(credential.id, version, None, (plain,), cause="unknown provider")
+            return OpenCredential(credential.id, version, None, (plain,), cause="unknown provider")
         # Of `user:password` the password alone is a secret too.
         password = (Secret(value.rpartition(":")[2]),) if text.startswith("Basic ") else ()
         ready = replace(credential, header=header, value=Secret(text))
-        return Open(credential.id, version, ready, (plain, *password))
+        return OpenCredential(credential.id, version, ready, (plain, *password))
 
-    def is_current(self, row: Stored) -> bool:
+    def is_current(self, row: SealedCredential) -> bool:
         """Say whether the row is sealed under the current master key and iterations."""
         try:
             envelope = parse_text(row.envelope)
@@ -82,7 +82,7 @@ class Sealing:
             return False
         return envelope.key_id == self._keys.sealing.id and envelope.iterations == self._keys.iterations
 
-    def state(self, row: Stored, opened: Opened, now: float) -> State:
+    def state(self, row: SealedCredential, opened: CredentialCache, now: float) -> State:
         """Say what a row can be used for, without opening it: a key that is gone, or a try that failed."""
         if not self._keys.knows(row.key_id) or opened.undecryptable(row.id, row.version):
             return State.UNDECRYPTABLE

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.clock import Clock
 from sidecar.events import EventSink
+from sidecar.vault.credential_cache import CredentialCache, OpenCredential, Place
 from sidecar.vault.errors import Unavailable
 from sidecar.vault.keys import MasterKeys
-from sidecar.vault.opened import Open, Opened, Place
+from sidecar.vault.models import Credential, Expiry, KnownSecrets, SealedCredential, is_organization
 from sidecar.vault.providers import Catalogue
-from sidecar.vault.records import Credential, Expiry, KnownSecrets, Stored, is_organization
 from sidecar.vault.sealing import Sealing
 
 if TYPE_CHECKING:
     from sidecar.vault.audit import AuditLog
+    from sidecar.vault.audit_recorder import AuditRecorder
+    from sidecar.vault.credential_store import CredentialStore
     from sidecar.vault.credentials import Credentials
     from sidecar.vault.database import Database
+    from sidecar.vault.database_watch import DatabaseWatch
     from sidecar.vault.handles import Handles
-    from sidecar.vault.journal import Journal
-    from sidecar.vault.store import CredentialStore
-    from sidecar.vault.watch import Watch
 
 LOAD_TRIES: Final = 3
 POLL_SECONDS: Final = 0.25
@@ -42,7 +42,7 @@ class Vault:
     credentials: Credentials
     handles: Handles
     audit: AuditLog
-    journal: Journal
+    journal: AuditRecorder
     audit_retention: float | None = RETENTION_SECONDS
 
     def __init__(self, database: Database, keys: MasterKeys, catalogue: Catalogue, clock: Clock) -> None:
@@ -50,11 +50,11 @@ class Vault:
         self._keys = keys
         self._clock = clock
         self._sealing = Sealing(keys, catalogue)
-        self._opened = Opened()
-        self._rows: Sequence[Stored] = ()
+        self._opened = CredentialCache()
+        self._rows: Sequence[SealedCredential] = ()
         self._loads: dict[Place, asyncio.Task[Credential]] = {}
         self._store: CredentialStore
-        self._watch: Watch | None = None
+        self._watch: DatabaseWatch | None = None
 
     @classmethod
     async def open(
@@ -73,16 +73,16 @@ class Vault:
         A command that ends at once passes `watch=False`. Raises ConfigError or StoreUnavailable.
         """
         from sidecar.vault.audit import AuditLog
+        from sidecar.vault.audit_recorder import AuditRecorder
+        from sidecar.vault.credential_store import CredentialStore
         from sidecar.vault.credentials import Credentials
         from sidecar.vault.database import Database
+        from sidecar.vault.database_watch import DatabaseWatch
         from sidecar.vault.handles import Handles
-        from sidecar.vault.journal import Journal
-        from sidecar.vault.store import CredentialStore
-        from sidecar.vault.watch import Watch
 
         vault = cls(await Database.open(url), keys, catalogue, clock)
         vault.audit = AuditLog(vault._database, keys.subkeys("audit"))
-        vault.journal = Journal(vault.audit, events, clock)
+        vault.journal = AuditRecorder(vault.audit, events, clock)
         vault._store = CredentialStore(vault._database, vault.audit)
         vault.credentials = Credentials(vault._store, vault._sealing, vault._opened, vault.journal, clock)
         vault.handles = Handles(vault._database, keys.subkeys("handle"), vault._sealing, vault.journal, clock)
@@ -93,7 +93,7 @@ class Vault:
             await vault.close()
             raise
         if watch:
-            vault._watch = Watch(vault, vault._database, vault.audit, keys, clock, events, poll=poll)
+            vault._watch = DatabaseWatch(vault, vault._database, vault.audit, keys, clock, events, poll=poll)
             vault._watch.start()
         return vault
 
@@ -188,7 +188,7 @@ class Vault:
             if entry is not None:
                 self._offer(row, entry, firsts)
 
-    def _offer(self, row: Stored, entry: Open, firsts: dict[Place, str]) -> None:
+    def _offer(self, row: SealedCredential, entry: OpenCredential, firsts: dict[Place, str]) -> None:
         for name in ("", row.name):
             place = (row.organization, row.provider, name)
             if firsts.get(place) == row.id and entry.credential is not None:

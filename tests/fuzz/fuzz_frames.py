@@ -8,7 +8,7 @@ import engine
 from wsproto.frame_protocol import FrameProtocol, ParseFailed
 
 with engine.instrumented():
-    from sidecar.proxy.frames import CLOSE, CONTINUATION, Frame, FrameError, FrameReader, encode
+    from sidecar.proxy.codec.websocket_frames import CLOSE, CONTINUATION, Frame, FrameError, FrameReader, encode
 
 BOUND = 4096
 

@@ -6,8 +6,8 @@ import engine
 import h11
 
 with engine.instrumented():
-    from sidecar.proxy.bodies import ChunkedBody
-from sidecar.proxy.http1 import (
+    from sidecar.proxy.codec.body_framing import ChunkedBody
+from sidecar.proxy.codec.http1 import (
     CHUNKED,
     FieldReader,
     Malformed,

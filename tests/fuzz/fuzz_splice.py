@@ -8,8 +8,8 @@ from typing import Any
 import engine
 
 with engine.instrumented():
-    from sidecar.messages.scan import MAX_DEPTH, Fault, parse
     from sidecar.messages.splice import splice
+    from sidecar.messages.strict_json import MAX_DEPTH, Fault, parse
 
 
 TEXTS = ("", "x", '&lt;b>"\\', "\n\x7f\u2028", "é😀", "\x00:{}[],")

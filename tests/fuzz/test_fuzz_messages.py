@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from sidecar.decision import Keep, Refuse, Rewrite
 from sidecar.errors import Problems
-from sidecar.messages.frames import FrameKeep, FrameRefuse, FrameRewrite, frame_guard
-from sidecar.messages.inspect import build_message_guard
+from sidecar.messages.message_guard import build_message_guard
 from sidecar.messages.protocols import BY_NAME
 from sidecar.messages.sanitize import NONE, Markup, sanitize
-from tests.messages.test_messages_sanitize import MEAN, PIECES, assert_harmless
+from sidecar.messages.websocket_messages import KeepMessage, RefuseMessage, RewriteMessage, frame_guard
+from tests.messages.test_sanitize import MEAN, PIECES, assert_harmless
 from tests.support.exchanges import exchange
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
@@ -108,9 +108,9 @@ def test_no_body_raises_and_what_passes_is_settled(one, body, content_type, enco
 )
 def test_no_frame_raises(one, prefix, text):
     result = one.inspect_text(prefix + text)
-    assert isinstance(result, FrameKeep | FrameRewrite | FrameRefuse)
-    if isinstance(result, FrameRewrite):
-        assert not isinstance(one.inspect_text(result.text), FrameRewrite)
+    assert isinstance(result, KeepMessage | RewriteMessage | RefuseMessage)
+    if isinstance(result, RewriteMessage):
+        assert not isinstance(one.inspect_text(result.text), RewriteMessage)
 
 
 @DIG

@@ -36,7 +36,7 @@ SIGNED = re.compile(r"phk_1\.[A-Za-z0-9_-]+")
 
 
 @dataclass
-class Stage:
+class Services:
     """Browser → sidecar → backend → (tap) → egress → provider."""
 
     out: Outbound
@@ -66,7 +66,7 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     folder = tmp_path_factory.mktemp("backend")
     port = free_port()
     with (
@@ -79,13 +79,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         backend = Process((sys.executable, str(PROGRAM), str(port)), env=known)
         try:
             backend.until_listening(port, seconds=60)
-            yield Stage(out, backend, port, tap, handle)
+            yield Services(out, backend, port, tap, handle)
         finally:
             backend.stop()
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_a_backend_that_holds_a_handle_chats(stage: Stage, stream: bool):
+def test_a_backend_that_holds_a_handle_chats(stage: Services, stream: bool):
     model = stage.out.model
     told, counted = model.tokens(ACME_KEY), stage.out.counted("acme")
     reply, said = stage.chat("/chat", stream=stream)
@@ -96,7 +96,7 @@ def test_a_backend_that_holds_a_handle_chats(stage: Stage, stream: bool):
     assert min(reported) > 0
 
 
-def test_neither_its_environment_nor_its_bytes_nor_its_logs_hold_a_key(stage: Stage):
+def test_neither_its_environment_nor_its_bytes_nor_its_logs_hold_a_key(stage: Services):
     assert stage.chat("/chat", stream=True)[0].status == 200
     assert stage.chat("/passed")[0].status == 200
     said = stage.backend.output()
@@ -110,7 +110,7 @@ def test_neither_its_environment_nor_its_bytes_nor_its_logs_hold_a_key(stage: St
         assert key not in stage.out.running.fetch("/metrics")[1]
 
 
-def test_a_handle_of_the_request_is_worth_its_organizations_key(stage: Stage):
+def test_a_handle_of_the_request_is_worth_its_organizations_key(stage: Services):
     model, out = stage.out.model, stage.out
     told = {key: model.tokens(key) for key in (ACME_KEY, GLOBEX_KEY)}
     counted = {name: out.counted(name) for name in ("acme", "globex")}
@@ -134,7 +134,7 @@ def test_a_handle_of_the_request_is_worth_its_organizations_key(stage: Stage):
     assert len(line["session"]) == 8
 
 
-def test_a_handle_ends_with_its_session(stage: Stage):
+def test_a_handle_ends_with_its_session(stage: Services):
     session = stage.session("acme.example.com")
     assert stage.chat("/passed", f"X-Session-ID: {session}")[0].status == 200
     handle = SIGNED.findall(stage.backend.output())[-1]
@@ -147,7 +147,7 @@ def test_a_handle_ends_with_its_session(stage: Stage):
     assert (reply.status, said["code"]) == (400, "INVALID_SESSION_ID")
 
 
-def test_a_handle_that_an_operator_revokes_is_refused_within_a_second(stage: Stage):
+def test_a_handle_that_an_operator_revokes_is_refused_within_a_second(stage: Services):
     handle, book = stage.out.handle("acme")
     assert stage.directly(handle) == 200
     env = {**os.environ, **environment(stage.out.running.policy.parent, ENCRYPTION_KEY=MASTER)}

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from sidecar.admin.jwt import make_token
 from sidecar.admin.roles import Role
-from sidecar.admin.tokens import make_token
 from sidecar.secret import Secret
 from tests.support.backends import Serving
 from tests.support.raw import PATIENCE, get

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.proxy import listener, websocket
+from sidecar.proxy import listener, websocket_relay
 from tests.integration.test_websockets import HANDSHAKE, PING, sent, switching
 from tests.support.backends import Backend, answer
 from tests.support.raw import Raw, get, post
@@ -163,7 +163,7 @@ def test_who_sends_many_requests_at_once_takes_turns(tmp_path: Path, monkeypatch
 
 def test_who_sends_many_frames_at_once_takes_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     turns = Turns()
-    monkeypatch.setattr(websocket, "encode", turns.counted(websocket.encode))
+    monkeypatch.setattr(websocket_relay, "encode", turns.counted(websocket_relay.encode))
     with Backend() as backend, threaded(tmp_path, backend.url) as running, running.connect() as client:
         client.send(get("/", *HANDSHAKE, f"Origin: {ORIGIN}"))
         peer = backend.accept()

@@ -24,7 +24,7 @@ PAGE = f"Origin: {ORIGIN}"
 
 
 @dataclass
-class Stage:
+class Services:
     """A sidecar whose policy is mounted as Kubernetes mounts a ConfigMap."""
 
     running: Running
@@ -33,7 +33,7 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def stage(tmp_path: Path) -> Iterator[Services]:
     ports = free_port(), free_port()
 
     def edition(number: int) -> str:
@@ -52,7 +52,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     with Serving() as backend:
         volume = ConfigMap(mounted, edition(0))
         with started(volume.path, tmp_path) as running:
-            yield Stage(running, volume, edition)
+            yield Services(running, volume, edition)
 
 
 def edition_of(reply: Message) -> int:
@@ -103,7 +103,7 @@ class Crowd:
             self.wrong.append(error)
 
 
-def test_fifty_swaps_under_load(stage: Stage):
+def test_fifty_swaps_under_load(stage: Services):
     running, volume = stage.running, stage.volume
     with Crowd(running) as crowd:
         for number in range(1, SWAPS + 1):
@@ -118,7 +118,7 @@ def test_fifty_swaps_under_load(stage: Stage):
     assert running.metric("sidecar_policy_last_reload_successful") == 1
 
 
-def test_a_broken_policy_changes_nothing_and_is_reported(stage: Stage):
+def test_a_broken_policy_changes_nothing_and_is_reported(stage: Services):
     running, volume = stage.running, stage.volume
     broken = stage.edition(1).replace("version: 1", "version: 1\nunknown_key: 1") + "\nmode: sometimes\n"
     with Crowd(running, 2) as crowd:
@@ -138,7 +138,7 @@ def test_a_broken_policy_changes_nothing_and_is_reported(stage: Stage):
     assert running.logged(event="POLICY_RELOADED")
 
 
-def test_a_hang_up_reloads(stage: Stage):
+def test_a_hang_up_reloads(stage: Services):
     running, volume = stage.running, stage.volume
     assert running.process is not None
     before = running.metric("sidecar_policy_last_reload_timestamp_seconds")

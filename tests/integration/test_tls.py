@@ -26,14 +26,14 @@ def trusting(ca: Path) -> ssl.SSLContext:
 
 
 @dataclass
-class Stage:
+class Services:
     running: Running
     backend: Backend
     ca: ssl.SSLContext
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     folder = tmp_path_factory.mktemp("tls")
     ca, certificate, key = certificates(folder)
     tls = {"certificate": str(certificate), "key": str(key)}
@@ -41,15 +41,15 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         Backend() as backend,
         sidecar(folder, backend.url, listen={"public": {"tls": tls}}, requests={"https_only": True}) as running,
     ):
-        yield Stage(running, backend, trusting(ca))
+        yield Services(running, backend, trusting(ca))
 
 
 @pytest.fixture(autouse=True)
-def _fresh(stage: Stage) -> None:
+def _fresh(stage: Services) -> None:
     stage.backend.forget()
 
 
-def test_a_request_over_tls(stage: Stage):
+def test_a_request_over_tls(stage: Services):
     with stage.running.connect(tls=stage.ca) as client:
         client.send(get("/a", PAGE))
         peer = stage.backend.accept()
@@ -62,7 +62,7 @@ def test_a_request_over_tls(stage: Stage):
         assert reply.get(b"set-cookie") == b"sid=1; Secure; HttpOnly; SameSite=Lax"
 
 
-def test_http_1_1_is_agreed_on_and_old_tls_is_not(stage: Stage):
+def test_http_1_1_is_agreed_on_and_old_tls_is_not(stage: Services):
     stage.ca.set_alpn_protocols(["h2", "http/1.1"])
     with stage.running.connect(tls=stage.ca) as client:
         assert isinstance(client.sock, ssl.SSLSocket)
@@ -70,7 +70,7 @@ def test_http_1_1_is_agreed_on_and_old_tls_is_not(stage: Stage):
         assert client.sock.version() in ("TLSv1.2", "TLSv1.3")
 
 
-def test_a_stream_over_tls(stage: Stage):
+def test_a_stream_over_tls(stage: Services):
     with stage.running.connect(tls=stage.ca) as client:
         client.send(get("/events"))
         peer = stage.backend.accept()
@@ -84,7 +84,7 @@ def test_a_stream_over_tls(stage: Stage):
         assert peer.ended(5)
 
 
-def test_a_large_body_over_tls(stage: Stage):
+def test_a_large_body_over_tls(stage: Services):
     body = bytes(range(256)) * 3000
     with stage.running.connect(tls=stage.ca) as client:
         client.send(post("/upload", body))
@@ -94,7 +94,7 @@ def test_a_large_body_over_tls(stage: Stage):
         assert client.response().body == body
 
 
-def test_a_malformed_request_over_tls_is_refused_with_all_headers(stage: Stage):
+def test_a_malformed_request_over_tls_is_refused_with_all_headers(stage: Services):
     with stage.running.connect(tls=stage.ca) as client:
         client.send(b"GET / HTTP/1.1\r\nX : 1\r\n" + PAGE.encode() + b"\r\n\r\n")
         reply = client.response()
@@ -102,7 +102,7 @@ def test_a_malformed_request_over_tls_is_refused_with_all_headers(stage: Stage):
         assert reply.get(b"strict-transport-security")
 
 
-def test_plain_http_on_the_tls_port_reaches_nobody(stage: Stage):
+def test_plain_http_on_the_tls_port_reaches_nobody(stage: Services):
     with stage.running.connect() as client:
         client.send(get("/"))
         assert client.ended(5)

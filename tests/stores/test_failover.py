@@ -14,7 +14,7 @@ import pytest
 from sidecar.clock import SystemClock
 from sidecar.limit import Ask, Limit, Per, Takes
 from sidecar.secret import Secret
-from sidecar.stores.open import Stores, open_stores
+from sidecar.stores.factory import Stores, open_stores
 from tests.support.exchanges import Recorder
 from tests.support.redis import RedisServer, redis_server
 from tests.support.toxic import DelayingProxy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidecar.stores.base import Ban
+from sidecar.stores.interfaces import Ban
 from sidecar.stores.memory_bans import MemoryBanStore
 
 NOW = 1_800_000_000.0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sidecar.secret import Secret
-from sidecar.vault.records import Actor
+from sidecar.vault.models import Actor
 from tests.support.language_model import LanguageModel
 from tests.support.processes import free_port
 from tests.support.raw import PATIENCE, Raw, connect

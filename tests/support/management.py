@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from sidecar.admin.auth import Authority
-from sidecar.admin.parts import Parts, Question
+from sidecar.admin.jwt import Verifier, make_token
+from sidecar.admin.ports import Ports, Question
 from sidecar.admin.roles import Role
 from sidecar.admin.server import ManagementServer
-from sidecar.admin.tokens import Verifier, make_token
 from sidecar.errors import StoreUnavailable
 from sidecar.limit import Limit, Per
 from sidecar.secret import Secret
@@ -21,9 +21,9 @@ from sidecar.stores.memory_rates import MemoryRateStore
 from sidecar.stores.memory_sessions import MemorySessionStore
 from sidecar.telemetry.fanout import Fanout
 from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.recent import Recent
+from sidecar.telemetry.recent_events import RecentEvents
 from sidecar.vault.errors import NotFound
-from sidecar.vault.records import Actor, Change, Handle, Listed, State
+from sidecar.vault.models import Actor, Change, CredentialSummary, Handle, State
 from tests.support.clock import FakeClock
 from tests.support.exchanges import Recorder
 
@@ -42,27 +42,29 @@ class FakeCredentials:
         self.rows = {f"crd_{name}": listed(f"crd_{name}", name) for name in ("acme", "other")}
         self.calls: list[tuple[str, Actor, str, Any]] = []
 
-    async def list(self, organization: str | None) -> list[Listed]:
+    async def list(self, organization: str | None) -> list[CredentialSummary]:
         return [row for row in self.rows.values() if organization in (None, row.organization)]
 
-    async def find(self, credential: str) -> Listed:
+    async def find(self, credential: str) -> CredentialSummary:
         if credential not in self.rows:
             raise NotFound("no such credential")
         return self.rows[credential]
 
-    async def create(self, actor: Actor, organization: str, provider: str, value: Secret, **options: Any) -> Listed:
+    async def create(
+        self, actor: Actor, organization: str, provider: str, value: Secret, **options: Any
+    ) -> CredentialSummary:
         self.calls.append(("create", actor, organization, {"provider": provider, "value": value, **options}))
         return listed("crd_new", organization)
 
-    async def update(self, actor: Actor, organization: str, credential: str, change: Change) -> Listed:
+    async def update(self, actor: Actor, organization: str, credential: str, change: Change) -> CredentialSummary:
         return await self._touch("update", actor, organization, credential, change)
 
     async def rotate(
         self, actor: Actor, organization: str, credential: str, value: Secret, *, expires_at: float | None = None
-    ) -> Listed:
+    ) -> CredentialSummary:
         return await self._touch("rotate", actor, organization, credential, (value, expires_at))
 
-    async def delete(self, actor: Actor, organization: str, credential: str) -> Listed:
+    async def delete(self, actor: Actor, organization: str, credential: str) -> CredentialSummary:
         return await self._touch("delete", actor, organization, credential, None)
 
     async def test(self, actor: Actor, organization: str, provider: str, value: Secret, **options: Any) -> Any:
@@ -77,7 +79,9 @@ class FakeCredentials:
         self.calls.append(("erase", actor, organization, None))
         return {"credentials": 1, "handles": 0}
 
-    async def _touch(self, what: str, actor: Actor, organization: str, credential: str, value: Any) -> Listed:
+    async def _touch(
+        self, what: str, actor: Actor, organization: str, credential: str, value: Any
+    ) -> CredentialSummary:
         row = self.rows.get(credential)
         if row is None or row.organization != organization:
             raise NotFound("no such credential in this organization")
@@ -149,9 +153,9 @@ class FakePolicy:
         return LIMITS
 
 
-def listed(name: str, organization: str) -> Listed:
+def listed(name: str, organization: str) -> CredentialSummary:
     hosts = ("api.openai.com",)
-    return Listed(
+    return CredentialSummary(
         name, organization, "openai", "default", State.ACTIVE, "f" * 16, "wxyz", hosts, None, 1.0, 2.0, None, 1
     )
 
@@ -164,11 +168,11 @@ def handle(name: str, organization: str, expires_at: float = 1_900_000_000.0) ->
 class Management:
     """A running listener and what stands behind it."""
 
-    parts: Parts
+    parts: Ports
     server: ManagementServer
     clock: FakeClock
     recorder: Recorder
-    recent: Recent
+    recent: RecentEvents
     rates: MemoryRateStore
     bans: MemoryBanStore
     sessions: MemorySessionStore
@@ -194,7 +198,7 @@ class Management:
 @asynccontextmanager
 async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncIterator[Management]:
     """Run a listener; `changes` replace parts."""
-    clock, recorder, recent = FakeClock(), Recorder(), Recent(backlog=32, most_watchers=2)
+    clock, recorder, recent = FakeClock(), Recorder(), RecentEvents(backlog=32, most_watchers=2)
     rates, bans, sessions = MemoryRateStore(), MemoryBanStore(), MemorySessionStore()
     credentials, book, metrics = FakeCredentials(), FakeBook(), Metrics("1.2.3")
     questions: list[Question] = []
@@ -225,7 +229,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
         "stores": lambda: {"redis": True},
         "new_id": lambda: f"mgmt-{next(numbers)}",
     }
-    parts = Parts(**(fields | changes))
+    parts = Ports(**(fields | changes))
     server = ManagementServer(parts, "127.0.0.1", 0)
     await server.start()
     try:

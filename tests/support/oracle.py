@@ -9,10 +9,10 @@ from sidecar.limit import Limit
 
 def worst(times: Sequence[float], window: float) -> int:
     """Return the largest count in any closed window of that length."""
-    stamps = sorted(times)
+    header_writers = sorted(times)
     most = start = 0
-    for end, stamp in enumerate(stamps):
-        while stamp - stamps[start] > window:
+    for end, stamp in enumerate(header_writers):
+        while stamp - header_writers[start] > window:
             start += 1
         most = max(most, end - start + 1)
     return most

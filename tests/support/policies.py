@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sidecar.errors import PolicyError
-from sidecar.policy.read import PolicyDocument, draft_policy
+from sidecar.policy.document.read import PolicyDocument, draft_policy
 
 BASE = "version: 1\nbackend: { url: http://127.0.0.1:3001 }\n"
 """The smallest policy; what a test is about begins in line 3."""

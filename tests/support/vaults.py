@@ -12,8 +12,8 @@ from sidecar.clock import Clock
 from sidecar.secret import Secret
 from sidecar.vault.format import MIN_ITERATIONS
 from sidecar.vault.keys import Master, MasterKeys, _master
+from sidecar.vault.models import Actor
 from sidecar.vault.providers import Catalogue
-from sidecar.vault.records import Actor
 from sidecar.vault.vault import Vault
 from tests.support.clock import FakeClock
 from tests.support.exchanges import Recorder

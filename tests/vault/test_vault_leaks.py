@@ -17,10 +17,10 @@ from sqlalchemy import select, text
 from sidecar.errors import SidecarError
 from sidecar.secret import Secret
 from sidecar.vault.audit import as_json
+from sidecar.vault.credential_test import Answer
 from sidecar.vault.encodings import spellings
 from sidecar.vault.keys import MasterKeys
-from sidecar.vault.probe import Answer
-from sidecar.vault.records import Change
+from sidecar.vault.models import Change
 from sidecar.vault.tables import METADATA
 from sidecar.vault.vault import Vault
 from tests.support.clock import FakeClock
@@ -150,7 +150,7 @@ def test_what_was_deleted_does_not_stay_in_the_file(tmp_path: Path) -> None:
 
 
 def test_a_credential_does_not_pickle() -> None:
-    from sidecar.vault.records import Credential
+    from sidecar.vault.models import Credential
 
     credential = Credential("crd", "acme", "openai", "default", "Authorization", Secret("MARKED"), (), None)
     with pytest.raises(TypeError):

@@ -111,9 +111,9 @@ async def test_an_outage_is_told_once_and_so_is_its_end(postgres_server: Postgre
     events = Recorder()
     async with open_vault(url, events=events) as vault:
         vault._database._wait = 1.0
-        from sidecar.vault.watch import Watch
+        from sidecar.vault.database_watch import DatabaseWatch
 
-        watch = Watch(vault, vault._database, vault.audit, vault._keys, FakeClock(), events, poll=1.0)
+        watch = DatabaseWatch(vault, vault._database, vault.audit, vault._keys, FakeClock(), events, poll=1.0)
         await watch.look()
         await asyncio.to_thread(postgres_server.stop)
         try:
@@ -129,9 +129,9 @@ async def test_an_outage_is_told_once_and_so_is_its_end(postgres_server: Postgre
 async def test_an_ending_key_is_spoken_of_ahead_and_when_it_ended() -> None:
     clock, events = FakeClock(), Recorder()
     async with open_vault("sqlite://", clock=clock, events=events) as vault:
-        from sidecar.vault.watch import Watch
+        from sidecar.vault.database_watch import DatabaseWatch
 
-        watch = Watch(vault, vault._database, vault.audit, vault._keys, clock, events, poll=1.0)
+        watch = DatabaseWatch(vault, vault._database, vault.audit, vault._keys, clock, events, poll=1.0)
         await vault.credentials.create(ALICE, "acme", "openai", secret(), expires_at=NOW + 8 * 86400)
         await watch.look()
         told = []
@@ -145,9 +145,9 @@ async def test_an_ending_key_is_spoken_of_ahead_and_when_it_ended() -> None:
 async def test_the_watch_keeps_the_log_within_its_retention() -> None:
     clock = FakeClock()
     async with open_vault("sqlite://", clock=clock) as vault:
-        from sidecar.vault.watch import Watch
+        from sidecar.vault.database_watch import DatabaseWatch
 
-        watch = Watch(vault, vault._database, vault.audit, vault._keys, clock, Recorder(), poll=1.0)
+        watch = DatabaseWatch(vault, vault._database, vault.audit, vault._keys, clock, Recorder(), poll=1.0)
         await vault.credentials.create(ALICE, "acme", "openai", secret())
         await watch.look()
         clock.advance(91 * 86400)

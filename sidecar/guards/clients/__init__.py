@@ -1,0 +1,1 @@
+"""Guards of the client: its address, its networks, bans, open requests, request id."""

@@ -1,0 +1,167 @@
+"""Who is asking: the client behind trusted proxies, and whether its address may come in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Final, TypeVar
+
+from sidecar.decision import PASS, Decision, Refuse
+from sidecar.errors import Problems
+from sidecar.exchange import NOBODY, Client, Exchange
+from sidecar.guards.clients.forwarded import Hop, forwarded_hops, x_forwarded_hops
+from sidecar.guards.clients.networks import Address, Networks, build_networks, parse_address
+from sidecar.head import RequestHead
+from sidecar.vocabulary import Code
+
+CACHED: Final = 8192
+"""Clients remembered in each of the two caches; a full cache is emptied, never searched."""
+
+LONGEST_KEY: Final = 512
+"""Bytes of headers that are remembered: what a client put in front of them may be long."""
+
+Key = TypeVar("Key")
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+DENIED = Refuse(Code.IP_BLOCKED, {"reason": "deny"})
+NOT_LISTED = Refuse(Code.IP_BLOCKED, {"reason": "not on the allow list"})
+
+
+def build_address(
+    trusted_proxies: Sequence[str],
+    ipv6_prefix: int,
+    allow: Sequence[str],
+    deny: Sequence[str],
+    problems: Problems,
+) -> AddressGuard:
+    """Build the guard that must be asked first; `problems` stands at `clients`."""
+    trusted = build_networks(trusted_proxies, problems.at("trusted_proxies"))
+    if any(shift == 32 for shift, _ in trusted.v4) or any(shift == 128 for shift, _ in trusted.v6):
+        problems.at("trusted_proxies").add(
+            "trusts everybody, so that anybody could choose an address", "write the networks of your proxies"
+        )
+    if not 32 <= ipv6_prefix <= 128:
+        problems.at("ipv6_prefix").add(f"{ipv6_prefix} is not a prefix of one client", "write 64, or 32 to 128")
+        ipv6_prefix = 64
+    return AddressGuard(
+        trusted,
+        ipv6_prefix,
+        build_networks(allow, problems.at("allow")),
+        build_networks(deny, problems.at("deny")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardedAddress:
+    """What a trusted proxy's headers come to; `secure` is None when they do not say."""
+
+    client: Client
+    secure: bool | None
+    decision: Decision
+
+
+class AddressGuard:
+    """Set `exchange.client`, and `exchange.secure` by the word of a trusted proxy; refuse listed addresses.
+
+    The headers of a peer that is not trusted are not looked at. The caches make an address cost one
+    look-up after its first request: `ipaddress` takes longer than all other guards together.
+    """
+
+    name = "address"
+
+    def __init__(self, trusted: Networks, ipv6_prefix: int, allow: Networks, deny: Networks) -> None:
+        self._trusted = trusted
+        self._ipv6_prefix = ipv6_prefix
+        self._allow = allow
+        self._deny = deny
+        self._peers: dict[str, ForwardedAddress] = {}
+        self._forwarded: dict[tuple[str, bytes | None, bytes | None, bytes | None], ForwardedAddress] = {}
+
+    def check(self, exchange: Exchange) -> Decision:
+        found = self._peers.get(exchange.peer) or self._meet(exchange.peer)
+        if found.client.trusted:
+            index = exchange.head.index
+            addresses, forwarded = index.get(b"x-forwarded-for"), index.get(b"forwarded")
+            scheme = index.get(b"x-forwarded-proto")
+            if addresses is not None or forwarded is not None or scheme is not None:
+                key = (exchange.peer, addresses, forwarded, scheme)
+                found = self._forwarded.get(key) or self._walk(key)
+            if found.secure is not None:
+                exchange.secure = found.secure
+        exchange.client = found.client
+        return found.decision
+
+    def client(self, address: Address, *, trusted: bool) -> Client:
+        """Describe an address that was found to be the client."""
+        text = str(address)
+        if address.version == 4:
+            subject, network = text, str(ip_network(f"{text}/24", strict=False))
+        else:
+            subject = str(ip_network(f"{text}/{self._ipv6_prefix}", strict=False))
+            network = str(ip_network(f"{text}/64", strict=False))
+        refused = address in self._deny or (bool(self._allow) and address not in self._allow)
+        return Client(text, subject, network, trusted, refused, exempt=address in self._trusted)
+
+    def _meet(self, peer: str) -> ForwardedAddress:
+        address = parse_address(peer)
+        if address is None:
+            # A socket without an address (a Unix socket): nobody in particular, and not to be let in past a list.
+            client = Client(NOBODY.address, "local", "local", False, bool(self._allow))
+            found = ForwardedAddress(client, None, self._decide(client, None))
+        else:
+            client = self.client(address, trusted=address in self._trusted)
+            found = ForwardedAddress(client, None, self._decide(client, address))
+        return _remember(self._peers, peer, found)
+
+    def _walk(self, key: tuple[str, bytes | None, bytes | None, bytes | None]) -> ForwardedAddress:
+        """Walk from the nearest hop outwards, as long as the hops are trusted."""
+        peer, addresses, forwarded, scheme = key
+        # Proxies that append to one of the two leave the other as a client sent it; far more append to this one.
+        hops = x_forwarded_hops(addresses, scheme) if addresses is not None else forwarded_hops(forwarded, scheme)
+        nearest = parse_address(peer)
+        assert nearest is not None
+        hop = client_hop(hops, nearest, self._trusted)
+        client = self.client(hop.address or nearest, trusted=True)
+        found = ForwardedAddress(client, hop.secure, self._decide(client, hop.address or nearest))
+        if sum(len(value) for value in key[1:] if value is not None) > LONGEST_KEY:
+            return found
+        return _remember(self._forwarded, key, found)
+
+    def _decide(self, client: Client, address: Address | None) -> Decision:
+        if not client.refused:
+            return PASS
+        return DENIED if address is not None and address in self._deny else NOT_LISTED
+
+
+def client_hop(hops: Sequence[Hop], nearest: Address, trusted: Networks) -> Hop:
+    """Return the first hop that is not trusted, nearest first; the outermost one when all are.
+
+    A hop without a readable address (`unknown`, `_hidden`, rubbish) ends the walk at the last address
+    that a trusted proxy vouched for: what stands further out may be anybody's invention.
+    """
+    found = Hop(nearest, hops[0].secure if hops else None)
+    for hop in hops:
+        if hop.address is None:
+            return found
+        found = hop
+        if hop.address not in trusted:
+            return found
+    return found
+
+
+def _remember(cache: dict[Key, ForwardedAddress], key: Key, found: ForwardedAddress) -> ForwardedAddress:
+    if len(cache) >= CACHED:
+        cache.clear()
+    cache[key] = found
+    return found
+
+
+def accepted_request_id(head: RequestHead, *, trusted: bool) -> str:
+    """Return the request id that a trusted proxy gave, "" when there is none to accept."""
+    if not trusted:
+        return ""
+    presented = head.index.get(b"x-request-id")
+    return presented.decode("ascii") if presented is not None and REQUEST_ID.fullmatch(presented) else ""

@@ -1,0 +1,104 @@
+"""Limits per session where the session stands in the body: they can be asked only when it has been read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import cast
+
+from sidecar.decision import KEEP, PASS, Decision, Inspection, Refuse
+from sidecar.exchange import Exchange
+from sidecar.guards.limits.rate_limit import RateLimitGuard
+from sidecar.guards.limits.rate_limit_headers import RateLimitHeaders
+from sidecar.guards.sessions.session import has_body
+from sidecar.limit import Limit, LimitReport, Per
+
+
+def split(limits: Sequence[Limit]) -> tuple[tuple[Limit, ...], tuple[Limit, ...]]:
+    """Return (what the head guard asks, what waits for the body)."""
+    late = tuple(limit for limit in limits if limit.per is Per.SESSION)
+    return tuple(limit for limit in limits if limit.per is not Per.SESSION), late
+
+
+class HeadRateLimits:
+    """Ask at the head for what can be asked there: all limits at once when the session stood there too.
+
+    So a request that its session's limit refuses is counted by none. `first` and `whole` are guards
+    over the first half of `split` and over all limits.
+    """
+
+    name = "rate_limits"
+
+    def __init__(self, first: RateLimitGuard, whole: RateLimitGuard) -> None:
+        self.limits = whole.limits
+        self.waits = whole.waits
+        self._first = first
+        self._whole = whole
+
+    def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
+        return (self._first if exchange.session is None else self._whole).check(exchange)
+
+
+class BodyRateLimitGuard:
+    """Take the limits that waited, and join their state to the report. After `BodySessionGuard`.
+
+    `head` and `late` are guards over the two halves of `split`. A request that is refused here has
+    been counted by the other limits: it was read to its end, and that is what they bound. A request
+    that has no body never meets guards of bodies: `check`, after the limits of the head, asks for it.
+    What `HeadRateLimits` could ask at once is not asked again.
+    """
+
+    name = "rate_limits"
+
+    def __init__(self, head: RateLimitGuard, late: RateLimitGuard) -> None:
+        self._late = late
+        self._lines = RateLimitHeaders((*head.limits, *late.limits))
+        self._all = len(head.limits) + len(late.limits)
+        self.waits = late.waits
+
+    def check(self, exchange: Exchange) -> Decision:
+        if has_body(exchange) or self._asked(exchange):
+            return PASS
+        before = exchange.limits
+        return self._joined(exchange, before, self._late.check(exchange))
+
+    def inspect(self, exchange: Exchange, _: bytes) -> Inspection:
+        if self._asked(exchange):
+            return KEEP
+        before = exchange.limits
+        decision = self._joined(exchange, before, self._late.check(exchange))
+        return decision if isinstance(decision, Refuse) else KEEP
+
+    def _asked(self, exchange: Exchange) -> bool:
+        report = exchange.limits
+        return report is not None and report.counted and len(report.asks) == self._all
+
+    def _joined(self, exchange: Exchange, before: LimitReport | None, decision: Decision) -> Decision:
+        report = exchange.limits
+        if before is not None and report is not None:
+            takes = (*before.takes, *report.takes)
+            lines = self._lines.render(takes, exchange.now)
+            exchange.limits = LimitReport((*before.asks, *report.asks), takes, exchange.now, True, lines)
+        return decision
+
+
+class WaitingBodyRateLimitGuard(BodyRateLimitGuard):
+    """The same over a store across the network."""
+
+    async def check(self, exchange: Exchange) -> Decision:  # type: ignore[override]  # a Step says which
+        return PASS if has_body(exchange) or self._asked(exchange) else await self._take(exchange)
+
+    async def inspect(self, exchange: Exchange, _: bytes) -> Inspection:  # type: ignore[override]  # a BodyStep says which
+        if self._asked(exchange):
+            return KEEP
+        decision = await self._take(exchange)
+        return decision if isinstance(decision, Refuse) else KEEP
+
+    async def _take(self, exchange: Exchange) -> Decision:
+        before = exchange.limits
+        decision = cast(Decision, await self._late.check(exchange))  # type: ignore[misc]  # a waiting guard's
+        return self._joined(exchange, before, decision)
+
+
+def build_body_rate_limit(head: RateLimitGuard, late: RateLimitGuard) -> BodyRateLimitGuard:
+    """Build the body guard over two guards of one store."""
+    return (WaitingBodyRateLimitGuard if late.waits else BodyRateLimitGuard)(head, late)

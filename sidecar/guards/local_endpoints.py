@@ -1,0 +1,64 @@
+"""What the public listener answers itself, as the last guard of its own routes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from sidecar.decision import Answer, Decision, Refuse
+from sidecar.exchange import Exchange
+from sidecar.guards.limits.rate_limit import RateLimitGuard
+from sidecar.vocabulary import Code
+
+_READING: Final = ("GET", "HEAD")
+
+
+class RateLimitStatus:
+    """`GET /api/rate-limit/status`: the caller's own state, and nobody else's. Asking costs nothing."""
+
+    name = "rate_limit_status"
+
+    def __init__(self, guard: RateLimitGuard) -> None:
+        self._guard = guard
+        self.waits = guard.waits
+
+    def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
+        if exchange.head.method in _READING:
+            return self._guard.status(exchange)
+        refuse = Refuse(Code.METHOD_NOT_ALLOWED, {}, [(b"Allow", b"GET, HEAD")])
+        # A step says once whether it waits, so a refusal has to be awaited where an answer is.
+        return _ready(refuse) if self.waits else refuse
+
+
+async def _ready(decision: Decision) -> Decision:
+    return decision
+
+
+class CspReports:
+    """Where browsers report what the Content-Security-Policy would have stopped: counted, never kept."""
+
+    name = "csp_reports"
+
+    def __init__(self, count: Callable[[], None]) -> None:
+        self._count = count
+
+    def check(self, exchange: Exchange) -> Decision:
+        if exchange.head.method != "POST":
+            return Refuse(Code.METHOD_NOT_ALLOWED, {}, [(b"Allow", b"POST")])
+        self._count()
+        return Answer(204)
+
+
+class Unmatched:
+    """The end of a policy that names every route: 405 when the path is known, 404 when it is not."""
+
+    name = "unmatched"
+
+    def __init__(self, methods: Callable[[str], frozenset[str]]) -> None:
+        self._methods = methods
+
+    def check(self, exchange: Exchange) -> Decision:
+        allowed = self._methods(exchange.head.path)
+        if allowed:
+            return Refuse(Code.METHOD_NOT_ALLOWED, {}, [(b"Allow", ", ".join(sorted(allowed)).encode())])
+        return Refuse(Code.NOT_FOUND)

@@ -1,0 +1,1 @@
+"""Guards of the origin: CORS and fetch metadata."""

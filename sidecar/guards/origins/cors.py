@@ -1,0 +1,259 @@
+"""Cross-origin requests: preflights are answered here, foreign origins refused, every response stamped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from sidecar.decision import PASS, Answer, Decision, Refuse
+from sidecar.errors import Problems
+from sidecar.exchange import Exchange
+from sidecar.guards.origins.origin import LONGEST_ORIGIN, OriginPattern, SameOrigin, build_pattern
+from sidecar.head import Fields
+from sidecar.vocabulary import Code
+
+CACHED: Final = 4096
+"""Origins remembered; a full cache is emptied."""
+
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+REQUESTED = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}){0,31}")
+FORBIDDEN_METHODS: Final = frozenset({"CONNECT", "TRACE", "TRACK"})  # Fetch §2.2.1
+STANDARD_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+LONGEST_AGE: Final = 86_400  # no browser keeps a preflight for longer
+
+OWN_EXPOSED: Final = (
+    "X-Request-ID",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "X-RateLimit-Org-Limit",
+    "X-RateLimit-Org-Remaining",
+    "X-RateLimit-Org-Reset",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Sidecar-Sanitized",
+    "X-Session-ID",
+)
+"""What the sidecar itself says and a page may read, in every policy."""
+
+CORS_HEADERS: Final = frozenset(
+    b"access-control-" + name
+    for name in (
+        b"allow-origin",
+        b"allow-credentials",
+        b"allow-methods",
+        b"allow-headers",
+        b"allow-private-network",
+        b"expose-headers",
+        b"max-age",
+    )
+)
+"""What a backend may say and the sidecar says instead."""
+
+VARY = b"Vary: Origin\r\n"
+VARY_PREFLIGHT = b"Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers\r\n"
+
+
+def build_cors(
+    allowed_origins: Sequence[str],
+    allowed_methods: Sequence[str],
+    allowed_headers: Sequence[str],
+    exposed_headers: Sequence[str],
+    allow_credentials: bool,
+    max_age: float,
+    dangerously_allow_insecure_origins: bool,
+    problems: Problems,
+    *,
+    observe: bool = False,
+) -> CorsGuard:
+    """Build the guard; its `header_writer` speaks on every response. `problems` stands at `cors`.
+
+    `observe`: nothing is refused, so the backend's own CORS headers must go on working; the header writer is
+    silent then, and a preflight's answer carries what it would have said.
+    """
+    origins = problems.at("allowed_origins")
+    anywhere = "*" in allowed_origins
+    patterns = []
+    for number, text in enumerate(allowed_origins):
+        place = origins.at(f"[{number}]")
+        if text in ("*", "null") and allow_credentials:
+            place.add(
+                f"{text!r} cannot be allowed with credentials: any page could act for a signed-in user",
+                "list the origins, or set allow_credentials: false",
+            )
+        if text not in ("*", "null"):
+            pattern = build_pattern(text, place, insecure=dangerously_allow_insecure_origins)
+            patterns += [pattern] if pattern is not None else []
+    methods = _tokens(allowed_methods, problems.at("allowed_methods"), methods=True)
+    headers = _tokens(allowed_headers, problems.at("allowed_headers"))
+    exposed = _tokens(exposed_headers, problems.at("exposed_headers"))
+    if "*" in exposed and allow_credentials:
+        problems.at("exposed_headers").add("'*' means nothing with credentials", "list the headers")
+    if not 0 <= max_age <= LONGEST_AGE:
+        problems.at("max_age").add(f"{max_age:g} seconds is not a time that browsers keep", "write 0s to 24h")
+    return CorsGuard(
+        Origins(patterns, anywhere=anywhere, null="null" in allowed_origins),
+        Preflight(methods, [name.lower() for name in headers], int(max_age)),
+        [*OWN_EXPOSED, *(name for name in exposed if name.lower() not in {own.lower() for own in OWN_EXPOSED})],
+        credentials=allow_credentials,
+        observe=observe,
+    )
+
+
+def _tokens(names: Sequence[str], problems: Problems, *, methods: bool = False) -> list[str]:
+    """Keep the well-formed names, without repetition; report the others."""
+    kept: dict[str, str] = {}
+    for number, name in enumerate(names):
+        place = problems.at(f"[{number}]")
+        if TOKEN.fullmatch(name) is None:
+            place.add(f"{name!r} is not a name", "write one name of letters, digits and hyphens an entry")
+        elif methods and name.upper() in FORBIDDEN_METHODS:
+            place.add(f"{name} is forbidden to pages anyway", "leave it out")
+        elif methods and name not in STANDARD_METHODS and name.upper() in STANDARD_METHODS:
+            place.add(f"methods are case-sensitive, {name!r} is not {name.upper()}", f"write {name.upper()}")
+        else:
+            kept.setdefault(name if methods else name.lower(), name)
+    return list(kept.values())
+
+
+class Origins:
+    """The allowed origins: equality for those that are spelled out, labels for those with a wildcard."""
+
+    def __init__(self, patterns: Sequence[OriginPattern], *, anywhere: bool, null: bool) -> None:
+        self.anywhere = anywhere
+        exact = {pattern.spelled().encode() for pattern in patterns if pattern.exact}
+        self._exact = frozenset(exact | {b"null"} if null else exact)
+        self._wild = tuple(pattern for pattern in patterns if not pattern.exact)
+
+    def __contains__(self, origin: bytes) -> bool:
+        if origin in self._exact:
+            return True
+        if self.anywhere:
+            return origin != b"null" and b"," not in origin and 0 < len(origin) <= LONGEST_ORIGIN
+        return any(pattern.matches(origin) for pattern in self._wild)
+
+
+class Preflight:
+    """The fields of a preflight's answer, but those that every response carries."""
+
+    def __init__(self, methods: Sequence[str], headers: Sequence[str], max_age: int) -> None:
+        self._any_method = "*" in methods
+        self._any_header = "*" in headers
+        self._methods = ", ".join(methods).encode()
+        self._headers = ", ".join(headers).encode()
+        self._max_age = str(max_age).encode()
+
+    def fields(self, method: bytes, headers: bytes | None) -> Fields:
+        """Return what is allowed. A page reads from it in its console what was missing.
+
+        `*` is answered with what was asked for, because browsers take a literal `*` for a name when
+        credentials are allowed. Access to a private network is never granted: that header is not sent.
+        """
+        methods = method if self._any_method and REQUESTED.fullmatch(method) else self._methods
+        found: Fields = [(b"Access-Control-Allow-Methods", methods)] if methods else []
+        if headers is not None and self._any_header and REQUESTED.fullmatch(headers):
+            found.append((b"Access-Control-Allow-Headers", headers))
+        elif headers is not None and self._headers and not self._any_header:
+            found.append((b"Access-Control-Allow-Headers", self._headers))
+        found.append((b"Access-Control-Max-Age", self._max_age))
+        return found
+
+
+class CorsGuard:
+    """Set `exchange.origin`; answer preflights, refuse origins that are neither allowed nor our own.
+
+    A request without Origin passes: no browser leaves it out of a cross-origin request that could
+    change something or be read, nor of a WebSocket upgrade.
+    """
+
+    name = "cors"
+
+    def __init__(
+        self,
+        origins: Origins,
+        preflight: Preflight,
+        exposed: Sequence[str],
+        *,
+        credentials: bool,
+        observe: bool = False,
+    ) -> None:
+        self._origins = origins
+        self._preflight = preflight
+        self._same = SameOrigin()
+        self._known: dict[bytes, bool] = {}
+        self.header_writer = CorsHeaderWriter(self, exposed, credentials=credentials, observe=observe)
+
+    def check(self, exchange: Exchange) -> Decision:
+        index = exchange.head.index
+        origin = index.get(b"origin")
+        if origin is None:
+            return PASS
+        if self.allows(origin) or self._same.holds(origin, index.get(b"host"), secure=exchange.secure):
+            exchange.origin = origin
+            if exchange.head.method == "OPTIONS":
+                wanted = index.get(b"access-control-request-method")
+                if wanted is not None:
+                    fields = self._preflight.fields(wanted, index.get(b"access-control-request-headers"))
+                    return Answer(204, fields + self.header_writer.for_answer(origin))
+            return PASS
+        return Refuse(Code.CORS_BLOCKED, {"origin": origin[:LONGEST_ORIGIN].decode("latin-1")})
+
+    def allows(self, origin: bytes) -> bool:
+        """Say whether the list allows an origin, as sent."""
+        known = self._known.get(origin)
+        if known is None:
+            if len(origin) > LONGEST_ORIGIN:
+                return False
+            if len(self._known) >= CACHED:
+                self._known.clear()
+            known = self._known[origin] = origin in self._origins
+        return known
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether `*` stands in the list."""
+        return self._origins.anywhere
+
+
+class CorsHeaderWriter:
+    """CORS lines for every response, refusals of earlier guards and of the parser included."""
+
+    def __init__(self, guard: CorsGuard, exposed: Sequence[str], *, credentials: bool, observe: bool) -> None:
+        self.owns: frozenset[bytes] = frozenset() if observe else CORS_HEADERS
+        self._guard = guard
+        self._observe = observe
+        self._credentials = credentials
+        self._exposed = ", ".join(exposed).encode()
+        self._known: dict[bytes, tuple[bytes, bytes]] = {}
+
+    def lines(self, exchange: Exchange) -> bytes:
+        if self._observe:
+            return b""
+        head = exchange.head
+        preflight = head.method == "OPTIONS" and b"access-control-request-method" in head.index
+        origin = head.index.get(b"origin")
+        if origin is None or not self._guard.allows(origin):
+            return VARY_PREFLIGHT if preflight else VARY
+        ready = self._known.get(origin)
+        if ready is None:
+            own = b"".join(b"%s: %s\r\n" % field for field in self._fields(origin))
+            ready = (own + VARY, own + VARY_PREFLIGHT)
+            if len(self._known) >= CACHED:
+                self._known.clear()
+            self._known[origin] = ready
+        return ready[preflight]
+
+    def for_answer(self, origin: bytes) -> Fields:
+        """Return what a preflight's answer must carry itself, because the header writer is silent."""
+        return [*self._fields(origin), (b"Vary", VARY_PREFLIGHT[6:-2])] if self._observe else []
+
+    def _fields(self, origin: bytes) -> Fields:
+        # A literal `*` tells shared caches that one answer serves all; with credentials the compiler refuses it.
+        allowed = b"*" if self._guard.anywhere and not self._credentials else origin
+        fields: Fields = [(b"Access-Control-Allow-Origin", allowed)]
+        if self._credentials:
+            fields.append((b"Access-Control-Allow-Credentials", b"true"))
+        fields.append((b"Access-Control-Expose-Headers", self._exposed))
+        return fields

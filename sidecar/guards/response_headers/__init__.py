@@ -1,0 +1,1 @@
+"""Header lines that responses carry: security headers and hardened cookies."""

@@ -1,0 +1,1 @@
+"""Sessions and the conversations that belong to them."""

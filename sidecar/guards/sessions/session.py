@@ -1,0 +1,170 @@
+"""Whether the session that a client presents exists, is his, and may be used from where he is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from sidecar.decision import KEEP, PASS, Decision, Finding, Inspection, Keep, Pass, Refuse
+from sidecar.errors import StoreUnavailable
+from sidecar.exchange import Client, Exchange
+from sidecar.guards.sessions.session_id import SessionIdGuard
+from sidecar.session import Session, seal_of
+from sidecar.stores.interfaces import SessionStore
+from sidecar.vocabulary import Code, Event
+
+TOUCH_AFTER: Final = 60.0
+"""Seconds between two writes of "was seen": a store across the network is not told of each request.
+A quarter of the time that a session may be idle, where that is less: use must keep it alive."""
+
+READING: Final = frozenset({"GET", "HEAD"})
+
+Find: TypeAlias = Callable[[Exchange, bytes], Sequence[str]]
+
+UNAVAILABLE: Final = Refuse(Code.OVERLOADED, {"reason": "session store"}, [(b"Retry-After", b"1")])
+MISSING: Final = Refuse(Code.INVALID_SESSION_ID, {"reason": "missing"})
+
+
+class Need(StrEnum):
+    """What a route asks for."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+    NONE = "none"
+
+
+class Binding(StrEnum):
+    """How firmly a session belongs to the network that it was made in."""
+
+    OFF = "off"
+    LOG = "log"
+    PREFIX = "prefix"
+    STRICT = "strict"
+
+
+def network_of(client: Client, binding: Binding) -> str:
+    """Return what a new session is bound to: the client's address if strict, else its network."""
+    return client.address if binding is Binding.STRICT else client.network
+
+
+def is_same_network(session: Session, client: Client, binding: Binding) -> bool:
+    """Say whether a client is where the session was made. A session made under `strict` holds an address."""
+    if binding is Binding.STRICT:
+        return session.network == client.address
+    return session.network in (client.network, client.address)
+
+
+class SessionGuard:
+    """Set `exchange.session`. Asked after the ids of the head; each wait is bounded by the store.
+
+    A request without an id in its head may have one in its body: where the policy names such a place
+    the question stays open, and `BodySessionGuard`, which a route then needs, settles it. An id that
+    is presented must be good, also where a session is optional: the page should ask for a new one.
+    Only what loads a page there (`ids` given) goes on as if it had presented none. `seal` yields what
+    opens a session in the store; one in this process needs none.
+    """
+
+    name = "session"
+
+    def __init__(
+        self,
+        store: SessionStore,
+        need: Need,
+        *,
+        binding: Binding,
+        idle: float,
+        in_body: bool = False,
+        pass_when_unavailable: bool = False,
+        ids: SessionIdGuard | None = None,
+        seal: Callable[[str], bytes] = seal_of,
+    ) -> None:
+        self._store = store
+        self._need = need
+        self._binding = binding
+        self._idle = idle
+        self._touch_after = min(TOUCH_AFTER, idle / 4)
+        self._in_body = in_body
+        self._pass_when_unavailable = pass_when_unavailable
+        self._ids = ids
+        self._seal = seal
+
+    async def check(self, exchange: Exchange) -> Decision:
+        if not exchange.session_key and self._in_body and has_body(exchange):
+            return PASS
+        decision = await self.settle(exchange)
+        if type(decision) is Refuse and self._ids is not None and self._need is Need.OPTIONAL and loads_page(exchange):
+            return self._ids.forgive(exchange, decision)
+        return decision
+
+    async def settle(self, exchange: Exchange) -> Pass | Refuse:
+        """Decide by what has been presented so far."""
+        if self._need is Need.NONE or exchange.session is not None:
+            return PASS
+        if not exchange.session_key:
+            return MISSING if self._need is Need.REQUIRED else PASS
+        try:
+            session = await self._store.get(exchange.session_key, self._seal(exchange.session_id), exchange.now)
+        except StoreUnavailable:
+            return PASS if self._pass_when_unavailable else UNAVAILABLE
+        if session is None:
+            over = has_expired(exchange.session_id, exchange.now)
+            reason, event = ("expired", Event.SESSION_EXPIRED) if over else ("unknown", None)
+            return Refuse(Code.INVALID_SESSION_ID, {"reason": reason}, event=event)
+        if session.organization != exchange.organization:
+            return Refuse(Code.INVALID_SESSION_ID, {"reason": "organization"})
+        return await self._use(exchange, session)
+
+    async def _use(self, exchange: Exchange, session: Session) -> Pass | Refuse:
+        moved = self._binding is not Binding.OFF and not is_same_network(session, exchange.client, self._binding)
+        if moved and self._binding is not Binding.LOG:
+            detail = {"reason": "network", "binding": str(self._binding)}
+            return Refuse(Code.INVALID_SESSION_ID, detail, event=Event.SESSION_NETWORK_CHANGED)
+        exchange.session = session
+        if exchange.now - session.seen >= self._touch_after:
+            with suppress(StoreUnavailable):  # it was read a moment ago; at worst it ends a little early
+                await self._store.touch(session.key, exchange.now, self._idle)
+        return Pass((Finding(Event.SESSION_NETWORK_CHANGED, {"binding": "log"}),)) if moved else PASS
+
+
+class BodySessionGuard:
+    """Settle the sessions that stand in bodies. `find` returns what stands at the policy's paths, or nothing."""
+
+    name = "session"
+
+    def __init__(self, ids: SessionIdGuard, guard: SessionGuard, find: Find) -> None:
+        self._ids = ids
+        self._guard = guard
+        self._find = find
+
+    async def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
+        for session_id in self._find(exchange, body):
+            refusal = self._ids.present(exchange, session_id, "body")
+            if refusal is not None:
+                return refusal
+        decision = await self._guard.settle(exchange)
+        if isinstance(decision, Refuse):
+            return decision
+        return Keep(decision.findings) if decision.findings else KEEP
+
+
+def has_expired(session_id: str, now: float) -> bool:
+    """Say whether an id of ours says itself that its time is over; only the log's wording hangs on it."""
+    _, separator, moment = session_id.rpartition(".")
+    try:
+        return bool(separator) and int(moment, 16) <= now
+    except ValueError:
+        return False
+
+
+def has_body(exchange: Exchange) -> bool:
+    """Say whether a body follows the head, so that guards of the body will be asked (RFC 9112 §6)."""
+    index = exchange.head.index
+    length = index.get(b"content-length")
+    return b"transfer-encoding" in index or (length is not None and int(length) > 0)
+
+
+def loads_page(exchange: Exchange) -> bool:
+    """Say whether a request only reads. A WebSocket's handshake begins more than that."""
+    return exchange.head.method in READING and b"upgrade" not in exchange.head.index

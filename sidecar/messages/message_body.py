@@ -1,0 +1,181 @@
+"""One request body as texts: read whatever kind it is, and put changed texts back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sidecar.exchange import Exchange
+from sidecar.messages import content_type, forms, socketio
+from sidecar.messages.json_path import Location
+from sidecar.messages.protocols import AUTO, SOCKET_IO, Protocol, recognise
+from sidecar.messages.splice import splice
+from sidecar.messages.strict_json import Fault, parse
+from sidecar.messages.text_finder import TextFinder, Texts, counted
+from sidecar.vocabulary import Code
+
+BODILESS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+MAX_OPENED: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class BodyProblem:
+    """Why a body is no message: the code for the client, a word for the log.
+
+    `uninspectable`: the body could not be looked into (`on_uninspectable` decides); otherwise it was,
+    and holds no message of this protocol.
+    """
+
+    code: Code
+    reason: str
+    uninspectable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One packet of a long-polling body; its texts stand in the message under its number."""
+
+    prefix: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A body that was read. `body` is without its content coding, and `opened` says that one was named;
+    `value` is None for a form.
+    """
+
+    body: bytes
+    opened: bool
+    texts: Texts
+    protocol: Protocol
+    value: Any = None
+    fields: tuple[forms.Field, ...] = ()
+    media: content_type.ContentType = content_type.JSON
+    packets: tuple[Packet, ...] = ()
+
+    def length(self) -> int:
+        """Return the length in characters that the limit applies to."""
+        return counted(self.protocol, self.value, self.texts)
+
+    def with_texts(self, changes: Mapping[Location, str]) -> bytes | None:
+        """Return the body with these texts changed; None if they do not fit into it."""
+        if self.packets:
+            return self._with_packets(changes)
+        if not self.fields:
+            return splice(self.body, changes)
+        texts = {str(place[0]): text for place, text in changes.items()}
+        quoted = self.media.kind is content_type.Kind.URLENCODED
+        body = forms.put_back(self.body, list(self.fields), texts, quoted=quoted)
+        # Removing hidden characters must not have made a line of text into a boundary.
+        boundary = b"--" + self.media.boundary
+        return body if quoted or body.count(boundary) == self.body.count(boundary) else None
+
+    def _with_packets(self, changes: Mapping[Location, str]) -> bytes:
+        by_packet: dict[str | int, dict[Location, str]] = {}
+        for (number, *place), text in changes.items():
+            by_packet.setdefault(number, {})[tuple(place)] = text
+        return socketio.RECORD_SEPARATOR.encode().join(
+            packet.prefix.encode() + (splice(packet.body, by_packet[number]) if number in by_packet else packet.body)
+            for number, packet in enumerate(self.packets)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReader:
+    """How the bodies of one route are read."""
+
+    protocol: Protocol
+    finder: TextFinder
+    form_fields: frozenset[str] = frozenset()
+    max_opened: int = MAX_OPENED
+
+    def read(self, exchange: Exchange, body: bytes) -> Message | BodyProblem | None:
+        """Return the message, why there is none, or None for a request that carries no body."""
+        head = exchange.head
+        if not body and (head.method in BODILESS or not self.finder.required):
+            return None
+        index = head.index
+        kind = content_type.media_of(index.get(b"content-type"))
+        if isinstance(kind, str):
+            return BodyProblem(Code.UNSUPPORTED_MEDIA_TYPE, kind)
+        encoding = index.get(b"content-encoding")
+        if encoding is not None:
+            opened = content_type.open_body(encoding, body, self.max_opened)
+            if isinstance(opened, str):
+                code = Code.BODY_TOO_LARGE if opened == "too_big" else Code.UNSUPPORTED_MEDIA_TYPE
+                return BodyProblem(code, opened)
+            body = opened
+        if kind.kind is content_type.Kind.JSON:
+            return self._json(head.path, body, encoding is not None)
+        if kind.kind is content_type.Kind.TEXT:
+            return self._packets(body, encoding is not None)
+        return self._form(kind, body, encoding is not None)
+
+    def _json(self, path: str, body: bytes, opened: bool) -> Message | BodyProblem:
+        value = parse(body)
+        if type(value) is Fault:
+            return BodyProblem(Code.MESSAGE_INVALID, value.value)
+        texts = self.finder.find(value)
+        if texts is None and self.protocol is AUTO and textless(path):
+            texts = self.finder.find(value, none_is_fine=True)
+        if texts is None:
+            return BodyProblem(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
+        if self.finder.disguised(body, value):
+            return BodyProblem(Code.MESSAGE_INVALID, "odd_field_name", uninspectable=False)
+        protocol = self.protocol
+        if protocol is AUTO:
+            protocol = recognise(path, value) or AUTO
+        return Message(body, opened, texts, protocol, value)
+
+    def _packets(self, body: bytes, opened: bool) -> Message | BodyProblem:
+        """Read the packets of one long-polling POST: where every socket.io client begins."""
+        if self.protocol.name not in SOCKET_IO:
+            return BodyProblem(Code.UNSUPPORTED_MEDIA_TYPE, "content_type")
+        try:
+            split = body.decode().split(socketio.RECORD_SEPARATOR)
+        except UnicodeDecodeError:
+            return BodyProblem(Code.MESSAGE_INVALID, "not_utf8")
+        if len(split) > socketio.MAX_PACKETS:
+            return BodyProblem(Code.MESSAGE_INVALID, "too_complex")
+        read: list[Packet] = []
+        texts: Texts = []
+        for number, text in enumerate(split):
+            start = socketio.start_of_json(text)
+            if start is None:
+                return BodyProblem(Code.MESSAGE_INVALID, "not_a_packet")
+            packet = Packet(text[:start], text[start:].encode())
+            read.append(packet)
+            if start:
+                value = parse(packet.body)
+                if type(value) is Fault:
+                    return BodyProblem(Code.MESSAGE_INVALID, value.value)
+                found = self.finder.find(value)
+                if found is None or self.finder.disguised(packet.body, value):
+                    return BodyProblem(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
+                texts += [((number, *place), one) for place, one in found]
+        return Message(body, opened, texts, self.protocol, packets=tuple(read))
+
+    def _form(self, kind: content_type.ContentType, body: bytes, opened: bool) -> Message | BodyProblem:
+        if not self.form_fields:
+            return BodyProblem(Code.UNSUPPORTED_MEDIA_TYPE, "content_type")
+        if kind.kind is content_type.Kind.URLENCODED:
+            fields = forms.urlencoded(body, self.form_fields)
+        else:
+            fields = forms.multipart(body, kind.boundary, self.form_fields)
+        if isinstance(fields, str):
+            return BodyProblem(Code.MESSAGE_INVALID, fields)
+        if not fields:
+            return BodyProblem(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
+        texts: Texts = [((field.name,), field.text) for field in fields]
+        return Message(body, opened, texts, self.protocol, None, tuple(fields), kind)
+
+
+def textless(path: str) -> bool:
+    """Say whether requests to this path may do without text (lists of threads, calls of tools).
+
+    By the path alone: a body could be dressed as any protocol, but the path decides who reads it.
+    """
+    protocol = recognise(path, None)
+    return protocol is not None and not protocol.required

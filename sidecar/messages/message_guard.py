@@ -1,0 +1,105 @@
+"""The guard that looks into messages: valid, short enough, harmless, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.decision import KEEP, Finding, Inspection, Refuse, Rewrite
+from sidecar.errors import Problems
+from sidecar.exchange import Exchange
+from sidecar.messages.json_path import Path, PathError, compile_path
+from sidecar.messages.message_body import MAX_OPENED, BodyProblem, Message, MessageReader
+from sidecar.messages.protocols import BY_NAME, Protocol
+from sidecar.messages.sanitize import Markup, sanitize_texts
+from sidecar.messages.text_finder import finder
+from sidecar.vocabulary import Code, Event
+
+DROP: Final = (b"content-encoding",)
+MODES: Final = ("refuse", "pass")
+
+
+@dataclass(frozen=True, slots=True)
+class MessageGuard:
+    """Inspect the bodies of one route. `max_chars` None: any length."""
+
+    reader: MessageReader
+    max_chars: int | None
+    markup: Markup
+    pass_uninspectable: bool = False
+    name: str = "message"
+
+    def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
+        message = self.reader.read(exchange, body)
+        if message is None:
+            return KEEP
+        if type(message) is BodyProblem:
+            if message.uninspectable and self.pass_uninspectable:
+                return KEEP
+            return Refuse(message.code, {"reason": message.reason})
+        assert isinstance(message, Message)
+        if self.max_chars is not None:
+            length = message.length()
+            if length > self.max_chars:
+                return Refuse(Code.MESSAGE_TOO_LONG, {"characters": length, "limit": self.max_chars})
+        changes = sanitize_texts(message.texts, self.markup)
+        if changes is None:
+            return Refuse(Code.MESSAGE_INVALID, {"reason": "markup"})
+        texts, counts = changes
+        drop = DROP if message.opened else ()
+        if not counts:
+            return Rewrite(message.body, drop=drop) if message.opened else KEEP
+        changed = message.with_texts(texts)
+        if changed is None:
+            return Refuse(Code.MESSAGE_INVALID, {"reason": "bad_multipart"})
+        findings = (Finding(Event.MESSAGE_SANITIZED, counts.detail()),)
+        return Rewrite(changed, findings, counts.header(), drop)
+
+
+def build_message_guard(
+    *,
+    protocol: str,
+    fields: Sequence[str],
+    max_chars: int | None,
+    markup: str,
+    on_uninspectable: str = "refuse",
+    problems: Problems,
+    max_opened: int = MAX_OPENED,
+) -> MessageGuard | None:
+    """Build the guard of a route from the policy's words, or add every problem and return None.
+
+    `problems` stands at the route's `message`; `protocol` stands beside it.
+    """
+    known = BY_NAME.get(protocol)
+    if known is None:
+        problems.at("protocol").add(f"{protocol!r} is not a known protocol", f"write one of {', '.join(BY_NAME)}")
+    if markup not in set(Markup):
+        problems.at("markup").add(f"{markup!r} is not known", f"write one of {', '.join(Markup)}")
+    if on_uninspectable not in MODES:
+        problems.at("on_uninspectable").add(f"{on_uninspectable!r} is not known", "write `refuse` or `pass`")
+    if max_chars is not None and max_chars < 1:
+        problems.at("max_chars").add("must be at least 1", "write `null` for no limit")
+    compiled = compile_fields(fields, problems.at("fields"))
+    if known is None or compiled is None or problems:
+        return None
+    reader = build_reader(known, compiled, max_opened)
+    return MessageGuard(reader, max_chars, Markup(markup), on_uninspectable == "pass")
+
+
+def build_reader(protocol: Protocol, fields: Sequence[Path], max_opened: int = MAX_OPENED) -> MessageReader:
+    """Build the reader that the guards of a route share."""
+    places = finder(protocol, fields)
+    names = frozenset(place.path.name for place in places.places if place.path.name is not None)
+    forms = names if fields or protocol.name == "plain" else frozenset()
+    return MessageReader(protocol, places, forms, max_opened)
+
+
+def compile_fields(fields: Sequence[str], problems: Problems) -> list[Path] | None:
+    paths: list[Path] = []
+    for index, text in enumerate(fields):
+        try:
+            paths.append(compile_path(text))
+        except PathError as error:
+            problems.at(f"[{index}]").add(str(error), "write a path like `$.message` or `$.messages[*].content`")
+    return paths if len(paths) == len(fields) else None

@@ -1,0 +1,250 @@
+"""What the parts of a policy ask of one another. Each rule is a function; all are asked, always."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
+from urllib.parse import quote, urlsplit
+
+from sidecar.errors import ConfigError, Problem, Problems
+from sidecar.policy.routes import Pattern, fold
+from sidecar.policy.schema.credentials import Tokens
+from sidecar.policy.schema.limits_and_sessions import RateLimit
+from sidecar.policy.schema.policy_schema import PolicySchema
+from sidecar.policy.schema.route import LISTENER_WIDE, Route
+from sidecar.policy.schema.string_types import Address, goes_in_clear
+from sidecar.vault.providers import build
+
+Rule: TypeAlias = Callable[[PolicySchema, Problems], None]
+
+BUILT_IN_PROVIDERS: Final = frozenset({
+    "openai", "anthropic", "azure-openai", "google", "mistral", "groq", "openrouter", "stripe", "zendesk", "intercom",
+})  # fmt: skip
+_ANY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
+
+
+def broken_rules(schema: PolicySchema) -> list[Problem]:
+    """Return what every rule finds."""
+    problems = Problems()
+    for rule in RULES:
+        rule(schema, problems)
+    return problems.found
+
+
+def listeners_have_their_own_addresses(schema: PolicySchema, problems: Problems) -> None:
+    listen = schema.listen
+    taken: list[tuple[str, Address]] = []
+    for name, listener in (("public", listen.public), ("management", listen.management), ("egress", listen.egress)):
+        if listener is None:
+            continue
+        for other, address in taken:
+            if _collide(address, listener.address):
+                what = f"is the address of listen.{other} too"
+                problems.at("listen").at(name).at("address").add(what, "give each listener a port of its own")
+        taken.append((name, listener.address))
+
+
+def egress_stays_on_loopback(schema: PolicySchema, problems: Problems) -> None:
+    egress = schema.listen.egress
+    if egress and not egress.address.loopback and not schema.egress.dangerously_listen_beyond_loopback:
+        problems.at("listen.egress.address").add(
+            "would let other machines use the providers' keys",
+            "write 127.0.0.1, or egress.dangerously_listen_beyond_loopback: true",
+        )
+
+
+def own_paths_differ(schema: PolicySchema, problems: Problems) -> None:
+    paths = schema.listen.public.paths
+    if paths.session and paths.session == paths.rate_limit_status:
+        problems.at("listen.public.paths.rate_limit_status").add("is the session's path too", "write another one")
+
+
+def backend_tls_needs_https(schema: PolicySchema, problems: Problems) -> None:
+    if schema.backend.tls is not None and schema.backend.url.startswith("http:"):
+        problems.at("backend.tls").add("has no use, for backend.url is not https", "write an https URL, or remove it")
+
+
+def limits_have_their_own_names(schema: PolicySchema, problems: Problems) -> None:
+    first: dict[str, str] = {}
+    for path, limit in _limits(schema):
+        other = first.setdefault(limit.name, path)
+        if other != path:
+            problems.at(path).at("name").add(f"is the name of {other} too", "give each limit a name of its own")
+
+
+def routes_have_their_own_names(schema: PolicySchema, problems: Problems) -> None:
+    first: dict[str, str] = {}
+    for path, route in _routes(schema):
+        other = first.setdefault(route.name, path)
+        if other != path:
+            problems.at(path).at("name").add(f"is the name of {other} too", "give each route a name of its own")
+
+
+def patterns_have_their_own_names(schema: PolicySchema, problems: Problems) -> None:
+    seen: set[str] = set()
+    for index, pattern in enumerate(schema.content_filter.patterns):
+        if pattern.name in seen:
+            at = problems.at(f"content_filter.patterns[{index}].name")
+            at.add("is the name of another pattern too", "give each pattern a name of its own")
+        seen.add(pattern.name)
+
+
+def routes_can_match(schema: PolicySchema, problems: Problems) -> None:
+    """A route is dead when earlier ones take every request that it would."""
+    earlier: list[tuple[re.Pattern[str], Route]] = []
+    for path, route in _routes(schema):
+        folded = fold(quote(route.match.path))  # as it would arrive
+        taking = [other for expression, other in earlier if expression.fullmatch(folded)]
+        taken = frozenset[str]().union(*(other.match.methods for other in taking))
+        own = frozenset(route.match.methods)
+        if any(not other.match.methods for other in taking) or (own and own <= taken):
+            what = f"can never match, for the route {taking[0].name} before it takes these requests"
+            problems.at(path).at("match").add(what, "put the narrower route first")
+        earlier.append((re.compile(Pattern(route.match.path).expression(), re.DOTALL), route))
+
+
+def sessions_can_be_asked_for(schema: PolicySchema, problems: Problems) -> None:
+    off = schema.sessions.mode == "off"
+    for path, route in _routes(schema):
+        if off and route.session == "required":
+            what = "cannot be met while sessions.mode is off"
+            problems.at(path).at("session").add(what, "write sessions: { mode: issue }, or session: optional")
+        for index, limit in enumerate(route.rate_limits):
+            if limit.per == "session" and route.session == "none":
+                at = problems.at(path).at(f"rate_limits[{index}]").at("per")
+                at.add("counts sessions on a route that does not look at them", "write session: optional")
+    for path, limit in _limits(schema):
+        if off and limit.per == "session":
+            what = "counts sessions, and sessions.mode is off"
+            problems.at(path).at("per").add(what, "write sessions: { mode: issue }, or per: ip")
+    if off and schema.ownership.mode != "off":
+        what = "needs sessions to own conversations, and sessions.mode is off"
+        problems.at("ownership.mode").add(what, "write sessions: { mode: issue }, or ownership: { mode: off }")
+
+
+def sessions_are_complete(schema: PolicySchema, problems: Problems) -> None:
+    sessions = schema.sessions
+    at = problems.at("sessions")
+    if sessions.idle is not None and sessions.idle > sessions.max_age:
+        at.at("idle").add("is longer than max_age, so it never ends a session", "write a shorter time, or null")
+    if sessions.mode != "off" and not sessions.places:
+        at.at("in").add("is empty: no client could say its session", "write [header:X-Session-ID]")
+    if sessions.mode == "learn" and sessions.learn is None:
+        at.add("does not say where to learn from", "write learn: { json: $.sessionId } or learn: { cookie: NAME }")
+    if sessions.learn is not None and (sessions.learn.json_path is None) == (sessions.learn.cookie is None):
+        at.at("learn").add("needs one place", "write json or cookie, one of the two")
+
+
+def observing_means_something(schema: PolicySchema, problems: Problems) -> None:
+    for path, route in _routes(schema):
+        for index, name in enumerate(route.observe):
+            if name in LISTENER_WIDE:
+                what = f"cannot be observed on one route, for {name} guards the whole listener"
+                problems.at(path).at(f"observe[{index}]").add(what, "write it under observe at the top of the policy")
+
+
+def providers_are_known(schema: PolicySchema, problems: Problems) -> None:
+    known = BUILT_IN_PROVIDERS | set(schema.providers)
+    asked = [(f"{path}.credential.provider", r.credential.provider) for path, r in _routes(schema) if r.credential]
+    asked += [(f"egress.providers.{name}", name) for name in schema.egress.providers]
+    if schema.content_filter.moderation:
+        asked.append(("content_filter.moderation.provider", schema.content_filter.moderation.provider))
+    for path, name in asked:
+        if name not in known:
+            instead = f"write one of {', '.join(sorted(known))}, or describe it under providers"
+            problems.at(path).add("is not a provider that is known", instead)
+
+
+def custom_providers_can_be_built(schema: PolicySchema, problems: Problems) -> None:
+    for name, provider in schema.providers.items():
+        try:
+            build(name, provider.entry())
+        except ConfigError as error:
+            problems.at("providers").at(name).add(str(error).partition(": ")[2] or str(error), "see docs/policy.md")
+
+
+def keys_travel_sealed(schema: PolicySchema, problems: Problems) -> None:
+    """A key goes over TLS, or does not leave this machine."""
+    if goes_in_clear(schema.backend.url):
+        for path, route in _routes(schema):
+            if route.credential and route.credential.form == "header":
+                what = f"would send a key over plain http to {urlsplit(schema.backend.url).hostname}"
+                instead = "write an https backend.url, one on 127.0.0.1, or as: handle"
+                problems.at(path).at("credential").add(what, instead)
+    for name, provider in schema.egress.providers.items():
+        if goes_in_clear(provider.url):
+            what = f"would send a key over plain http to {urlsplit(provider.url).hostname}"
+            problems.at("egress.providers").at(name).at("url").add(what, "write an https URL")
+
+
+def handles_lead_somewhere(schema: PolicySchema, problems: Problems) -> None:
+    for path, route in _routes(schema):
+        credential = route.credential
+        if credential is None or credential.form != "handle":
+            continue
+        if schema.listen.egress is None:
+            what = "makes handles that nothing turns into keys, for listen.egress is off"
+            problems.at(path).at("credential.as").add(what, 'write listen: { egress: { address: "127.0.0.1:8181" } }')
+        elif credential.provider not in schema.egress.providers:
+            what = f"makes handles that nothing turns into keys, for egress.providers has no {credential.provider}"
+            problems.at(path).at("credential.as").add(what, "add it to egress.providers")
+
+
+def egress_allows_something(schema: PolicySchema, problems: Problems) -> None:
+    for name, provider in schema.egress.providers.items():
+        if not provider.allow:
+            problems.at("egress.providers").at(name).at("allow").add("is empty", "write the paths that may be called")
+
+
+def key_sets_come_safely(schema: PolicySchema, problems: Problems) -> None:
+    sections: tuple[tuple[str, Tokens], ...] = (("admin", schema.admin), ("api_auth", schema.api_auth))
+    for name, tokens in sections:
+        if tokens.jwks is None or "://" not in tokens.jwks:
+            continue
+        if not tokens.jwks.startswith(("https://", "http://")) or goes_in_clear(tokens.jwks):
+            what = "would take keys from whoever is on the way"
+            problems.at(name).at("jwks").add(what, "write an https URL, or a file")
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    listeners_have_their_own_addresses,
+    egress_stays_on_loopback,
+    own_paths_differ,
+    backend_tls_needs_https,
+    limits_have_their_own_names,
+    routes_have_their_own_names,
+    patterns_have_their_own_names,
+    routes_can_match,
+    sessions_can_be_asked_for,
+    sessions_are_complete,
+    observing_means_something,
+    providers_are_known,
+    custom_providers_can_be_built,
+    keys_travel_sealed,
+    handles_lead_somewhere,
+    egress_allows_something,
+    key_sets_come_safely,
+)
+
+
+def _routes(schema: PolicySchema) -> Iterator[tuple[str, Route]]:
+    for index, route in enumerate(schema.routes):
+        yield f"routes[{index}]", route
+
+
+def _limits(schema: PolicySchema) -> Iterator[tuple[str, RateLimit]]:
+    """Every limit of the policy with its path."""
+    for index, limit in enumerate(schema.rate_limits):
+        yield f"rate_limits[{index}]", limit
+    for path, route in _routes(schema):
+        for index, limit in enumerate(route.rate_limits):
+            yield f"{path}.rate_limits[{index}]", limit
+    for index, limit in enumerate(schema.egress.rate_limits):
+        yield f"egress.rate_limits[{index}]", limit
+
+
+def _collide(one: Address, other: Address) -> bool:
+    if one.port != other.port or one.port == 0:
+        return False
+    return one.host == other.host or bool({one.host, other.host} & _ANY)

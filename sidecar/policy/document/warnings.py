@@ -1,0 +1,62 @@
+"""What is allowed, but probably not meant: told by `sidecar check` and at start, never a reason to refuse."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import Final
+
+from sidecar.errors import Problem, Problems
+from sidecar.policy.schema.policy_schema import PolicySchema
+
+_DOORS: Final = frozenset({"address", "host", "https", "cors", "fetch_metadata", "session", "ownership", "redaction"})
+"""Guards that keep strangers out, or secrets in: observing one of them is an open door."""
+
+_WIDEST: Final = 7
+"""Bits of a network that may be one's own: `10.0.0.0/8` and `fc00::/7`."""
+
+
+def remarks(schema: PolicySchema) -> list[Problem]:
+    """Return every remark."""
+    notes = Problems()
+    _dangers(schema, notes)
+    _nothing_comes_of_it(schema, notes)
+    return notes.found
+
+
+def _dangers(schema: PolicySchema, notes: Problems) -> None:
+    if schema.mode == "observe":
+        notes.at("mode").add("refuses nothing", "write enforce when you have seen enough")
+    open_doors = [name for name in schema.observe if name in _DOORS]
+    if open_doors and schema.mode == "enforce":
+        what = f"lets pass what it should refuse: {', '.join(open_doors)}"
+        notes.at("observe").add(what, "take it out when you have seen enough")
+    if schema.cors.dangerously_allow_insecure_origins:
+        notes.at("cors.dangerously_allow_insecure_origins").add("lets anyone on a visitor's network be an allowed page")
+    if schema.egress.dangerously_listen_beyond_loopback:
+        notes.at("egress.dangerously_listen_beyond_loopback").add("lets other machines use handles")
+    for index, network in enumerate(schema.clients.trusted_proxies):
+        if ip_network(network).prefixlen < _WIDEST:
+            what = "trusts a large part of the internet: whoever is there chooses his address"
+            notes.at(f"clients.trusted_proxies[{index}]").add(what, "write the networks of your proxies")
+
+
+def _nothing_comes_of_it(schema: PolicySchema, notes: Problems) -> None:
+    if schema.content_filter.patterns and not any(route.message for route in schema.routes):
+        what = "is asked about nothing, for no route says where its messages are"
+        notes.at("content_filter.patterns").add(what, "write message: { fields: [...] } at a route")
+    for index, route in enumerate(schema.routes):
+        if route.protocol != "plain" and route.message is None:
+            what = "does not guard the texts that it knows, for the route says message: null"
+            notes.at(f"routes[{index}].protocol").add(what, "leave message out, or write message: {} beside it")
+    if schema.unmatched == "deny" and not schema.routes:
+        notes.at("unmatched").add("answers every request with 404, for there are no routes")
+    if schema.egress.providers and schema.listen.egress is None:
+        what = "has no listener, for listen.egress is off"
+        notes.at("egress.providers").add(what, 'write listen: { egress: { address: "127.0.0.1:8181" } }')
+    if schema.listen.egress is not None and not schema.egress.providers:
+        notes.at("listen.egress").add("leads nowhere, for egress.providers is empty")
+    if schema.requests.https_only and schema.listen.public.tls is None and not schema.clients.trusted_proxies:
+        what = "redirects every request, for there is neither TLS here nor a trusted proxy that could have had it"
+        notes.at("requests.https_only").add(what, "write listen.public.tls or clients.trusted_proxies")
+    if schema.sessions.learn is not None and schema.sessions.mode != "learn":
+        notes.at("sessions.learn").add("has no use unless sessions.mode is learn")

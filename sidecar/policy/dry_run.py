@@ -1,0 +1,178 @@
+"""A services that looks at the live one and leaves no trace: limits are not taken, nothing is stored or struck."""
+
+# ruff: noqa: ARG002 - a store that only looks has no use for what it is told to write
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sidecar.clock import SystemClock
+from sidecar.events import SecurityEvent, Served
+from sidecar.exchange import Exchange
+from sidecar.limit import Ask, Takes
+from sidecar.policy.services import Services
+from sidecar.session import Session
+from sidecar.stores.interfaces import Ban, BanStore, Erased, RateStore, SessionStore
+from sidecar.stores.memory_bans import MemoryBanStore
+from sidecar.stores.memory_rates import MemoryRateStore
+from sidecar.stores.memory_sessions import MemorySessionStore
+
+
+class NullEventSink:
+    """An EventSink that keeps nothing."""
+
+    def record(self, event: SecurityEvent) -> None:
+        """Say nothing."""
+
+    def served(self, served: Served) -> None:
+        """Say nothing."""
+
+
+def isolated_services() -> Services:
+    """Return a services in memory: no key, no network, no file but those that the policy names."""
+    return Services(
+        rates=MemoryRateStore(),
+        waits=False,
+        bans=MemoryBanStore(),
+        sessions=MemorySessionStore(),
+        events=NullEventSink(),
+        clock=SystemClock(),
+        open_requests={},
+    )
+
+
+def read_only_services(services: Services, sessions: SessionStore | None = None) -> Services:
+    """Return a services upon which a policy decides as it would upon this one.
+
+    It begins as a rehearsal, where nothing can happen, and is given what must be looked at: so what a
+    services learns to do one day is not done here. Moderation is left out: it would send the text away.
+    `sessions` stand in for those of the services.
+    """
+    return replace(
+        isolated_services(),
+        rates=ReadOnlyRates(services.rates),
+        waits=services.waits,
+        bans=ReadOnlyBans(services.bans),
+        sessions=sessions or ReadOnlySessions(services.sessions),
+        clock=services.clock,
+        open_requests=ReadOnlyCounts(services.open_requests),
+        verify=services.verify,
+    )
+
+
+class ReadOnlyCounts(dict[str, int]):
+    """How many requests each client has open, as a guard may count with it; what it writes goes nowhere."""
+
+    def __init__(self, live: dict[str, int]) -> None:
+        super().__init__()
+        self._live = live
+
+    def get(self, key: str, otherwise: Any = None, /) -> Any:
+        return self._live.get(key, otherwise)
+
+    def pop(self, key: str, *otherwise: Any) -> Any:
+        return self._live.get(key, *otherwise)
+
+    def __setitem__(self, key: str, value: int) -> None:
+        """Write nothing."""
+
+
+class ReadOnlyRates:
+    """A RateStore whose limits are looked at only."""
+
+    def __init__(self, live: RateStore) -> None:
+        self._live = live
+
+    def take(self, asks: Sequence[Ask], now: float) -> Takes | Awaitable[Takes]:
+        return self._live.peek(asks, now)
+
+    def peek(self, asks: Sequence[Ask], now: float) -> Takes | Awaitable[Takes]:
+        return self._live.peek(asks, now)
+
+    async def reset(self, per: str, subject: str) -> int:
+        return 0
+
+
+class ReadOnlyBans:
+    """A BanStore that knows who sits out, and counts nobody."""
+
+    def __init__(self, live: BanStore) -> None:
+        self._live = live
+
+    def banned(self, subject: str, now: float) -> float:
+        return self._live.banned(subject, now)
+
+    def strike(self, subject: str, weight: int, now: float) -> Ban | None:
+        return None
+
+    def rule(self, strikes: int, within: float, duration: float) -> None:
+        """Change no rule."""
+
+    async def ban(self, subject: str, until: float, reason: str) -> None:
+        """Ban nobody."""
+
+    async def lift(self, subject: str) -> bool:
+        return False
+
+    async def list(self, now: float) -> Sequence[Ban]:
+        return await self._live.list(now)
+
+    def count(self) -> int:
+        return self._live.count()
+
+
+class ReadOnlySessions:
+    """A SessionStore that is read only: sessions are neither begun nor prolonged, conversations not given away."""
+
+    def __init__(self, live: SessionStore) -> None:
+        self._live = live
+
+    def bound(self, per_client: int) -> None:
+        return None
+
+    async def create(self, session: Session, seal: bytes, ttl: float) -> int:
+        return 0
+
+    async def get(self, key: str, seal: bytes, now: float) -> Session | None:
+        return await self._live.get(key, seal, now)
+
+    async def touch(self, key: str, seen: float, ttl: float) -> None:
+        """Prolong nothing."""
+
+    async def delete(self, key: str) -> bool:
+        return False
+
+    async def own(self, conversation: str, key: str, ttl: float, now: float) -> str:
+        return await self._live.owner(conversation, now) or key
+
+    async def owner(self, conversation: str, now: float) -> str | None:
+        return await self._live.owner(conversation, now)
+
+    async def move(self, old: str, new: str, now: float) -> int:
+        return 0
+
+    async def erase(self, kind: str, subject: str) -> Erased:
+        return Erased()
+
+    async def cleanup(self, now: float) -> int:
+        return 0
+
+    async def count(self, now: float) -> int:
+        return await self._live.count(now)
+
+
+class AssumedSessions(ReadOnlySessions):
+    """Sessions where there is no live store: one that is presented is taken for a good one of that client."""
+
+    def __init__(self, live: SessionStore) -> None:
+        super().__init__(live)
+        self.asked: Exchange | None = None  # explain, before the guards are asked
+        self.believed = False
+
+    async def get(self, key: str, seal: bytes, now: float) -> Session | None:
+        exchange = self.asked
+        if exchange is None:
+            return None
+        self.believed = True
+        return Session(key, exchange.organization, now, now, exchange.client.network, exchange.client.subject)

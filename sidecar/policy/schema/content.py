@@ -1,0 +1,84 @@
+"""What is in messages and answers: text that comes in, secrets that must not go out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sidecar.policy.schema import string_types as strings
+from sidecar.policy.schema.base_model import Many, Section
+from sidecar.policy.schema.quantities import FLAG, span, whole
+from sidecar.redaction.filters import PATTERN_NAMES
+
+
+class Message(Section):
+    """Look at the text of a route's messages."""
+
+    fields: Many[Annotated[str, strings.JSON_PATH]] = Field(
+        default=(), description="where the text is; empty: where the protocol says", examples=[["$.message"]]
+    )
+    max_chars: Annotated[int, whole(1, 10_000_000)] = Field(
+        default=1000, description="characters of the newest text at most"
+    )
+    markup: Literal["escape", "strip", "reject", "keep"] = Field(
+        default="escape", description="what becomes of HTML: shown as typed, removed, answered with 400, left"
+    )
+    on_uninspectable: Literal["refuse", "pass"] = Field(
+        default="refuse", description="bodies that cannot be looked at (wrong type, bad JSON, duplicate keys, too deep)"
+    )
+
+
+class ContentPattern(Section):
+    """Text that is refused."""
+
+    name: Annotated[str, strings.NAME] = Field(
+        description="stands in the log in place of the text", examples=["jailbreak"]
+    )
+    pattern: Annotated[str, strings.REGEX] = Field(
+        description="regular expression (RE2, linear time), found anywhere in the text",
+        examples=["(?i)ignore all previous"],
+    )
+
+
+class Moderation(Section):
+    """Ask a moderation model about each text, with the organization's own credential."""
+
+    provider: Annotated[str, strings.PROVIDER] = Field(default="openai", description="whose credential and API")
+    model: Annotated[str, strings.LINE] = Field(default="omni-moderation-latest", description="the model that is asked")
+    timeout: Annotated[float, span("50ms", "30s")] = Field(default=2.0, description="how long to wait for its answer")
+    on_failure: Literal["pass", "refuse"] = Field(default="pass", description="when it cannot be asked")
+    cache: Annotated[float, span("0s", "24h")] = Field(
+        default=600.0, description="how long an answer is kept for the same text"
+    )
+
+
+class ContentFilter(Section):
+    """Texts that are refused with CONTENT_BLOCKED."""
+
+    patterns: Many[ContentPattern] = Field(default=(), description="patterns that refuse a text")
+    moderation: Moderation | None = Field(default=None, description="a model that is asked; null: none")
+
+
+class Redaction(Section):
+    """What is replaced by `[redacted]` in answers, streams included."""
+
+    known_secrets: Annotated[bool, FLAG] = Field(default=True, description="the keys in the vault, raw and encoded")
+    patterns: Many[Annotated[str, strings.one_of(PATTERN_NAMES, "a shape of a key that is known here")]] = Field(
+        default=("openai", "stripe", "aws", "private_key"), description="keys of others, by their shape"
+    )
+
+
+class Events(Section):
+    """Where facts are written, and how long they are kept."""
+
+    log: Literal["stdout", "stderr"] | None = Field(
+        default="stdout", description="one JSON object a line; null: nowhere"
+    )
+    file: Annotated[str, strings.FILE] | None = Field(
+        default=None, description="also appended to this file; reopened on SIGHUP"
+    )
+    access: Annotated[bool, FLAG] = Field(default=True, description="also a line for each request (category ACCESS)")
+    audit_retention: Annotated[float, span("1d", "3650d")] = Field(
+        default=90 * 86400.0, description="how long the audit log is kept"
+    )

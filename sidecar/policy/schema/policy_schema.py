@@ -1,0 +1,63 @@
+"""The policy as an operator writes it: every section, every key, every default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sidecar.policy.schema import string_types as strings
+from sidecar.policy.schema.base_model import Many, Read, Section, refuse
+from sidecar.policy.schema.browser_headers import Cors, SecurityHeaders
+from sidecar.policy.schema.content import ContentFilter, Events, Redaction
+from sidecar.policy.schema.credentials import Egress, Provider, Tokens
+from sidecar.policy.schema.limits_and_sessions import DEFAULT_LIMITS, Organizations, Ownership, RateLimit, Sessions
+from sidecar.policy.schema.listeners import Backend, Clients, Listen, Requests, WebSocket
+from sidecar.policy.schema.route import GuardName, Route
+
+
+def _version(value: object) -> int:
+    if value != 1 or isinstance(value, bool | float):
+        refuse("is not a version of the policy that is known here", "write version: 1")
+    return 1
+
+
+class PolicySchema(Section):
+    """One policy file, valid in itself. `rules.py` says what its parts ask of one another."""
+
+    version: Annotated[int, Read(_version, {"const": 1})] = Field(
+        description="the version of this format", examples=[1]
+    )
+    mode: Literal["enforce", "observe"] = Field(
+        default="enforce", description="observe: log and count what would be done, refuse nothing"
+    )
+    observe: Many[GuardName] = Field(default=(), description="guards that only observe")
+    unmatched: Literal["proxy", "deny"] = Field(
+        default="proxy",
+        description="requests that no route matches: proxied under the global guards, or answered with 404",
+    )
+    listen: Listen = Field(default_factory=Listen, description="addresses; a change needs a restart")
+    backend: Backend = Field(description="the chat backend", examples=["{ url: http://127.0.0.1:3001 }"])
+    clients: Clients = Field(default_factory=Clients, description="who may come in")
+    requests: Requests = Field(default_factory=Requests, description="bounds of a request")
+    websocket: WebSocket = Field(default_factory=WebSocket, description="bounds of a WebSocket connection")
+    cors: Cors = Field(default_factory=Cors, description="which pages of other origins may talk to the backend")
+    security_headers: SecurityHeaders = Field(default_factory=SecurityHeaders, description="headers that confine pages")
+    organizations: Organizations = Field(
+        default_factory=Organizations, description="whose limits and keys a request uses"
+    )
+    rate_limits: Many[RateLimit] = Field(default=DEFAULT_LIMITS, description="limits of every request; [] for none")
+    sessions: Sessions = Field(default_factory=Sessions, description="who is speaking")
+    ownership: Ownership = Field(default_factory=Ownership, description="whose conversation it is")
+    content_filter: ContentFilter = Field(default_factory=ContentFilter, description="texts that are refused")
+    routes: Many[Route] = Field(default=(), description="what is special about some requests; first match wins")
+    providers: dict[Annotated[str, strings.PROVIDER], Provider] = Field(
+        default_factory=dict, description="providers that the catalogue does not know"
+    )
+    egress: Egress = Field(default_factory=Egress, description="provider calls of the backend")
+    redaction: Redaction = Field(default_factory=Redaction, description="what is replaced in answers")
+    events: Events = Field(default_factory=Events, description="where facts are written")
+    admin: Tokens = Field(default_factory=Tokens, description="tokens of the admin API")
+    api_auth: Tokens = Field(
+        default_factory=Tokens, description="tokens of the public side: `org` names the organization, `sub` the user"
+    )

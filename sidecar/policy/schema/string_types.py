@@ -1,0 +1,244 @@
+"""Texts with a grammar: names, tokens, hosts, paths, addresses, URLs; read strictly, refused in plain string_types."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from sidecar.messages.json_path import PathError, compile_path
+from sidecar.policy.schema.base_model import Read, refuse
+
+_LABEL: Final = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+_HOST: Final = rf"{_LABEL}(?:\.{_LABEL})*\.?"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Tell whether only this machine (or pod) can reach it."""
+        return is_loopback(self.host)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a client may put its session: (`header`, `X-Session-ID`), (`cookie`, name), (`body`, `$.path`)."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+def text(pattern: str, what: str, instead: str, longest: int = 255) -> Read:
+    """Read text of one shape."""
+    shape = re.compile(pattern)
+
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or len(value) > longest or not shape.fullmatch(value):
+            refuse("is empty" if value in ("", None) else f"is not {what}", f"write {instead}")
+        return value
+
+    return Read(read, {"type": "string", "pattern": f"^(?:{pattern})$", "maxLength": longest})
+
+
+def _read_as(read: Callable[[Any], Any], **schema: Any) -> Read:
+    return Read(read, {"type": "string", **schema})
+
+
+NAME: Final = text(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a name", "letters, digits, `-`, `_`, `.`; at most 63 of them", 63)
+TOKEN: Final = text(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "a header's name", "a name as in RFC 9110, like X-Session-ID", 100)
+METHOD: Final = text(r"[A-Z][A-Z-]*", "a method", "it in capitals, like GET or POST", 32)
+LINE: Final = text(r"[\x20-\x7e]+", "a header's value", "one line of printable ASCII", 8192)
+FILE: Final = text(r"[^\x00-\x1f]+", "a path of a file", "one, like /etc/sidecar/tls.crt", 4096)
+HOST: Final = text(
+    rf"(?:\*\.)?{_HOST}|\[[0-9A-Fa-f:.]+\]", "a host", "one without scheme, port or path, like chat.example.com"
+)
+ORGANIZATION: Final = NAME
+PROVIDER: Final = text(
+    r"[a-z][a-z0-9-]*", "a provider's name", "lower-case letters, digits and hyphens, at most 63 of them", 63
+)
+
+
+def one_of(words: Iterable[str], what: str) -> Read:
+    """Read a word of a list that another part of the product keeps."""
+    known = sorted(words)
+
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or value not in known:
+            near = get_close_matches(value.lower()[:64], known, 1, 0.6) if isinstance(value, str) else ()
+            refuse(f"is not {what}", f'did you mean "{near[0]}"?' if near else f"write one of {', '.join(known)}")
+        return value
+
+    return Read(read, {"type": "string", "enum": known})
+
+
+def _json_path(value: Any) -> str:
+    if not isinstance(value, str):
+        refuse("is not a path into JSON", "write one like $.messages[*].content")
+    try:
+        compile_path(value)
+    except PathError as error:
+        refuse(f"is not a path into JSON ({error})", "write one like $.messages[*].content")
+    return value
+
+
+JSON_PATH: Final = _read_as(_json_path, pattern=r"^\$[.\[].+")
+
+
+def _path(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith("/"):
+        refuse("is not a path", "begin it with /, like /api/chat")
+    if "%" in value:
+        refuse("holds a percent-escape", "write the character that it stands for")
+    if len(value) > 1024 or not value.isprintable() or re.search(r"[?#\\;]|//", value):
+        refuse("is not a path", "leave out `?`, `#`, `;`, `\\` and `//`")
+    if {".", ".."} & set(value.split("/")):
+        refuse("holds a dot segment", "write the path that it leads to")
+    if any(segment != segment.strip() for segment in value.split("/")):
+        refuse("has a blank at the edge of a segment, and would match nothing", "leave it out")
+    return value
+
+
+def _pattern(value: Any) -> str:
+    path = _path(value)
+    if "**" in path:
+        refuse("holds `**`", "end it with /* for everything below, or put one * into a segment")
+    return path
+
+
+def _fixed_path(value: Any) -> str:
+    path = _path(value)
+    if "*" in path:
+        refuse("holds a `*`", "write one exact path")
+    return path
+
+
+PATH: Final = _read_as(_fixed_path, pattern=r"^/[^?#%;*\\]*$")
+PATTERN: Final = _read_as(_pattern, pattern=r"^/[^?#%;\\]*$")
+
+
+def _network(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > 50:
+        refuse("is not a network", "write an address or a network, like 10.0.0.0/8 or 2001:db8::/32")
+    try:
+        network = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        refuse("is not a network", "write an address or a network, like 10.0.0.0/8 or 2001:db8::/32")
+    if network.network_address != ipaddress.ip_interface(value).ip:
+        refuse("has bits set beyond its prefix", f"write {network}, or the address alone")
+    return str(network)
+
+
+NETWORK: Final = _read_as(_network)
+
+
+def _address(value: Any) -> Address:
+    shape = rf"(?P<host>{_HOST}|\[[0-9A-Fa-f:.]+\]|):(?P<port>\d{{1,5}})"
+    found = re.fullmatch(shape, value) if isinstance(value, str) else None
+    if found is None or int(found["port"]) > 65535:
+        refuse("is not an address to listen on", 'write "host:port", like "0.0.0.0:8080" or "[::]:8080"')
+    return Address(found["host"].strip("[]") or "0.0.0.0", int(found["port"]))  # noqa: S104 - the operator wrote ":8080"
+
+
+ADDRESS: Final = _read_as(_address, pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):\d{1,5}$")
+
+
+def _where(value: Any) -> Where:
+    kind, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind == "query":
+        refuse("would put session ids into logs and Referer headers", "write header:…, cookie:… or body:$.…")
+    shapes = {"header": TOKEN, "cookie": TOKEN, "body": JSON_PATH}
+    if kind not in shapes:
+        refuse("is not a place of a session", "write header:X-Session-ID, cookie:__Host-session or body:$.sessionId")
+    return Where(kind, shapes[kind].read(name))
+
+
+WHERE: Final = _read_as(_where, pattern="^(header|cookie|body):.+$")
+
+
+def url(*, path: bool) -> Read:
+    """Read an http or https URL without user, query and fragment; with a base path only if told so."""
+    example = "https://api.example.com"
+
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or len(value) > 2048 or re.search(r"[\x00-\x20\\\x7f-\U0010ffff]", value):
+            refuse("is not a URL", f"write one like {example}")
+        try:
+            parts = urlsplit(value)
+            port = parts.port
+        except ValueError:
+            refuse("is not a URL", f"write one like {example}")
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+            refuse("is not an http or https URL", f"write one like {example}")
+        if not re.fullmatch(rf"{_HOST}|[0-9A-Fa-f:.]+", parts.hostname):
+            refuse("has a host that is none", f"write one like {example}")
+        if "@" in parts.netloc:
+            refuse("holds a user or password", "keep it out of the policy; credentials belong into the vault")
+        if "?" in value or "#" in value:
+            refuse("has a query or a fragment", "write scheme, host and port alone")
+        if parts.path.strip("/") and not path:
+            refuse("has a path", "write scheme, host and port alone: requests keep their own paths")
+        return value.rstrip("/")
+
+    return _read_as(read, pattern=r"^https?://[^\s?#@]+$")
+
+
+def _origin(value: Any) -> str:
+    if value is None:
+        return "null"  # the origin of that name, so that whoever builds the list can say what is wrong with it
+    if not isinstance(value, str) or not value or len(value) > 300 or not value.isprintable():
+        refuse("is not an origin", "write scheme and host, like https://chat.example.com")
+    return value
+
+
+ORIGIN: Final = _read_as(_origin)
+
+
+def _regex(value: Any) -> str:
+    import re2
+
+    if not isinstance(value, str) or not value or len(value) > 2048:
+        refuse("is not a pattern", "write a regular expression in RE2's syntax, of at most 2048 characters")
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(value, options)
+    except re2.error as error:
+        reason = error.args[0] if error.args else ""
+        reason = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        refuse(f"is not a pattern ({reason[:80]})", "write RE2's syntax: no look-around, no back-references")
+    return value
+
+
+REGEX: Final = _read_as(_regex, format="regex")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address never leaves this machine."""
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def goes_in_clear(address: str) -> bool:
+    """Tell whether what is sent to this URL crosses a network unencrypted."""
+    parts = urlsplit(address)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")

@@ -1,0 +1,72 @@
+"""The key that goes into a request, read from the vault at the last moment."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Final
+
+from sidecar.errors import StoreUnavailable
+from sidecar.exchange import Exchange
+from sidecar.head import Fields
+from sidecar.policy.policy import BackendTarget, Injection
+from sidecar.vault.errors import VaultError
+from sidecar.vault.models import Credential
+
+if TYPE_CHECKING:  # a sidecar without a vault needs neither its code nor the cryptography
+    from sidecar.vault.vault import Vault
+
+HANDLE: Final = "handle"
+
+
+class VaultKeys:
+    """A KeySource over the vault; without one, every route that needs a key is refused."""
+
+    def __init__(self, vault: Vault | None) -> None:
+        self._vault = vault
+
+    def fields(
+        self, exchange: Exchange, injection: Injection, target: BackendTarget
+    ) -> Fields | Awaitable[Fields | None] | None:
+        """Return the header with the key, or None: no credential, an expired one, one that does not open."""
+        vault = self._vault
+        if vault is None:
+            return None
+        if injection.form == HANDLE:
+            return self._handle(vault, exchange, injection)
+        found = vault.cached(exchange.organization, injection.provider, exchange.now, injection.name)
+        if found is None:
+            return self._load(vault, exchange, injection, target)
+        return _put(found, injection, target)
+
+    async def _load(
+        self, vault: Vault, exchange: Exchange, injection: Injection, target: BackendTarget
+    ) -> Fields | None:
+        try:
+            found = await vault.credential(exchange.organization, injection.provider, exchange.now, injection.name)
+        except (VaultError, StoreUnavailable):
+            return None
+        return _put(found, injection, target)
+
+    def _handle(self, vault: Vault, exchange: Exchange, injection: Injection) -> Fields | None:
+        # Only a session that was found to exist: an id that nobody issued is never logged out.
+        session, ttl = "", injection.ttl
+        if exchange.session is not None:
+            session, expires = exchange.session.key, exchange.session.expires
+            ttl = min(ttl, expires - exchange.now) if expires else ttl
+        try:
+            provider = vault.catalogue.get(injection.provider)
+            token = vault.handles.mint(exchange.organization, injection.provider, session, exchange.now, ttl)
+        except VaultError:
+            return None
+        name, value = provider.write_header(token)
+        return [(name.encode(), value.encode())]
+
+
+def _put(found: Credential, injection: Injection, target: BackendTarget) -> Fields | None:
+    # The backend in this pod may see what it is given; anybody else must be named in the sealed credential.
+    given = target.local and not injection.sealed
+    if not (given or found.allows(target.host, target.port)):
+        return None
+    if target.tls is None and not target.local:
+        return None  # the compiler refuses such a policy; a key in clear on a network is worth a second look
+    return [(found.header.encode(), found.value.reveal().encode("latin-1"))]

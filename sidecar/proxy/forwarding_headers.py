@@ -1,0 +1,136 @@
+"""Heads on their way out, as pure functions: to the backend, and back to the client."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.exchange import Exchange
+from sidecar.head import Fields, RequestHead
+from sidecar.policy.policy import HOP_BY_HOP
+from sidecar.proxy.codec.http1 import CHUNKED, SINGLE
+
+REWRITTEN: Final = frozenset({
+    b"host", b"content-length", b"expect", b"via", b"x-request-id", b"forwarded", b"x-forwarded-for",
+    b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip", b"x-org-id",
+})  # fmt: skip
+"""What the backend hears from us alone."""
+
+OTHER_READINGS: Final = frozenset({
+    b"x-original-url", b"x-rewrite-url", b"x-http-method-override", b"x-http-method", b"x-method-override",
+})  # fmt: skip
+"""Names by which a backend may be led to another path or method than the one that guards have judged.
+
+Proxies pass them on as clients wrote them, so that no peer's trust covers them.
+"""
+
+CLAIMS: Final = frozenset({
+    b"true-client-ip", b"x-client-ip", b"x-cluster-client-ip", b"cf-connecting-ip", b"fastly-client-ip",
+    b"x-original-host", b"x-host", b"x-forwarded-prefix", b"x-forwarded-scheme", b"x-forwarded-ssl",
+    b"x-forwarded-server", b"x-forwarded-user", b"x-forwarded-email", b"x-forwarded-groups",
+    b"x-forwarded-preferred-username",
+    b"x-forwarded-access-token", b"x-original-forwarded-for", b"x-scheme", b"x-url-scheme", b"x-remote-user",
+    b"x-auth-request-user", b"x-auth-request-email", b"x-envoy-external-address", b"x-envoy-original-path",
+    b"x-accel-redirect", b"x-sendfile", b"proxy", b"front-end-https",
+})  # fmt: skip
+"""Names that backends take for a proxy's word: only a trusted peer may say them."""
+
+_PARTIAL: Final = frozenset({b"accept-encoding", b"range", b"if-range"})
+"""A secret that is cut in two, or compressed, would pass unseen."""
+
+_TELLING: Final = (b"sec-", b"x-forwarded-", b"x-original-", b"x-auth-request-", b"x-b3-", b"x-envoy-", b"cf-")
+"""Beginnings of names that tell a third party about the browser, the proxies in front, or one request's way."""
+
+_FORWARDING: Final = (
+    b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
+    b"X-Org-ID: %b\r\nX-Request-ID: %b\r\nVia: 1.%d sidecar\r\n\r\n"
+)
+_USUAL: Final = frozenset({b"keep-alive", b"close"})
+_END: Final = b"\r\n"
+_NEVER_TRUSTED: Final = HOP_BY_HOP | REWRITTEN | OTHER_READINGS
+_END_TO_END: Final = SINGLE | {b"cookie"}
+_NEVER: Final = _NEVER_TRUSTED | CLAIMS
+
+
+def named_by_connection(value: bytes | None) -> frozenset[bytes]:
+    """Return the lower-case names that a Connection field makes hop-by-hop."""
+    if not value or value in _USUAL:
+        return frozenset()
+    return frozenset(name.strip(b" \t").lower() for name in value.split(b","))
+
+
+def request_head(
+    exchange: Exchange,
+    *,
+    host: bytes,
+    framing: int,
+    put: Fields,
+    drop: frozenset[bytes],
+    whole: bool,
+    outward: bool = False,
+    prefix: bytes = b"",
+    base: bytes = b"",
+    upgrade: bytes = b"",
+) -> bytes:
+    """Return the head that the backend receives, blank line included.
+
+    host     the Host to say
+    framing  the body's length, or CHUNKED
+    put      field lines to add (the key); whatever the client sent under their names goes
+    drop     further lower-case names to leave out
+    whole    ask for the whole answer, uncompressed, because it will be looked at
+    outward  the other end is a third party: it hears nothing about who asked
+    prefix   what the target loses at its front
+    base     what stands there instead
+    upgrade  a ready line that asks for an upgrade, without its end
+    """
+    head = exchange.head
+    never = _NEVER if outward or not exchange.client.trusted else _NEVER_TRUSTED
+    # What guards went by, the backend sees too: Connection cannot take it away (RFC 9110 §7.6.1).
+    gone = drop
+    connection = head.index.get(b"connection")
+    if connection is not None and connection not in _USUAL:
+        gone |= named_by_connection(connection) - _END_TO_END
+    if whole:
+        gone |= _PARTIAL
+    if put:
+        gone = gone.union([name.lower() for name, _ in put])
+    target = _moved(head.target, prefix, base) if prefix else head.target
+    # An underscore is a hyphen to CGI, WSGI and their heirs: X_Forwarded_For would be a second voice.
+    kept = [line for key, line in head.lines if key not in never and key not in gone and b"_" not in key]
+    if outward:
+        kept = [line for line in kept if not _tells_who(line[:24].lower())]
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), target, host), *kept]
+    lines += [b"%b: %b" % field for field in put]
+    if whole:
+        lines.append(b"Accept-Encoding: identity")
+    if upgrade:
+        lines.append(upgrade)
+    elif framing == CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked")
+    elif framing or b"content-length" in head.index:
+        lines.append(b"Content-Length: %d" % framing)
+    lines.append(_END if outward else _forwarding(exchange, head))
+    return b"\r\n".join(lines)
+
+
+def _moved(target: bytes, prefix: bytes, base: bytes) -> bytes:
+    rest = target.removeprefix(prefix)
+    return base + (rest if rest.startswith(b"/") else b"/" + rest)
+
+
+def _tells_who(line: bytes) -> bool:
+    return line.startswith(_TELLING) and not line.startswith(b"sec-websocket-")
+
+
+def _forwarding(exchange: Exchange, head: RequestHead) -> bytes:
+    """Say who asked, as we know it: rewritten, never appended to a lie."""
+    address = exchange.client.address.encode()
+    return _FORWARDING % (
+        address,
+        address,
+        b"https" if exchange.secure else b"http",
+        head.index.get(b"host", b""),
+        exchange.organization.encode(),
+        exchange.id.encode(),
+        head.version,
+    )

@@ -1,0 +1,107 @@
+"""The one door out: every response's head is made here, refusals and relayed answers alike."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Final
+
+from sidecar.decision import Answer, Refuse
+from sidecar.exchange import Exchange
+from sidecar.head import Fields
+from sidecar.messages.refusals import refusal
+from sidecar.policy.policy import Route
+from sidecar.proxy.codec.http1 import ResponseHead
+from sidecar.proxy.forwarding_headers import named_by_connection
+from sidecar.responses.interfaces import ResponseFilters
+from sidecar.vocabulary import Code
+
+_STATUS_LINES: Final = {
+    status: b"HTTP/1.1 %d %b\r\n"
+    % (status, HTTPStatus(status).phrase.encode() if status in HTTPStatus._value2member_map_ else b"")
+    for status in range(100, 600)
+}
+_KEPT: Final = b"X-Request-ID: %b\r\n\r\n"
+_CLOSED: Final = b"X-Request-ID: %b\r\nConnection: close\r\n\r\n"
+_FAILURES: Final = {503: Code.OVERLOADED, 504: Code.BACKEND_TIMEOUT}
+
+
+def head(status: int, lines: bytes, exchange: Exchange, route: Route, *, keep: bool) -> bytes:
+    """Return a complete head: what the answer says, and what every response says."""
+    parts = [_STATUS_LINES[status], lines, *[header_writer.lines(exchange) for header_writer in route.header_writers]]
+    notes = exchange.notes
+    if notes:
+        parts += [b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in notes.items()]
+    parts.append((_KEPT if keep else _CLOSED) % exchange.id.encode())
+    return b"".join(parts)
+
+
+def interim(status: int, lines: bytes) -> bytes:
+    return _STATUS_LINES[status] + lines + b"\r\n"
+
+
+def date_line(now: float) -> bytes:
+    return _date_line(int(now))
+
+
+@lru_cache(maxsize=2)  # the same words for a whole second
+def _date_line(second: int) -> bytes:
+    return b"Date: %b\r\n" % formatdate(second, usegmt=True).encode()
+
+
+def local(answer: Answer, exchange: Exchange, route: Route, *, keep: bool) -> bytes:
+    """Return a whole response that is made here."""
+    lines = date_line(exchange.now) + b"".join(b"%b: %b\r\n" % field for field in answer.fields)
+    if answer.status != 204:
+        lines += b"Content-Length: %d\r\n" % len(answer.body)
+    made = head(answer.status, lines, exchange, route, keep=keep)
+    return made if exchange.head.method == "HEAD" else made + answer.body
+
+
+def refused(refuse: Refuse, exchange: Exchange, route: Route, *, keep: bool, status: int = 0) -> bytes:
+    """Return a whole refusal, in the shape that the route's protocol knows or the client asks for."""
+    accept = exchange.head.index.get(b"accept", b"")
+    kind, body = refusal(
+        route.protocol,
+        refuse.code,
+        exchange.id,
+        accept=accept,
+        streaming=b"text/event-stream" in accept,
+        path=exchange.head.path,
+    )
+    fields: Fields = [(b"Content-Type", kind), (b"Cache-Control", b"no-store"), *refuse.fields]
+    return local(Answer(status or refuse.code.status, fields, body), exchange, route, keep=keep)
+
+
+def replaces(status: int) -> Refuse | None:
+    """Return what stands in for a backend's own error page: nothing of its text may leave."""
+    if status < 500:
+        return None
+    return Refuse(_FAILURES.get(status, Code.BACKEND_BROKEN), {"backend_status": status})
+
+
+def relayed_lines(
+    answer: ResponseHead, exchange: Exchange, route: Route, filters: ResponseFilters | None, *, length_known: bool
+) -> bytes:
+    """Return the backend's field lines, less what is not for the client or is ours to say."""
+    removed = route.removed
+    named = named_by_connection(answer.index.get(b"connection"))
+    kept = [line for key, line in answer.lines if key not in removed and key not in named and key != b"content-length"]
+    if b"set-cookie" in answer.index:
+        kept = [line for line in kept if line[:11].lower() != b"set-cookie:"]
+        hardened = (route.cookies(value, exchange.secure) for value in answer.values(b"set-cookie"))
+        kept.extend(b"Set-Cookie: " + value for value in hardened if value is not None)
+    if filters is not None and kept and filters.suspects(b"\r\n".join(kept)):
+        # A name cannot be written over: a line whose name holds a secret goes.
+        kept = [_redacted(line, exchange, filters) for line in kept if not filters.suspects(line.partition(b":")[0])]
+    if b"date" not in answer.index:  # RFC 9110 §6.6.1: whoever forwards an answer says when it came
+        kept.append(date_line(exchange.now)[:-2])
+    if length_known and answer.length >= 0 and answer.status != 204:
+        kept.append(b"Content-Length: %d" % answer.length)
+    return b"\r\n".join(kept) + b"\r\n" if kept else b""
+
+
+def _redacted(line: bytes, exchange: Exchange, filters: ResponseFilters) -> bytes:
+    name, _, value = line.partition(b":")
+    return name + b": " + filters.value(exchange, value.strip(b" \t"))

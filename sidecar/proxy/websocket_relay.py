@@ -1,0 +1,329 @@
+"""A WebSocket, relayed frame by frame both ways once its upgrade was admitted like any request."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sidecar.decision import Refuse
+from sidecar.events import about
+from sidecar.messages.websocket_messages import RefuseMessage, RewriteMessage
+from sidecar.proxy import response_heads
+from sidecar.proxy.codec.http1 import ResponseHead
+from sidecar.proxy.codec.websocket_frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    PING,
+    POLICY_VIOLATION,
+    PONG,
+    TEXT,
+    Frame,
+    FrameError,
+    FrameReader,
+    close_frame,
+    encode,
+)
+from sidecar.proxy.connection import Connection, PeerLeft, TooSlow
+from sidecar.proxy.exchange_context import ExchangeContext
+from sidecar.proxy.response_relay import relay
+from sidecar.proxy.upstream import UpstreamError, read_answer
+from sidecar.vocabulary import Code, Event, Outcome
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
+_LAST_WORDS: Final = 2.0
+"""Seconds that a peer has to answer a close frame (§7.1.1)."""
+_UNDECIDED: Final = 1.0
+"""Seconds of silence after which a message leaves whose end may begin a secret: for all we know, it is whole."""
+_TURN: Final = 64
+"""Frames that one socket may have relayed before the others have their turn."""
+_OWN: Final = frozenset({b"sec-websocket-extensions"})
+
+
+async def relay_socket(context: ExchangeContext) -> None:
+    """Upgrade both sides and relay until one of them closes."""
+    fault = _fault(context)
+    if fault:
+        await context.refuse(Refuse(Code.REQUEST_MALFORMED, {"reason": fault}, close=True))
+        return
+    put = await context.key()
+    if put is None:
+        await context.refuse(Refuse(Code.CREDENTIAL_UNAVAILABLE, {}, close=True))
+        return
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket"
+    head = context.request_bytes(put, _OWN, upgrade)
+    upstream = context.parts.upstream(context.route.target)
+    back = upstream.idle(replayable=False) or await upstream.open()
+    try:
+        context.left_for_backend()
+        back.write(head)
+        answer = await read_answer(back, "GET", context.route.target.first_byte, upstream.reader)
+        context.head_arrived()
+        context.keep = False
+        if answer.status != 101:
+            await relay(context, back, answer)
+            return
+        if not _accepted(context, answer):
+            raise UpstreamError(Code.BACKEND_BROKEN, "a wrong answer to the upgrade")
+        lines = response_heads.relayed_lines(
+            answer, context.exchange, context.route, context.filters, length_known=False
+        )
+        context.status = 101
+        context.answered = True
+        context.connection.write(
+            response_heads.head(101, upgrade + b"\r\n" + lines, context.exchange, context.route, keep=True)
+        )
+        await _Socket(context, back).run()
+    except PeerLeft:
+        if context.connection.left or context.answered:
+            raise
+        raise UpstreamError(Code.BACKEND_BROKEN, "closed during the upgrade") from None
+    finally:
+        back.close()  # once it was told why …
+        back.loop.call_later(_LAST_WORDS, back.abort)  # … unless it does not listen
+
+
+def _fault(context: ExchangeContext) -> str:
+    """Return what is wrong with an upgrade request, or nothing (RFC 6455 §4.2.1)."""
+    head = context.exchange.head
+    index = head.index
+    named = {name.strip(b" \t").lower() for name in index.get(b"connection", b"").split(b",")}
+    try:
+        key = base64.b64decode(index.get(b"sec-websocket-key", b""), validate=True)
+    except binascii.Error:
+        key = b""
+    if head.method != "GET" or head.version != 1 or b"upgrade" not in named:
+        return "upgrade request"
+    if index.get(b"sec-websocket-version") != b"13" or len(key) != 16:
+        return "websocket handshake"
+    return "upgrade with a body" if context.framing != 0 or context.connection.buffer else ""
+
+
+def _accepted(context: ExchangeContext, answer: ResponseHead) -> bool:
+    key = context.exchange.head.index[b"sec-websocket-key"]
+    digest = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+    chosen = answer.index.get(b"sec-websocket-protocol")
+    offered = {part.strip() for part in context.exchange.head.index.get(b"sec-websocket-protocol", b"").split(b",")}
+    return (
+        answer.index.get(b"sec-websocket-accept") == digest
+        and answer.index.get(b"upgrade", b"").lower() == b"websocket"
+        and b"sec-websocket-extensions" not in answer.index
+        and (chosen is None or chosen in offered)
+    )
+
+
+class _Socket:
+    """Two pumps and the first close frame of either side."""
+
+    def __init__(self, context: ExchangeContext, back: Connection) -> None:
+        bounds = context.policy.bounds
+        self._context = context
+        self._front = context.connection
+        self._back = back
+        self._idle = bounds.socket_idle
+        self._max = bounds.max_socket_message
+        self._rate = bounds.socket_rate
+        self._inspector = context.route.frames
+        self._filter = context.filters.frames(context.exchange) if context.filters is not None else None
+        self._waiting = 0  # messages of the backend that the filter has not decided about
+        self._closing: Frame | None = None
+
+    async def run(self) -> None:
+        activity = self._context.parts.activity
+        activity.stream_began("websocket")
+        pumps = [
+            asyncio.create_task(self._pump(self._front, self._back, from_client=True)),
+            asyncio.create_task(self._pump(self._back, self._front, from_client=False)),
+        ]
+        try:
+            done, _ = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            # Both may end in the same turn; the client's side speaks first.
+            first = pumps[0] if pumps[0] in done else pumps[1]
+            await self._end(first, pumps)
+        except asyncio.CancelledError:
+            # The client's connection is gone, or the drain is over.
+            self._say_close(close_frame(GOING_AWAY), to_client=True)
+            self._say_close(close_frame(GOING_AWAY), to_client=False)
+            raise
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            activity.stream_ended("websocket")
+
+    async def _end(self, first: asyncio.Task[None], pumps: list[asyncio.Task[None]]) -> None:
+        """Tell both sides why it ends, and give the one that has to answer a moment for it."""
+        error = first.exception()
+        from_client = first is pumps[0]
+        if isinstance(error, FrameError):
+            self._say_close(close_frame(error.code, str(error)), to_client=True)
+            self._say_close(close_frame(GOING_AWAY if from_client else error.code), to_client=False)
+            if not from_client:
+                self._context.backend_event(Code.BACKEND_BROKEN, str(error))
+        elif isinstance(error, TooSlow):
+            self._say_close(close_frame(GOING_AWAY, "idle"), to_client=True)
+            self._say_close(close_frame(GOING_AWAY, "idle"), to_client=False)
+        elif isinstance(error, PeerLeft):
+            if from_client:
+                self._say_close(close_frame(GOING_AWAY), to_client=False)
+            else:
+                self._say_close(close_frame(INTERNAL_ERROR if self._back.broken else GOING_AWAY), to_client=True)
+        elif error is not None:
+            raise error
+        else:
+            # A close frame was relayed: its answer comes the other way.
+            other = pumps[1] if from_client else pumps[0]
+            await asyncio.wait([other], timeout=_LAST_WORDS)
+
+    def _say_close(self, frame: Frame, *, to_client: bool) -> None:
+        connection = self._front if to_client else self._back
+        if not connection.left:
+            connection.write(encode(frame, mask=not to_client))
+
+    async def _pump(self, source: Connection, sink: Connection, *, from_client: bool) -> None:
+        reader = FrameReader(masked=from_client, max_message=self._max)
+        looked_at = self._inspector is not None if from_client else self._filter is not None
+        messages = _Whole() if looked_at else None
+        budget = _Budget(self._rate, source.loop.time) if from_client and self._rate else None
+        at = taken = 0
+        while True:
+            frame, at = reader.take(source.buffer, at)
+            if frame is None:
+                source.buffer, at = source.buffer[at:], 0
+                await self._more(source, sink, from_client=from_client)
+                continue
+            taken += 1
+            if taken % _TURN == 0:
+                await asyncio.sleep(0)
+            if messages is not None:
+                frame = messages.whole(frame)
+                if frame is None:
+                    continue
+            if budget is not None and frame.opcode in (TEXT, BINARY, CONTINUATION) and frame.fin and not budget.spend():
+                raise FrameError(POLICY_VIOLATION, "too many messages")
+            for each in self._judged(frame) if from_client else self._cleaned(frame):
+                sink.write(encode(each, mask=from_client))
+            await sink.drain()
+            if frame.opcode == CLOSE:
+                return
+
+    async def _more(self, source: Connection, sink: Connection, *, from_client: bool) -> None:
+        """Wait for bytes; what waits behind the filter leaves when nothing comes for a while, or ever."""
+        while True:
+            waits = self._waiting > 0 and not from_client
+            source.expect_within(min(_UNDECIDED, self._idle) if waits else self._idle)
+            sink_seen = sink.received
+            try:
+                await source.more()
+                return
+            except TooSlow:
+                if waits:
+                    await self._let_go(sink)
+                # The other way was busy meanwhile: the connection is not idle.
+                elif sink.received == sink_seen:
+                    raise
+            except PeerLeft:
+                if waits and source.left and not sink.left:
+                    await self._let_go(sink)
+                raise
+
+    async def _let_go(self, sink: Connection) -> None:
+        for each in self._released():
+            sink.write(encode(each, mask=False))
+        await sink.drain()
+
+    def _judged(self, frame: Frame) -> tuple[Frame, ...]:
+        """Return what of a client's frame goes on."""
+        if self._inspector is None or frame.opcode not in (TEXT, BINARY):
+            return (frame,)
+        return (Frame(frame.opcode, self._inspected(frame)),)
+
+    def _cleaned(self, frame: Frame) -> Sequence[Frame]:
+        """Return what may be sent to the client now that the backend has sent this frame."""
+        if self._filter is None or frame.opcode in (PING, PONG):
+            return (frame,)
+        if frame.opcode != TEXT:
+            if frame.opcode == BINARY and self._context.filters is not None:
+                frame = Frame(BINARY, self._context.filters.value(self._context.exchange, frame.data))
+            return (*self._released(), frame)  # nothing overtakes a text but what keeps the connection alive
+        messages = self._filter.feed(frame.data)
+        self._waiting += 1 - len(messages)
+        return [Frame(TEXT, message) for message in messages]
+
+    def _released(self) -> list[Frame]:
+        if self._filter is None or not self._waiting:
+            return []
+        self._waiting = 0
+        return [Frame(TEXT, message) for message in self._filter.finish()]
+
+    def _inspected(self, frame: Frame) -> bytes:
+        assert self._inspector is not None
+        exchange, events = self._context.exchange, self._context.parts.events
+        if frame.opcode == TEXT:
+            found = self._inspector.inspect_text(frame.data.decode(), exchange.head.path)
+        else:
+            found = self._inspector.inspect_binary(frame.data, exchange.head.path)
+        if isinstance(found, RefuseMessage):
+            event = found.code.event or Event.MESSAGE_INVALID
+            events.record(
+                about(exchange, event, Outcome.REFUSED, exchange.now, 101, {**found.detail, "close": found.close})
+            )
+            raise FrameError(found.close, found.reason)
+        if isinstance(found, RewriteMessage):
+            for finding in found.findings:
+                events.record(about(exchange, finding.event, Outcome.CHANGED, exchange.now, 101, finding.detail))
+            return found.text.encode()
+        return frame.data
+
+
+class _Whole:
+    """Puts the fragments of messages together; `max_message` of the reader bounds what is held."""
+
+    __slots__ = ("_data", "_kind")
+
+    def __init__(self) -> None:
+        self._data = bytearray()  # a list would grow with empty fragments, which no size bounds
+        self._kind = 0  # of the message that is under way
+
+    def whole(self, frame: Frame) -> Frame | None:
+        """Return a message once it is complete, any other frame as it is."""
+        if frame.opcode in (TEXT, BINARY):
+            if frame.fin:
+                return frame
+            self._kind = frame.opcode
+        elif frame.opcode != CONTINUATION or not self._kind:
+            return frame
+        self._data += frame.data
+        if not frame.fin:
+            return None
+        whole = Frame(self._kind, bytes(self._data))
+        self._data.clear()
+        self._kind = 0
+        return whole
+
+
+class _Budget:
+    """Messages per minute that one socket may send: a bucket that refills steadily."""
+
+    __slots__ = ("_at", "_clock", "_left", "_rate")
+
+    def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
+        self._rate = per_minute
+        self._left = float(per_minute)
+        self._clock = clock
+        self._at = clock()
+
+    def spend(self) -> bool:
+        now = self._clock()
+        self._left = min(self._rate, self._left + (now - self._at) * self._rate / 60)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

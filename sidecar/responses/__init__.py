@@ -1,0 +1,1 @@
+"""What runs per response of a backend."""

@@ -1,0 +1,215 @@
+"""What looks at a route's answers: known secrets and key shapes, joined with the route's other filters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from sidecar.events import EventSink, about
+from sidecar.exchange import Exchange
+from sidecar.guard import ResponseFilter
+from sidecar.redaction.filters import Redaction, RedactionFilter
+from sidecar.redaction.matcher import SecretMatcher
+from sidecar.redaction.websocket_filter import FrameFilter as RedactedFrames
+from sidecar.responses.interfaces import BackendResponseHead, SocketMessageFilter
+from sidecar.vault.models import KnownSecrets
+from sidecar.vocabulary import Event, Outcome
+
+
+class KnownSecretsSource:
+    """The matcher of all plain keys in this process: one for all routes, rebuilt when the set changes."""
+
+    def __init__(self, secrets: Callable[[], KnownSecrets] | None) -> None:
+        self._secrets = secrets
+        self._generation = -1
+        self._matcher: SecretMatcher | None = None
+
+    def matcher(self) -> SecretMatcher | None:
+        if self._secrets is None:
+            return None
+        known = self._secrets()
+        if known.generation != self._generation:
+            self._generation = known.generation
+            self._matcher = SecretMatcher(known.secrets) if known.secrets else None
+        return self._matcher
+
+
+class ResponseObserver(Protocol):
+    """A further filter of a route: it looks at answers, and may learn from them."""
+
+    def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None: ...
+
+
+class RouteResponseFilters:
+    """An ResponseFilters: redaction first, so that what others learn from is what the client sees.
+
+    `keys` is None where known secrets are not looked for. In observe mode (`enforce=False`) secrets
+    are reported and pass.
+    """
+
+    def __init__(
+        self,
+        redaction: Redaction,
+        keys: KnownSecretsSource | None,
+        watchers: Sequence[ResponseObserver],
+        events: EventSink,
+        *,
+        enforce: bool = True,
+    ) -> None:
+        self._redaction = redaction
+        self._keys = keys
+        self._watchers = tuple(watchers)
+        self._events = events
+        self._enforce = enforce
+        self._seen: SecretMatcher | None = None
+
+    def wanted(self) -> bool:
+        if self._keys is not None:
+            matcher = self._keys.matcher()
+            if matcher is not self._seen:
+                self._seen = matcher
+                self._redaction.know(matcher)
+        return self._redaction.active or bool(self._watchers)
+
+    def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None:
+        kind = answer.index.get(b"content-type", b"")
+        found = self._redaction.filter_for(kind) if self._redaction.active else None
+        chain: list[ResponseFilter] = [] if found is None else [_Reported(found, exchange, self._events, self._enforce)]
+        for watcher in self._watchers:
+            further = watcher.for_answer(exchange, answer)
+            if further is not None:
+                chain.append(further)
+        if len(chain) < 2:
+            return chain[0] if chain else None
+        return _Chain(chain)
+
+    def frames(self, exchange: Exchange) -> SocketMessageFilter | None:
+        return _SocketFrames(self, exchange) if self._redaction.active else None
+
+    def frames_now(self, exchange: Exchange) -> _ReportedFrames | None:
+        """Return a filter that knows the secrets of this moment."""
+        found = self._redaction.frames() if self.wanted() else None
+        return None if found is None else _ReportedFrames(found, exchange, self._events, self._enforce)
+
+    def known(self) -> SecretMatcher | None:
+        """Return the secrets of this moment; another object once they have changed."""
+        return self._keys.matcher() if self._keys is not None else None
+
+    def suspects(self, lines: bytes) -> bool:
+        return self._redaction.active and self._redaction.suspicious(lines)
+
+    def value(self, exchange: Exchange, value: bytes) -> bytes:
+        counts: dict[str, int] = {}
+        clean = self._redaction.redact_value(value, counts)
+        if counts:
+            _report(exchange, counts, self._events, enforce=self._enforce)
+        return clean if self._enforce else value
+
+
+class _Report:
+    """Record SECRET_REDACTED once per answer or socket, when the first secret is met."""
+
+    __slots__ = ("_counts", "_enforce", "_events", "_exchange", "_said")
+
+    def __init__(self, counts: dict[str, int], exchange: Exchange, events: EventSink, enforce: bool) -> None:
+        self._counts = counts
+        self._exchange = exchange
+        self._events = events
+        self._enforce = enforce
+        self._said = False
+
+    def say(self) -> None:
+        if self._counts and not self._said:
+            self._said = True
+            _report(self._exchange, self._counts, self._events, enforce=self._enforce)
+
+
+class _Reported:
+    """The filter of a body, reported; in observe mode the body passes as it came."""
+
+    __slots__ = ("_enforce", "_inner", "_report")
+
+    def __init__(self, inner: RedactionFilter, exchange: Exchange, events: EventSink, enforce: bool) -> None:
+        self._inner = inner
+        self._enforce = enforce
+        self._report = _Report(inner.counts, exchange, events, enforce)
+
+    def feed(self, chunk: bytes) -> bytes:
+        clean = self._inner.feed(chunk)
+        self._report.say()
+        return clean if self._enforce else chunk
+
+    def finish(self) -> bytes:
+        rest = self._inner.finish()
+        self._report.say()
+        return rest if self._enforce else b""
+
+
+class _ReportedFrames:
+    """The same for the messages of a socket."""
+
+    __slots__ = ("_enforce", "_inner", "_report")
+
+    def __init__(self, inner: RedactedFrames, exchange: Exchange, events: EventSink, enforce: bool) -> None:
+        self._inner = inner
+        self._enforce = enforce
+        self._report = _Report(inner.counts, exchange, events, enforce)
+
+    def feed(self, message: bytes) -> list[bytes]:
+        clean = self._inner.feed(message)
+        self._report.say()
+        return clean if self._enforce else [message]
+
+    def finish(self) -> list[bytes]:
+        rest = self._inner.finish()
+        self._report.say()
+        return rest if self._enforce else []
+
+
+class _SocketFrames:
+    """The filter of a socket, which may outlive the secrets that were known when it opened."""
+
+    __slots__ = ("_answers", "_exchange", "_inner", "_known")
+
+    def __init__(self, answers: RouteResponseFilters, exchange: Exchange) -> None:
+        self._answers = answers
+        self._exchange = exchange
+        self._known = answers.known()
+        self._inner = answers.frames_now(exchange)
+
+    def feed(self, message: bytes) -> list[bytes]:
+        known = self._answers.known()
+        left: list[bytes] = []
+        if known is not self._known:
+            left = self.finish()
+            self._known = known
+            self._inner = self._answers.frames_now(self._exchange)
+        return [*left, *(self._inner.feed(message) if self._inner is not None else [message])]
+
+    def finish(self) -> list[bytes]:
+        return self._inner.finish() if self._inner is not None else []
+
+
+class _Chain:
+    """Several filters, one after another."""
+
+    __slots__ = ("_filters",)
+
+    def __init__(self, filters: Sequence[ResponseFilter]) -> None:
+        self._filters = filters
+
+    def feed(self, chunk: bytes) -> bytes:
+        for each in self._filters:
+            chunk = each.feed(chunk)
+        return chunk
+
+    def finish(self) -> bytes:
+        rest = b""
+        for each in self._filters:
+            rest = (each.feed(rest) if rest else b"") + each.finish()
+        return rest
+
+
+def _report(exchange: Exchange, counts: dict[str, int], events: EventSink, *, enforce: bool) -> None:
+    outcome = Outcome.CHANGED if enforce else Outcome.OBSERVED
+    events.record(about(exchange, Event.SECRET_REDACTED, outcome, exchange.now, 0, dict(counts)))

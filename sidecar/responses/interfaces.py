@@ -1,0 +1,59 @@
+"""The shapes of what looks at a backend's responses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from sidecar.exchange import Exchange
+from sidecar.guard import ResponseFilter
+
+
+class BackendResponseHead(Protocol):
+    """The head of an answer: its status, lower-case name → value, and the values of a repeated name."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def index(self) -> Mapping[bytes, bytes]: ...
+
+    def values(self, name: bytes) -> list[bytes]: ...
+
+
+class SocketMessageFilter(Protocol):
+    """Looks at complete messages in order, and may keep some waiting; `finish` lets those go."""
+
+    def feed(self, message: bytes) -> list[bytes]: ...
+
+    def finish(self) -> list[bytes]: ...
+
+
+class ResponseFilters(Protocol):
+    """What looks at the answers of a route: redaction, usage, learned sessions.
+
+    `wanted` says whether there is anything to look for now; then the backend is asked for an
+    uncompressed, whole answer. A filter records what it found when it is finished.
+    """
+
+    def wanted(self) -> bool: ...
+
+    def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None:
+        """Look at the head of an answer; return the filter of its body.
+
+        What must be done before the client sees something (store a session that the answer names) is
+        put into `exchange.pending`, here or by the filter.
+        """
+        ...
+
+    def frames(self, exchange: Exchange) -> SocketMessageFilter | None:
+        """Return the filter of the text messages that a WebSocket's backend sends."""
+        ...
+
+    def suspects(self, lines: bytes) -> bool:
+        """Say whether a block of header lines may hold something that must not pass; False is certain."""
+        ...
+
+    def value(self, exchange: Exchange, value: bytes) -> bytes:
+        """Return a header's value as the client may see it."""
+        ...

@@ -1,0 +1,223 @@
+"""Tokens that providers report in their answers, counted as they pass: nothing is changed, held back or estimated."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeAlias
+
+import orjson
+
+from sidecar.exchange import Exchange
+from sidecar.guard import ResponseFilter
+from sidecar.messages.protocols import KNOWN, Usage, usage
+from sidecar.redaction.filters import media_type
+from sidecar.responses.interfaces import BackendResponseHead
+
+Count: TypeAlias = Callable[[str, str, str, str, int], None]
+"""(organization, provider, model, `input` or `output`, tokens)"""
+
+GOOGLE: Final = usage("$.usageMetadata", "promptTokenCount", "candidatesTokenCount", "$.modelVersion")
+PLACES: Final[tuple[Usage, ...]] = tuple(
+    dict.fromkeys((*(each for protocol in KNOWN for each in protocol.usage), GOOGLE))
+)
+"""Where any provider's answer or event may report; which one speaks shows in the answer itself."""
+
+WHOLE: Final = 256 * 1024
+HEAD: Final = 4 * 1024
+TAIL: Final = 64 * 1024
+"""Up to WHOLE bytes of an answer (or of one event) are kept; of a longer one its two ends, where the model and
+the counts stand: before them are embeddings, pictures, long texts."""
+LARGEST: Final = 2**53
+
+_REPORTS: Final = re.compile(rb'"(usage|usageMetadata)"\s*:\s*\{')
+_MODEL: Final = re.compile(rb'"(?:model|modelVersion)"\s*:\s*"([^"\\]{1,200})"')
+_BREAK: Final = re.compile(rb"\r\n|\n|\r")
+_BLANK: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_READABLE: Final = frozenset({b"", b"identity", b"gzip", b"x-gzip", b"deflate"})
+"""Content codings that the proxy opens before a filter; an answer in another one is not read."""
+
+
+class TokenUsage:
+    """The ResponseObserver of one provider's answers: each answer is counted once, at its end or where it was cut."""
+
+    def __init__(self, provider: str, count: Count) -> None:
+        self._provider = provider
+        self._count = count
+
+    def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None:
+        kind = media_type(answer.index.get(b"content-type", b""))
+        coding = answer.index.get(b"content-encoding", b"").lower()
+        if not 200 <= answer.status < 300 or coding not in _READABLE:
+            return None
+        reader: _Reader
+        if kind == b"text/event-stream":
+            reader = _Events()
+        elif kind == b"application/json" or kind.endswith(b"+json"):
+            reader = _Whole()
+        else:
+            return None
+        counter = _Counter(reader, exchange.organization, self._provider, self._count)
+        exchange.releases.append(counter.settle)  # a client that leaves does not undo what was reported
+        return counter
+
+
+class ReportedUsage:
+    """What an answer has reported so far. Streams report running totals: the newest word counts."""
+
+    __slots__ = ("input", "model", "output")
+
+    def __init__(self) -> None:
+        self.input = 0
+        self.output = 0
+        self.model = ""
+
+    def learn(self, value: Any) -> None:
+        for place in PLACES:
+            given, made = _tokens(place.input.first(value)), _tokens(place.output.first(value))
+            if given is None and made is None:
+                continue
+            self.input = self.input if given is None else given
+            self.output = self.output if made is None else made
+            model = place.model.first(value)
+            if isinstance(model, str) and model:
+                self.model = model
+
+
+class _Reader(Protocol):
+    """Reads the pieces of one answer."""
+
+    told: ReportedUsage
+
+    def feed(self, chunk: bytes) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class _Counter:
+    """A ResponseFilter that lets everything pass, and counts once."""
+
+    __slots__ = ("_count", "_organization", "_provider", "_reader", "_settled")
+
+    def __init__(self, reader: _Reader, organization: str, provider: str, count: Count) -> None:
+        self._reader = reader
+        # Not the exchange, which holds this: a cycle would keep all of a request until the collector comes.
+        self._organization = organization
+        self._provider = provider
+        self._count = count
+        self._settled = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        self._reader.feed(chunk)
+        return chunk
+
+    def finish(self) -> bytes:
+        self._reader.finish()
+        self.settle()
+        return b""
+
+    def settle(self) -> None:
+        if self._settled:
+            return
+        self._settled = True
+        told = self._reader.told
+        for direction, tokens in (("input", told.input), ("output", told.output)):
+            if tokens:
+                self._count(self._organization, self._provider, told.model, direction, tokens)
+
+
+class _Whole:
+    """A JSON answer. One that was cut off reports nothing: its counts stand at its end."""
+
+    __slots__ = ("_cut", "_text", "told")
+
+    def __init__(self) -> None:
+        self.told = ReportedUsage()
+        self._text = bytearray()
+        self._cut = False
+
+    def feed(self, chunk: bytes) -> None:
+        self._text += chunk
+        self._cut = _shorten(self._text) or self._cut
+
+    def finish(self) -> None:
+        _report(bytes(self._text), cut=self._cut, told=self.told)
+        self._text.clear()
+
+
+class _Events:
+    """A stream of server-sent events (WHATWG HTML §9.2.6); most say nothing of tokens and are not parsed."""
+
+    __slots__ = ("_cut", "_text", "told")
+
+    def __init__(self) -> None:
+        self.told = ReportedUsage()
+        self._text = bytearray()
+        self._cut = False
+
+    def feed(self, chunk: bytes) -> None:
+        text = self._text
+        if not text and chunk.endswith(b"\n\n") and _REPORTS.search(chunk) is None:
+            return  # whole events, as most come, and none that says anything of tokens
+        at, searched = 0, max(0, len(text) - 3)
+        text += chunk
+        while (blank := _BLANK.search(text, max(at, searched))) is not None:
+            self._event(bytes(text[at : blank.end()]))
+            at = blank.end()
+        del text[:at]
+        self._cut = _shorten(text) or self._cut
+
+    def finish(self) -> None:
+        self._event(bytes(self._text))
+        self._text.clear()
+
+    def _event(self, raw: bytes) -> None:
+        cut, self._cut = self._cut, False
+        if _REPORTS.search(raw) is None:
+            return
+        lines = [line[5:].removeprefix(b" ") for line in _BREAK.split(raw) if line.startswith(b"data:")]
+        _report(b"\n".join(lines), cut=cut, told=self.told)
+
+
+def _shorten(text: bytearray) -> bool:
+    if len(text) <= WHOLE:
+        return False
+    del text[HEAD:-TAIL]
+    return True
+
+
+def _report(text: bytes, *, cut: bool, told: ReportedUsage) -> None:
+    """Learn from a JSON text, or from the ends of one."""
+    if _REPORTS.search(text) is None:
+        return
+    if cut:
+        told.learn(_from_ends(text))
+        return
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return
+    for each in value if isinstance(value, list) else (value,):  # Google streams a JSON array, too
+        told.learn(each)
+
+
+def _from_ends(text: bytes) -> dict[str, Any]:
+    """Read the last report of a text whose middle is missing.
+
+    A quote within a JSON string is escaped, so that a model's words cannot pose as a report.
+    """
+    found = [match for match in _REPORTS.finditer(text) if text[match.start() - 1 : match.start()] != b"\\"]
+    if not found:
+        return {}
+    try:
+        report, _ = json.JSONDecoder().raw_decode(text[found[-1].end() - 1 :].decode("utf-8", "replace"))
+    except ValueError:
+        return {}
+    named = _MODEL.search(text)
+    model = named.group(1).decode("utf-8", "replace") if named is not None else ""
+    return {found[-1].group(1).decode(): report, "model": model, "modelVersion": model}
+
+
+def _tokens(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < LARGEST else None

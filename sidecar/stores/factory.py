@@ -1,0 +1,138 @@
+"""One call for the three stores: in memory, or on Redis with memory behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from sidecar.clock import Clock
+from sidecar.errors import StoreUnavailable
+from sidecar.events import EventSink, SecurityEvent
+from sidecar.secret import Secret
+from sidecar.stores.interfaces import BanStore, RateStore, SessionStore
+from sidecar.stores.memory_bans import MemoryBanStore
+from sidecar.stores.memory_rates import MemoryRateStore
+from sidecar.stores.memory_sessions import MemorySessionStore
+from sidecar.vocabulary import Event, Outcome
+
+CLEANING = 1.0
+"""Seconds between two cleanings; each is bounded, so that no request waits for it."""
+
+
+async def _nothing() -> None:
+    """Memory has nothing to close."""
+
+
+@dataclass(slots=True)
+class Stores:
+    """Where windows, bans and sessions live. `start` before the first request, `close` after the last.
+
+    Time for `rates` is the monotonic clock, for `bans` and `sessions` the epoch.
+    """
+
+    rates: RateStore
+    bans: BanStore
+    sessions: SessionStore
+    states: Callable[[], Mapping[str, bool]]
+    """Which stores are up, by name, for the metric `sidecar_store_up{store}`."""
+    replicas: Callable[[], int]
+    """How many replicas live, as far as this one knows."""
+    _clock: Clock
+    _events: EventSink
+    _clean: Callable[[], None]
+    _round: Callable[[], Awaitable[float]]
+    _hang_up: Callable[[], Awaitable[None]]
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def start(self) -> None:
+        """Find the shared store within one short timeout, or begin without it; then run the background."""
+        if self._tasks:
+            return
+        pause = await self._round()
+        self._tasks = [asyncio.create_task(self._keep(pause)), asyncio.create_task(self._cleaning())]
+
+    async def close(self) -> None:
+        """End the background and hang up."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self._hang_up()
+
+    async def _keep(self, pause: float) -> None:
+        while True:
+            await asyncio.sleep(pause)
+            pause = await self._round()
+
+    async def _cleaning(self) -> None:
+        while True:
+            await asyncio.sleep(CLEANING)
+            self._clean()
+            await self.clean_sessions()
+
+    async def clean_sessions(self) -> None:
+        """Drop expired sessions, and record how many."""
+        now = self._clock.now()
+        try:
+            gone = await self.sessions.cleanup(now)
+        except StoreUnavailable:
+            return
+        if gone:
+            self._events.record(SecurityEvent(Event.SESSION_CLEANUP, Outcome.ALLOWED, now, detail={"sessions": gone}))
+
+
+def open_stores(
+    redis_url: Secret | None,
+    *,
+    clock: Clock,
+    events: EventSink,
+    strikes: int = 20,
+    within: float = 60.0,
+    duration: float = 900.0,
+    max_keys: int = 100_000,
+    max_bans: int = 100_000,
+    max_sessions: int = 100_000,
+    per_client: int = 100,
+    prefix: str = "sidecar",
+    timeout: float = 0.2,
+) -> Stores:
+    """Build the stores; nothing is connected before `start`. A wrong URL is a ConfigError, now."""
+    rates = MemoryRateStore(max_keys)
+    bans = MemoryBanStore(strikes, within, duration, max_bans)
+
+    def clean() -> None:
+        rates.cleanup(clock.monotonic())
+        bans.cleanup(clock.now())
+
+    if redis_url is None:
+        sessions = MemorySessionStore(max_sessions, per_client)
+        return Stores(rates, bans, sessions, lambda: {"memory": True}, lambda: 1, clock, events, clean, _once, _nothing)
+    # redis-py costs 19 MiB: only who uses it pays.
+    from sidecar.stores.redis_stores import SharedStores
+
+    shared = SharedStores(
+        redis_url, clock, events, mirror=rates, bans=bans, per_client=per_client, prefix=prefix, timeout=timeout
+    )
+
+    def clean_all() -> None:
+        clean()
+        shared.rates.cleanup(clock.monotonic())
+
+    return Stores(
+        shared.rates,
+        shared.bans,
+        shared.sessions,
+        lambda: {"redis": shared.circuit.up},
+        lambda: shared.circuit.replicas,
+        clock,
+        events,
+        clean_all,
+        shared.round,
+        shared.close,
+    )
+
+
+async def _once() -> float:
+    """Memory needs no background but the cleaning."""
+    return 3600.0

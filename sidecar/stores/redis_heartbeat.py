@@ -1,0 +1,49 @@
+"""The background's conversation with Redis: is it there, is it the same, who else is there."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.stores.redis_connection import RedisClient, Script
+
+SILENCE: Final = 10
+"""Seconds after which a silent replica counts as gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatReply:
+    """What a beat learned. `lost`: the server no longer holds what we told it; `reset`: someone reset a limit."""
+
+    replicas: int
+    lost: bool
+    reset: bool
+
+
+class Heartbeat:
+    """Beat for one replica. The beat writes: a full or read-only server does not count as alive."""
+
+    def __init__(self, wire: RedisClient, replica: str, prefix: str = "sidecar") -> None:
+        self._wire = wire
+        self._replica = replica
+        self._script = Script("heartbeat.lua")
+        # One hash tag: a Cluster wants the keys of a script in one slot.
+        self._keys = [f"{{{prefix}}}:mark", f"{{{prefix}}}:replicas", f"{{{prefix}}}:resets"]
+        self._mark = b""
+        self._resets = b""
+
+    async def beat(self) -> HeartbeatReply:
+        """Beat once; StoreUnavailable when that was not possible."""
+        ((mark, replicas, resets),) = await self._wire.submit(
+            [self._script.call(self._keys, secrets.token_hex(16), self._replica, SILENCE)]
+        )
+        # A mark that we did not see before is new to us: at the start nothing was told yet.
+        lost = bool(self._mark) and mark != self._mark
+        reset = resets != self._resets
+        self._mark, self._resets = mark, resets
+        return HeartbeatReply(max(1, replicas), lost, reset)
+
+    async def leave(self) -> None:
+        """Say that this replica is gone."""
+        await self._wire.submit([("ZREM", self._keys[1], self._replica)])

@@ -1,0 +1,139 @@
+"""Open the shared stores, and keep them: the background that beats, settles and exchanges."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sidecar.clock import Clock
+from sidecar.errors import StoreUnavailable
+from sidecar.events import EventSink
+from sidecar.secret import Secret
+from sidecar.stores.failover import Circuit, FailoverRateStore
+from sidecar.stores.memory_bans import MemoryBanStore
+from sidecar.stores.memory_rates import MemoryRateStore
+from sidecar.stores.redis_bans import RedisBanStore
+from sidecar.stores.redis_cluster import ClusterConnection
+from sidecar.stores.redis_connection import Command, RedisClient, RedisConnection
+from sidecar.stores.redis_heartbeat import Heartbeat
+from sidecar.stores.redis_rates import RedisRateStore
+from sidecar.stores.redis_sessions import RedisSessionStore
+from sidecar.stores.redis_urls import RedisAddress, connector, parse_redis_url
+
+EVERY: Final = 0.5
+"""Seconds between two rounds of the background, the probes of an open circuit included."""
+
+UNSTEADY: Final = 10.0
+"""A server that fails within so many seconds of coming back is probed half as often each time, down to every 8 s."""
+
+SLOWEST: Final = 8.0
+
+
+class CircuitConnection:
+    """A RedisClient that asks nothing while the circuit is open, and opens it when there is no answer."""
+
+    def __init__(self, wire: RedisClient, circuit: Circuit) -> None:
+        self._wire = wire
+        self._circuit = circuit
+        self.clustered = wire.clustered
+
+    def submit(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        """Send commands, or fail at once."""
+        if not self._circuit.up:
+            done: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+            done.set_exception(StoreUnavailable("Redis is not available"))
+            return done
+        done = self._wire.submit(commands)
+        done.add_done_callback(self._heed)
+        return done
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._wire.close()
+
+    def _heed(self, done: asyncio.Future[list[Any]]) -> None:
+        if not done.cancelled() and isinstance(error := done.exception(), StoreUnavailable):
+            self._circuit.trip(error)
+
+
+class SharedStores:
+    """The three stores on one Redis, and what runs behind them.
+
+    The rate limits have a connection of their own: nothing stands before them in its queue.
+    """
+
+    def __init__(
+        self,
+        url: Secret,
+        clock: Clock,
+        events: EventSink,
+        *,
+        mirror: MemoryRateStore,
+        bans: MemoryBanStore,
+        per_client: int,
+        prefix: str,
+        timeout: float,
+    ) -> None:
+        target = parse_redis_url(url)
+        self._clock = clock
+        self.circuit = Circuit("redis", events, clock)
+        self._fast, self._wire = _wire(target, timeout), _wire(target, timeout)
+        self._primary = RedisRateStore(self._fast, prefix)
+        self.rates = FailoverRateStore(self._primary, mirror, self.circuit, mirror.room)
+        self.bans = RedisBanStore(self._wire, bans, prefix)
+        self.sessions = RedisSessionStore(CircuitConnection(self._wire, self.circuit), per_client, prefix)
+        self._heart = Heartbeat(self._wire, secrets.token_hex(8), prefix)
+        self._lost = False
+        self._pause = EVERY
+        self._returned = clock.monotonic() - UNSTEADY
+
+    async def round(self) -> float:
+        """Beat; settle when Redis is back or empty; exchange bans. Return seconds until the next round."""
+        circuit = self.circuit
+        was_up = circuit.up
+        try:
+            pulse = await self._heart.beat()
+            circuit.replicas = pulse.replicas
+            self._lost = self._lost or pulse.lost
+            if pulse.reset:
+                self._primary.forget()
+            if self._lost:
+                await self.bans.tell_all(self._clock.now())
+            if self._lost or not circuit.up:
+                await self.rates.settle(self._clock.monotonic, self._lost)
+                self._lost = False
+                if not was_up:
+                    self._came_back()
+            await self.bans.exchange(self._clock.now())
+        except StoreUnavailable as error:
+            circuit.trip(error)
+        except Exception as error:  # noqa: BLE001  # foreign data in Redis must not end the background for good
+            circuit.trip(StoreUnavailable(f"Redis answers what it should not ({type(error).__name__})"))
+        return EVERY if circuit.up else self._pause
+
+    async def close(self) -> None:
+        """Say goodbye, and hang up."""
+        try:
+            if self.circuit.up:
+                await self.bans.exchange(self._clock.now())
+                await self._heart.leave()
+        except StoreUnavailable:
+            pass  # It forgets a silent replica by itself.
+        await self._fast.close()
+        await self._wire.close()
+
+    def _came_back(self) -> None:
+        """Note a return; one soon after another makes the next probe wait longer."""
+        now = self._clock.monotonic()
+        self._pause = min(self._pause * 2, SLOWEST) if now - self._returned < UNSTEADY else EVERY
+        self._returned = now
+
+
+def _wire(target: RedisAddress, timeout: float) -> RedisClient:
+    return (
+        ClusterConnection(target, timeout)
+        if target.kind == "cluster"
+        else RedisConnection(connector(target, timeout), timeout)
+    )

@@ -1,0 +1,99 @@
+"""Counters as plain numbers: counting costs an addition, the exposition is made when somebody asks.
+
+They are written by the event loop's thread and read by the thread that renders a scrape. A reader
+copies a dict in one step (`list(d.items())` holds the interpreter's lock throughout), and a number
+that is one request younger than its neighbour is fine.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+OTHER: Final = "other"
+"""The label of what is beyond a bound, or not in a closed set."""
+
+UNMATCHED: Final = "unmatched"
+"""The route label of a request that no route of the policy matched."""
+
+METHODS: Final = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
+)  # RFC 9110 §9
+
+T = TypeVar("T")
+
+
+class BoundCounters(dict[str, T]):
+    """What is counted under each name; made when first needed, at most `most`, then all under `other`."""
+
+    def __init__(self, make: Callable[[], T], most: int) -> None:
+        super().__init__()
+        self._make = make
+        self._most = most
+
+    def __missing__(self, name: str) -> T:
+        if len(self) >= self._most:
+            name = OTHER
+            if name in self:
+                return self[name]
+        child = self[name] = self._make()
+        return child
+
+
+class Histogram:
+    """Counts by bucket; `bounds` are upper bounds in seconds, the last bucket is all above."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        # bisect_left: a bucket's bound is inclusive (`le`).
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Return (`le`, how many were at most that) for each bucket, `+Inf` last."""
+        so_far = 0
+        buckets: list[tuple[str, float]] = []
+        for bound, count in zip((*map(str, self.bounds), "+Inf"), list(self.counts), strict=True):
+            so_far += count
+            buckets.append((bound, so_far))
+        return buckets
+
+
+DURATION: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+BACKEND: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+OVERHEAD: Final = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
+
+
+class RouteCounts:
+    """All that is counted about the requests of one route."""
+
+    __slots__ = ("backend", "duration", "overhead", "processed", "requests")
+
+    def __init__(self) -> None:
+        self.requests: dict[tuple[str, int], int] = {}  # (method, status); both from closed sets
+        self.duration = Histogram(DURATION)
+        self.overhead = Histogram(OVERHEAD)
+        self.backend = Histogram(BACKEND)
+        self.processed = 0  # inspected messages that the backend answered
+
+    def count(self, method: str, status: int) -> None:
+        """Count one answer; a status outside 100–599 (nothing was sent) counts as 0."""
+        key = (method if method in METHODS else OTHER, status if 100 <= status <= 599 else 0)
+        self.requests[key] = self.requests.get(key, 0) + 1
+
+
+class LimitCounts:
+    """How often one rate limit let pass and refused."""
+
+    __slots__ = ("allowed", "refused")
+
+    def __init__(self) -> None:
+        self.allowed = 0
+        self.refused = 0

@@ -1,0 +1,155 @@
+"""Credentials that are open in this process: what a request costs when all is well is one look in here.
+
+Entries hold as long as the database was reached within `ttl` seconds and said that nothing changed,
+so that keys already open go on through an outage, for that long and no longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from sidecar.secret import Secret
+from sidecar.vault.models import Credential, KnownSecrets
+
+Place: TypeAlias = tuple[str, str, str]
+"""Organization, provider, and the credential's name; an empty name: whichever is the newest."""
+
+MIN_KNOWN: Final = 8  # characters: a shorter "secret" would redact half of a text
+RETRY_SECONDS: Final = 5.0
+
+
+@dataclass(slots=True)
+class OpenCredential:
+    """One row that was opened, or could not be (`credential` None). `used` is written by `cached`."""
+
+    id: str
+    version: int
+    credential: Credential | None
+    plains: tuple[Secret, ...] = ()
+    cause: str = ""
+    used: float = 0.0
+
+
+@dataclass(slots=True)
+class MissingCredential:
+    """There is nothing to use here, as of a look at the database; `until` when to look again."""
+
+    cause: str
+    until: float
+
+
+@dataclass(slots=True)
+class CredentialCache:
+    """Bounded: `max_entries` open credentials, and as many known absences."""
+
+    ttl: float = 300.0
+    max_entries: int = 1000
+    generation: int = 0  # grows with each change: what was read before it must not be kept
+    _by_id: dict[str, OpenCredential] = field(default_factory=dict)
+    _chosen: dict[Place, OpenCredential] = field(default_factory=dict)
+    _absent: dict[Place, MissingCredential] = field(default_factory=dict)
+    _fresh_until: float = 0.0
+    _known: KnownSecrets = field(default_factory=lambda: KnownSecrets(0, ()))
+    _known_stale: bool = False
+
+    def cached(self, place: Place, now: float) -> Credential | None:
+        """Return the open credential; None when the database has to be asked."""
+        entry = self._chosen.get(place)
+        if entry is None or now >= self._fresh_until:
+            return None
+        credential = entry.credential
+        if credential is None or (credential.expires_at is not None and now >= credential.expires_at):
+            return None
+        entry.used = now
+        return credential
+
+    def absent(self, place: Place, now: float) -> str:
+        """Return why there is nothing to use, if that was looked up just now; else an empty string."""
+        absent = self._absent.get(place)
+        return absent.cause if absent is not None and now < absent.until else ""
+
+    def confirm(self, at: float) -> None:
+        """The database said at this time that nothing changed since the last look."""
+        self._fresh_until = at + self.ttl
+
+    def kept(self, credential: str, version: int) -> OpenCredential | None:
+        """Return what is known of a row, if it is this version."""
+        entry = self._by_id.get(credential)
+        return entry if entry is not None and entry.version == version else None
+
+    def keep(self, entry: OpenCredential) -> OpenCredential:
+        """Remember an opened row and return the one that is remembered; the one unused for longest gives way."""
+        known = self._by_id.get(entry.id)
+        if known is not None and known.version == entry.version:
+            return known  # two opened it at a time: one of them is served, and dropped when it has to be
+        if known is not None:
+            self._drop(known)
+        elif len(self._by_id) >= self.max_entries:
+            self._drop(min(self._by_id.values(), key=lambda open_: open_.used))
+        self._by_id[entry.id] = entry
+        self._known_stale = True
+        return entry
+
+    def choose(self, place: Place, entry: OpenCredential) -> None:
+        """Serve this one from now on."""
+        if self._by_id.get(entry.id) is entry:
+            self._chosen[place] = entry
+            self._absent.pop(place, None)
+
+    def miss(self, place: Place, cause: str, now: float) -> None:
+        """Remember for a moment that there is nothing, so that refused requests ask the database seldom."""
+        self._chosen.pop(place, None)
+        if len(self._absent) >= self.max_entries:
+            self._absent.clear()
+        self._absent[place] = MissingCredential(cause, now + RETRY_SECONDS)
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Drop rows that were changed or deleted, at once, and every choice: another may be the newest now."""
+        self.generation += 1
+        self._absent.clear()
+        self._chosen.clear()
+        for credential in ids:
+            entry = self._by_id.get(credential)
+            if entry is not None:
+                self._drop(entry)
+
+    def forget_but(self, current: Collection[tuple[str, int]]) -> None:
+        """Drop every row that is not among these (id, version)."""
+        self.forget([entry.id for entry in self._by_id.values() if (entry.id, entry.version) not in current])
+
+    def forget_all(self) -> None:
+        """Drop everything."""
+        self.forget(list(self._by_id))
+
+    def rewrite(self, write: Callable[[OpenCredential], OpenCredential | None]) -> None:
+        """Put each entry as `write` returns it in its place, or drop it where that returns None."""
+        entries = [(entry.id, write(entry)) for entry in self._by_id.values()]
+        self.forget(name for name, entry in entries if entry is None)
+        self._by_id = {name: entry for name, entry in entries if entry is not None}
+        self._known_stale = True
+
+    def known(self) -> KnownSecrets:
+        """Return every plain key in this process, for redaction. Cheap while nothing changed."""
+        if self._known_stale:
+            self._renew()
+        return self._known
+
+    def undecryptable(self, credential: str, version: int) -> bool:
+        """Say whether this row was tried and did not open."""
+        entry = self.kept(credential, version)
+        return entry is not None and entry.cause == "undecryptable"
+
+    def _drop(self, entry: OpenCredential) -> None:
+        del self._by_id[entry.id]
+        self._known_stale = True
+        for place in [place for place, chosen in self._chosen.items() if chosen is entry]:
+            del self._chosen[place]
+
+    def _renew(self) -> None:
+        values = {plain.reveal() for entry in self._by_id.values() for plain in entry.plains}
+        values = {value for value in values if len(value) >= MIN_KNOWN}
+        self._known_stale = False
+        if values != {secret.reveal() for secret in self._known.secrets}:
+            self._known = KnownSecrets(self._known.generation + 1, tuple(Secret(value) for value in sorted(values)))

@@ -1,0 +1,154 @@
+"""Following the database: changes of other replicas, ends of keys, retention. One task per process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+from sidecar.clock import Clock
+from sidecar.errors import SidecarError
+from sidecar.events import EventSink, SecurityEvent
+from sidecar.vault.audit import AuditLog, Entry
+from sidecar.vault.database import Database, Versions
+from sidecar.vault.keys import MasterKeys
+from sidecar.vault.models import SIDECAR, Expiry, State
+from sidecar.vocabulary import Event, Outcome
+
+PRUNE_SECONDS: Final = 3600.0
+WARNINGS: Final = (7 * 86400, 86400, 3600, 0)  # seconds left at which an ending key is spoken of; 0: it ended
+MAX_WARNED: Final = 100_000
+
+
+class RefreshableHandles(Protocol):
+    """The cache of handles."""
+
+    async def refresh(self) -> None: ...
+
+
+class WatchedVault(Protocol):
+    """What a vault does when its database has changed."""
+
+    audit_retention: float | None  # seconds
+
+    @property
+    def handles(self) -> RefreshableHandles: ...
+
+    async def refresh(self, *, preload: bool) -> None: ...
+
+    async def preload(self) -> None: ...
+
+    def confirm(self, at: float) -> None: ...
+
+    def expiries(self) -> Iterable[Expiry]: ...
+
+
+class DatabaseWatch:
+    """Polls the change counters: one row by its key, a few times a second."""
+
+    def __init__(
+        self,
+        vault: WatchedVault,
+        database: Database,
+        audit: AuditLog,
+        keys: MasterKeys,
+        clock: Clock,
+        events: EventSink,
+        *,
+        poll: float,
+    ) -> None:
+        self._vault = vault
+        self._database = database
+        self._audit = audit
+        self._keys = keys
+        self._clock = clock
+        self._events = events
+        self._poll = poll
+        self._seen: Versions | None = None
+        self._reached = True
+        self._pruned_at = float("-inf")
+        self._warned: dict[tuple[str, str, str, int], int] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="vault-watch")
+
+    def look_again(self) -> None:
+        """Take the next look as the first: read everything, open what is not open."""
+        self._seen = None
+
+    async def stop(self) -> None:
+        running = [task for task in (self._task, self._opening) if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(self._poll)
+
+    async def look(self) -> None:
+        """Look once. An outage is told once, and told again when it is over."""
+        at = self._clock.now()
+        try:
+            versions = await self._database.versions()
+            if self._seen is None or versions.credentials != self._seen.credentials:
+                await self._vault.refresh(preload=False)
+                self._open_the_rest()
+            if self._seen is None or versions.handles != self._seen.handles:
+                await self._vault.handles.refresh()
+            self._seen = versions
+            self._vault.confirm(at)
+            await self._prune()
+        except SidecarError as error:
+            self._tell_reached(reached=False, cause=str(error))
+            return
+        self._tell_reached(reached=True, cause="")
+        self._keys.sweep()
+        self._warn()
+
+    def _open_the_rest(self) -> None:
+        # A task of its own: with many keys it takes seconds, and a revoked handle must not wait for it.
+        if self._opening is not None:
+            self._opening.cancel()
+        self._opening = asyncio.create_task(self._vault.preload(), name="vault-preload")
+
+    def _tell_reached(self, *, reached: bool, cause: str) -> None:
+        if reached != self._reached:
+            self._reached = reached
+            event = Event.STORE_RECOVERED if reached else Event.STORE_DEGRADED
+            outcome = Outcome.ALLOWED if reached else Outcome.FAILED
+            self._events.record(
+                SecurityEvent(event, outcome, self._clock.now(), detail={"store": "vault", "cause": cause})
+            )
+
+    async def _prune(self) -> None:
+        now = self._clock.now()
+        retention = self._vault.audit_retention
+        if retention is None or self._clock.monotonic() - self._pruned_at < PRUNE_SECONDS:
+            return
+        self._pruned_at = self._clock.monotonic()
+        await self._audit.prune(now - retention, Entry(now, SIDECAR, "audit.prune", "done"))
+
+    def _warn(self) -> None:
+        now = self._clock.now()
+        for fact in self._vault.expiries():
+            if fact.expires_at is not None and fact.state is not State.UNDECRYPTABLE:
+                self._warn_of(fact, fact.expires_at, now)
+
+    def _warn_of(self, fact: Expiry, expires_at: int, now: float) -> None:
+        left = expires_at - now
+        stage = next((seconds for seconds in reversed(WARNINGS) if left <= seconds), None)
+        key = (fact.organization, fact.provider, fact.name, expires_at)
+        if stage is None or self._warned.get(key, WARNINGS[0] + 1) <= stage:
+            return
+        if len(self._warned) >= MAX_WARNED:
+            self._warned.clear()
+        self._warned[key] = stage
+        outcome = Outcome.REFUSED if stage == 0 else Outcome.ALLOWED
+        detail = {"provider": fact.provider, "name": fact.name, "seconds_left": max(0, int(left))}
+        self._events.record(
+            SecurityEvent(Event.CREDENTIAL_EXPIRED, outcome, now, organization=fact.organization, detail=detail)
+        )

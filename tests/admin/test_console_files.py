@@ -1,0 +1,104 @@
+"""The console in a real browser: signs in, shows what happens, runs nobody's script."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.admin.console_files import FOLDER, POLICY
+from tests.support.browser import chromium
+from tests.support.facts import event
+from tests.support.management import management
+
+
+async def sign_in(page, panel, token=None):
+    await page.goto(panel.base + "/")
+    await page.get_by_label("Token").fill(token or panel.token("operator"))
+    await page.get_by_role("button", name="Open the console").click()
+
+
+async def test_a_person_sees_what_happens():
+    problems = []
+    async with management() as panel, chromium() as browser:
+        page = await browser.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        panel.recent.record(event(detail={"origin": "<img src=x onerror=document.title='run'>"}))
+        await panel.bans.ban("203.0.113.9", panel.clock.now() + 60, "test <b>")
+
+        await sign_in(page, panel)
+        await page.get_by_role("cell", name="CORS_BLOCKED").wait_for()
+        assert await page.locator("#events img").count() == 0
+        assert await page.title() == "Sidecar console"
+        assert "ab12" in await page.locator("#policy-line").inner_text()
+        assert "rejected" in await page.locator("#policy-line").inner_text()
+
+        panel.recent.record(event(organization="other", route="live-route"))
+        await page.get_by_role("cell", name="live-route").wait_for()
+        await page.get_by_label("Show").fill("no such thing")
+        assert await page.locator("#events tr:visible").count() == 0
+
+        for tab, text in (
+            ("Limits", "chat-burst"),
+            ("Credentials", "…wxyz"),
+            ("Policy", "other.example.com"),
+            ("Bans", "test <b>"),
+        ):
+            await page.get_by_role("tab", name=tab).click()
+            await page.get_by_text(text).first.wait_for()
+        await page.get_by_role("button", name="Lift the ban of 203.0.113.9").click()
+        await page.get_by_text("Nobody is banned.").wait_for()
+        assert panel.bans.count() == 0
+
+        await page.keyboard.press("Tab")
+        await page.get_by_role("tab", name="Bans").press("ArrowRight")
+        assert await page.get_by_role("tab", name="Credentials").get_attribute("aria-selected") == "true"
+
+        stored = await page.evaluate(
+            "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+        )
+        assert panel.token("operator") not in stored
+        await page.get_by_role("button", name="Sign out").click()
+        assert await page.get_by_label("Token").input_value() == ""
+        assert await page.locator("#events tr").count() == 0
+    assert problems == []
+
+
+async def test_a_wrong_token_is_said_kindly_and_foreign_script_does_not_run():
+    async with management() as panel, chromium() as browser:
+        page = await browser.new_page()
+        await sign_in(page, panel, "nonsense")
+        await page.get_by_role("alert").get_by_text("Authentication failed").wait_for()
+        ran = await page.evaluate(
+            """async () => {
+              const script = document.createElement("script");
+              try { script.textContent = "window.ran = 1"; } catch { /* trusted types */ }
+              document.body.append(script);
+              let fetched = true;
+              try { await fetch("https://example.invalid/"); } catch { fetched = false; }
+              return [window.ran ?? 0, fetched];
+            }"""
+        )
+        assert ran == [0, False]
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
+async def test_every_file_is_served_with_its_type_and_holds_nothing_inline(client, path):
+    text = path.read_text()
+    async with client.get(f"/console/{path.name}") as response:
+        assert (response.status, await response.text()) == (200, text)
+        assert response.headers["Content-Security-Policy"] == POLICY
+        assert response.content_type in ("text/html", "text/css", "text/javascript", "image/svg+xml")
+    for forbidden in ("innerHTML", "eval(", " style=", " onclick=", "localStorage", "sessionStorage", "https://"):
+        assert forbidden not in text
+
+
+@pytest.mark.parametrize(
+    "path", ["/console/../parts.py", "/console/%2e%2e/parts.py", "/console/none.js", "/console//", "/consoles"]
+)
+async def test_nothing_else_is_served(client, path):
+    import aiohttp
+    from yarl import URL
+
+    url = URL(str(client._base_url.origin()) + path, encoded=True)
+    async with aiohttp.ClientSession() as plain, plain.get(url) as response:
+        assert response.status == 404

@@ -1,0 +1,114 @@
+"""Who may do what: every endpoint × role × organization, over a real socket."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+
+from sidecar.admin.routes import ENDPOINTS
+from tests.support.management import management
+
+# What a token for everybody may (the least role), and what one of its own organization, or another one, gets.
+NO = 403
+TABLE = [
+    # method, path, body, least role, status for "*", for acme, for other
+    ("GET", "/api/rate-limit/status", None, "viewer", 200, 200, 200),
+    ("GET", "/api/rate-limit/admin/status/ip/203.0.113.9", None, "viewer", 200, NO, NO),
+    ("GET", "/api/rate-limit/admin/status/organization/acme", None, "viewer", 200, 200, NO),
+    ("POST", "/api/rate-limit/reset", {"type": "ip", "key": "203.0.113.9"}, "operator", 200, NO, NO),
+    ("POST", "/api/rate-limit/reset", {"type": "session", "key": "s"}, "operator", 200, NO, NO),
+    ("POST", "/api/rate-limit/reset", {"type": "organization", "key": "acme"}, "operator", 200, 200, NO),
+    ("GET", "/api/bans", None, "viewer", 200, NO, NO),
+    ("POST", "/api/bans", {"ip": "203.0.113.9"}, "operator", 201, NO, NO),
+    ("DELETE", "/api/bans", {"ip": "192.0.2.1"}, "operator", 200, NO, NO),
+    ("DELETE", "/api/bans/192.0.2.1", None, "operator", 200, NO, NO),
+    ("GET", "/api/events", None, "viewer", 200, 200, 200),
+    ("GET", "/api/events?organization=acme", None, "viewer", 200, 200, NO),
+    ("GET", "/api/audit", None, "viewer", 200, 200, 200),
+    ("GET", "/api/audit?organization=acme", None, "viewer", 200, 200, NO),
+    ("GET", "/api/policy", None, "viewer", 200, 200, 200),
+    ("POST", "/api/explain", {"method": "GET", "path": "/"}, "viewer", 200, NO, NO),
+    ("DELETE", "/api/subjects/ip/203.0.113.9", None, "admin", 200, NO, NO),
+    ("DELETE", "/api/subjects/session/abc", None, "admin", 200, NO, NO),
+    ("DELETE", "/api/subjects/organization/acme", None, "admin", 200, 200, NO),
+    ("GET", "/api/api-credentials", None, "viewer", 200, 200, 200),
+    ("GET", "/api/api-credentials?organization=acme", None, "viewer", 200, 200, NO),
+    (
+        "POST",
+        "/api/api-credentials",
+        {"organization": "acme", "provider": "openai", "value": "sk-x"},
+        "admin",
+        201,
+        201,
+        NO,
+    ),
+    (
+        "POST",
+        "/api/api-credentials/test",
+        {"organization": "acme", "provider": "openai", "value": "sk-x"},
+        "admin",
+        200,
+        200,
+        NO,
+    ),
+    ("POST", "/api/api-credentials/test", {"id": "crd_acme"}, "admin", 200, 200, 404),
+    ("PUT", "/api/api-credentials/crd_acme", {"name": "new"}, "admin", 200, 200, 404),
+    ("DELETE", "/api/api-credentials/crd_acme", None, "admin", 200, 200, 404),
+    ("POST", "/api/api-credentials/crd_acme/rotate", {"value": "sk-new"}, "admin", 200, 200, 404),
+    ("GET", "/api/handles", None, "viewer", 200, 200, 200),
+    ("POST", "/api/handles", {"organization": "acme", "provider": "openai"}, "admin", 201, 201, NO),
+    ("DELETE", "/api/handles/hdl_acme", None, "admin", 200, 200, 404),
+]
+LADDER = ("viewer", "operator", "admin")
+
+
+def test_the_table_holds_every_endpoint():
+    from sidecar.admin.routes import Table
+
+    table = Table()
+    met = {(method, table.find(path.partition("?")[0]).endpoints[method].path) for method, path, *_ in TABLE}
+    assert met == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+
+
+def test_the_table_says_what_the_code_says():
+    from sidecar.admin.routes import Table
+
+    table = Table()
+    for method, path, _, least, *_ in TABLE:
+        assert table.find(path.partition("?")[0]).endpoints[method].role.word == least
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]} {row[1]}")
+async def test_each_role_of_each_organization(row):
+    method, path, body, least, everybody, own, stranger = row
+    async with management() as panel, aiohttp.ClientSession(panel.base) as client:
+        for role in LADDER:
+            for organization, expected in (("*", everybody), ("acme", own), ("other", stranger)):
+                await panel.bans.ban("192.0.2.1", panel.clock.now() + 60, "test")
+                panel.book.entries.clear()
+                panel.recorder.events.clear()
+                allowed = LADDER.index(role) >= LADDER.index(least)
+                async with client.request(
+                    method, path, json=body, headers=panel.bearer(role, organization)
+                ) as response:
+                    answer = await response.json()
+                    assert response.status == (expected if allowed else 403), (role, organization, answer)
+                if response.status in (403, 404):
+                    assert set(answer) == {"error", "code", "request_id"}
+                    assert panel.recorder.events[-1].outcome == "refused"
+                    # The vault, which is a stand-in here, writes down itself what it refuses.
+                    assert panel.book.entries or response.status == 404
+                elif method != "GET":
+                    assert "ADMIN_ACTION" in panel.recorder.names()
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]} {row[1]}")
+async def test_nobody_without_a_token(row, panel, client):
+    method, path, body, *_ = row
+    async with client.request(method, path, json=body) as response:
+        assert response.status == 401
+        assert response.headers["WWW-Authenticate"] == 'Bearer realm="sidecar"'
+        assert (await response.json())["code"] == "AUTH_FAILED"
+    assert panel.recorder.names() == ["AUTH_FAILED"]
+    assert panel.recorder.events[0].detail["reason"] == "missing"
+    assert [entry["outcome"] for entry in panel.book.entries] == ["refused"]

@@ -1,0 +1,91 @@
+"""Redaction of a socket: what it knows, what it says of it, and that it hears of new secrets."""
+
+from __future__ import annotations
+
+from sidecar.errors import Problems
+from sidecar.redaction.filters import build_redaction
+from sidecar.responses.filters import KnownSecretsSource, RouteResponseFilters
+from sidecar.secret import Secret
+from sidecar.vault.models import KnownSecrets
+from sidecar.vocabulary import Event, Outcome
+from tests.support.exchanges import exchange
+
+OLD, NEW = "old-key-0123456789abcdef", "new-key-0123456789abcdef"
+
+
+class Sink:
+    def __init__(self):
+        self.said = []
+
+    def record(self, event):
+        self.said.append((event.event, event.outcome, event.detail))
+
+    def served(self, served): ...
+
+
+class Keys:
+    """The secrets of a vault that changes."""
+
+    def __init__(self, *values):
+        self.now = KnownSecrets(1, tuple(map(Secret, values)))
+
+    def become(self, *values):
+        self.now = KnownSecrets(self.now.generation + 1, tuple(map(Secret, values)))
+
+    def answers(self, sink, *, enforce=True, patterns=()):
+        redaction = build_redaction(None, patterns, Problems())
+        return RouteResponseFilters(redaction, KnownSecretsSource(lambda: self.now), (), sink, enforce=enforce)
+
+
+def opened(answers):
+    assert answers.wanted()
+    frames = answers.frames(exchange("GET", "/ws"))
+    assert frames is not None
+    return frames
+
+
+def test_a_socket_reports_once_what_it_redacts():
+    sink = Sink()
+    frames = opened(Keys(OLD).answers(sink))
+    assert frames.feed(f'["{OLD}"]'.encode()) == [b'["[redacted]"]']
+    assert frames.feed(f'["{OLD}"]'.encode()) == [b'["[redacted]"]']
+    assert sink.said == [(Event.SECRET_REDACTED, Outcome.CHANGED, {"known": 1})]
+
+
+def test_an_observed_socket_reports_and_changes_nothing():
+    sink = Sink()
+    frames = opened(Keys(OLD).answers(sink, enforce=False))
+    message = f'{{"delta":"{OLD}"}}'.encode()
+    assert frames.feed(message) == [message]
+    assert frames.finish() == []
+    assert sink.said == [(Event.SECRET_REDACTED, Outcome.OBSERVED, {"known": 1})]
+
+
+def test_an_open_socket_hears_of_new_secrets():
+    keys = Keys(OLD)
+    frames = opened(keys.answers(Sink()))
+    assert frames.feed(f'["{NEW}"]'.encode()) == [f'["{NEW}"]'.encode()]
+    keys.become(OLD, NEW)
+    assert frames.feed(f'["{NEW} {OLD}"]'.encode()) == [b'["[redacted] [redacted]"]']
+
+
+def test_what_waits_when_the_secrets_change_leaves_first():
+    keys = Keys(OLD)
+    frames = opened(keys.answers(Sink()))
+    assert frames.feed(b'{"delta":"it is old-key"}') == []
+    keys.become(OLD, NEW)
+    assert frames.feed(b'{"delta":" or not"}') == [b'{"delta":"it is old-key"}', b'{"delta":" or not"}']
+
+
+def test_a_socket_goes_on_when_there_are_no_secrets_any_more():
+    keys = Keys(OLD)
+    frames = opened(keys.answers(Sink()))
+    keys.become()
+    assert frames.feed(f'["{OLD}"]'.encode()) == [f'["{OLD}"]'.encode()]
+    assert frames.finish() == []
+
+
+def test_where_nothing_is_looked_for_there_is_no_filter():
+    answers = Keys().answers(Sink())
+    assert not answers.wanted()
+    assert answers.frames(exchange("GET", "/ws")) is None
