@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, insert, select, text, update
 
 from sidecar.errors import StoreUnavailable
-from sidecar.vault.audit import ChainAnchor, AuditLog, Entry, as_json, chain_hash
+from sidecar.vault.audit import AuditLog, ChainAnchor, Entry, as_json, chain_hash
 from sidecar.vault.database import Database
 from sidecar.vault.models import Actor
 from sidecar.vault.tables import audit, state
