@@ -28,7 +28,6 @@ from sidecar.policy.dry_run import isolated_services
 from sidecar.policy.live import LivePolicy
 from sidecar.policy.schema.listeners import ServerTls
 from sidecar.policy.schema.policy_schema import PolicySchema
-from sidecar.policy.services import Services
 from sidecar.policy.watch import PolicyWatch
 from sidecar.proxy.credential_injection import VaultKeys
 from sidecar.proxy.exchange_context import ProxyServices
@@ -38,6 +37,7 @@ from sidecar.proxy.request_ids import request_ids
 from sidecar.proxy.tls import Certificate
 from sidecar.proxy.upstream import Pools
 from sidecar.secret import Secret
+from sidecar.services import Services
 from sidecar.settings import Settings
 from sidecar.stores.factory import Stores, open_stores
 from sidecar.telemetry.fanout import Fanout

@@ -63,9 +63,6 @@ class Problems:
     def add(self, what: str, instead: str = "") -> None:
         self.found.append(Problem(self.path, what, instead))
 
-    def __bool__(self) -> bool:
-        return bool(self.found)
-
 
 class PolicyError(SidecarError):
     """A policy does not compile; carries every problem."""

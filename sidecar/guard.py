@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from sidecar.decision import Decision, Inspection
 from sidecar.exchange import Exchange
@@ -26,6 +26,15 @@ class WaitingGuard(Protocol):
     def name(self) -> str: ...
 
     async def check(self, exchange: Exchange) -> Decision: ...
+
+
+class AnyGuard(Protocol):
+    """Ask about the head, at once or not: its `Step` says which."""
+
+    @property
+    def name(self) -> str: ...
+
+    def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]: ...
 
 
 class BodyGuard(Protocol):
@@ -57,7 +66,7 @@ class ResponseFilter(Protocol):
 class HeaderWriter(Protocol):
     r"""Header lines that every response carries, refusals included.
 
-    `owns` are the lower-case names that the backend's answer loses because this stamp speaks for
+    `owns` are the lower-case names that the backend's response loses because this writer sets
     them; `lines` returns complete lines (`Name: value\r\n`), or nothing.
     """
 
@@ -67,11 +76,15 @@ class HeaderWriter(Protocol):
     def lines(self, exchange: Exchange) -> bytes: ...
 
 
+Enforced: TypeAlias = Callable[[str], bool]
+"""Says whether the guard of a name refuses on the route at hand; False: it only observes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A head guard in the policy's order. `enforce=False` observes: it records and lets pass."""
 
-    guard: Guard | WaitingGuard
+    guard: AnyGuard
     enforce: bool = True
     waits: bool = False
     ask: Callable[[Exchange], Any] = field(init=False, repr=False, compare=False)

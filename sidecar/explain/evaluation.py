@@ -21,9 +21,9 @@ from sidecar.head import RequestHead
 from sidecar.policy.compile import Compiled
 from sidecar.policy.dry_run import AssumedSessions
 from sidecar.policy.policy import Injection, Policy, Route
-from sidecar.policy.services import Services
 from sidecar.proxy.codec.http1 import FieldReader, Malformed, parse_request_head, request_framing
 from sidecar.proxy.forwarding_headers import request_head
+from sidecar.services import Services
 from sidecar.vault.providers import Catalogue
 from sidecar.vocabulary import Code, Outcome
 

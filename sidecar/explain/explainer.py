@@ -12,7 +12,7 @@ from sidecar.explain.explanation import Explanation
 from sidecar.policy.compile import Compiled, compile_policy
 from sidecar.policy.document.read import PolicyDocument
 from sidecar.policy.dry_run import AssumedSessions, read_only_services
-from sidecar.policy.services import Services
+from sidecar.services import Services
 
 
 class Explainer:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
 
 from sidecar.decision import PASS, Decision
 from sidecar.errors import Problems
 from sidecar.exchange import Exchange
 from sidecar.guards.host import HOST, without_port
-
-Verify: TypeAlias = Callable[[bytes], Mapping[str, Any] | None]
-"""A bearer token in, its claims out; None when it is no token of ours, forged or expired."""
+from sidecar.services import Verify
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 JWT = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sidecar.exchange import Exchange
+from sidecar.json_path import Location
 from sidecar.messages import content_type, forms, socketio
-from sidecar.messages.json_path import Location
 from sidecar.messages.protocols import AUTO, SOCKET_IO, Protocol, recognise
 from sidecar.messages.splice import splice
 from sidecar.messages.strict_json import Fault, parse

@@ -9,7 +9,7 @@ from typing import Final
 from sidecar.decision import KEEP, Finding, Inspection, Refuse, Rewrite
 from sidecar.errors import Problems
 from sidecar.exchange import Exchange
-from sidecar.messages.json_path import Path, PathError, compile_path
+from sidecar.json_path import Path, PathError, compile_path
 from sidecar.messages.message_body import MAX_OPENED, BodyProblem, Message, MessageReader
 from sidecar.messages.protocols import BY_NAME, Protocol
 from sidecar.messages.sanitize import Markup, sanitize_texts
@@ -81,7 +81,7 @@ def build_message_guard(
     if max_chars is not None and max_chars < 1:
         problems.at("max_chars").add("must be at least 1", "write `null` for no limit")
     compiled = compile_fields(fields, problems.at("fields"))
-    if known is None or compiled is None or problems:
+    if known is None or compiled is None or problems.found:
         return None
     reader = build_reader(known, compiled, max_opened)
     return MessageGuard(reader, max_chars, Markup(markup), on_uninspectable == "pass")

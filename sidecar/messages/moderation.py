@@ -9,22 +9,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 from sidecar.clock import Clock
 from sidecar.decision import KEEP, Finding, Inspection, Keep, Refuse
 from sidecar.exchange import Exchange
 from sidecar.messages.message_body import BodyProblem, MessageReader
 from sidecar.secret import Secret
+from sidecar.services import KeySupplier
 from sidecar.vocabulary import Code, Event
-
-KeySupplier: TypeAlias = Callable[[str], Awaitable[Secret | None]]
-"""Organization → its key for the provider, or None."""
 
 BATCH: Final = 32
 THREADS: Final = 4

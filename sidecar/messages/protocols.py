@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sidecar.messages.json_path import Path, compile_path
+from sidecar.json_path import Path, compile_path
 
 
 class Shape(StrEnum):

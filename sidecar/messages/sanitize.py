@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from sidecar.json_path import Location
 from sidecar.messages import markup
 from sidecar.messages.invisible import hides, remove_invisible
-from sidecar.messages.json_path import Location
 from sidecar.messages.links import defang_links
 from sidecar.messages.text_finder import Texts, joined_openers
 

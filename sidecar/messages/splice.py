@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from sidecar.messages.json_path import Location
+from sidecar.json_path import Location
 from sidecar.messages.strict_json import TOKEN
 
 

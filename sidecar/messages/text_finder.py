@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from sidecar.messages.json_path import EVERY, Location, Path, Step, children
+from sidecar.json_path import EVERY, Location, Path, Step, children
 from sidecar.messages.protocols import AUTO, LENIENT_IN_AUTO, Protocol
 
 Texts: TypeAlias = list[tuple[Location, str]]

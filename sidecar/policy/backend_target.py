@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from sidecar.errors import ConfigError, Problems
 from sidecar.guards.origins.origin import is_loopback
 from sidecar.policy.policy import BackendTarget
-from sidecar.policy.schema.listeners import ClientTls, Timeouts
+from sidecar.policy.schema.backend import ClientTls, Timeouts
 
 
 def build_target(

@@ -1,54 +1,47 @@
-"""A policy that was read becomes a Policy that requests meet: the guards, and their order, in one place."""
+"""Compiles a checked policy: each feature builds its guards, and this file puts them in order."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
+import sidecar.guards.build as request_guards
+import sidecar.guards.clients.build as client_guards
+import sidecar.guards.limits.build as rate_limits
+import sidecar.guards.origins.build as origin_guards
+import sidecar.guards.response_headers.build as response_headers
+import sidecar.guards.sessions.build as session_guards
+import sidecar.messages.build as message_guards
+import sidecar.responses.build as responses
 from sidecar.errors import Problems
 from sidecar.events import about
 from sidecar.exchange import Exchange
-from sidecar.guard import BodyStep, Guard, HeaderWriter, Step, WaitingGuard
-from sidecar.guards.clients.address import AddressGuard, build_address
-from sidecar.guards.clients.bans import BanGuard
-from sidecar.guards.clients.concurrency import ConcurrencyGuard
-from sidecar.guards.clients.request_id import RequestIdGuard
-from sidecar.guards.host import build_host
-from sidecar.guards.https import HttpsGuard
-from sidecar.guards.limits.body_rate_limit import HeadRateLimits
-from sidecar.guards.limits.rate_limit import RateLimitGuard, RateLimitHeaderWriter, build_rate_limit
+from sidecar.guard import AnyGuard, Enforced, HeaderWriter, Step
+from sidecar.guards.clients.address import AddressGuard
+from sidecar.guards.limits.build import RouteLimits
+from sidecar.guards.limits.rate_limit import RateLimitHeaderWriter
 from sidecar.guards.local_endpoints import CspReports, RateLimitStatus, Unmatched
-from sidecar.guards.organization import OrganizationGuard, build_organization
-from sidecar.guards.origins.cors import CorsGuard, build_cors
-from sidecar.guards.origins.fetch_metadata import FetchMetadataGuard
-from sidecar.guards.response_headers.security_headers import LEAKS, build_security_headers
+from sidecar.guards.response_headers.build import CSP_REPORTS
+from sidecar.guards.response_headers.security_headers import LEAKS
 from sidecar.guards.response_headers.set_cookie import harden_set_cookie
-from sidecar.limit import Limit, Per
-from sidecar.messages.websocket_messages import WebSocketMessageGuard
+from sidecar.guards.sessions.build import NOTHING, RouteSessions
+from sidecar.limit import Limit
 from sidecar.policy.backend_target import build_target
-from sidecar.policy.body_steps import BodyStepBuilder
 from sidecar.policy.document.read import PolicyDocument
 from sidecar.policy.egress import Shared, build_egress
 from sidecar.policy.policy import HOP_BY_HOP, BackendTarget, Injection, Policy, RequestBounds, Route
 from sidecar.policy.routes import Pattern, RouteTable
-from sidecar.policy.schema.browser_headers import SecurityHeaders as SecurityHeadersSchema
-from sidecar.policy.schema.limits_and_sessions import RateLimit as RateLimitSchema
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route as RouteSchema
-from sidecar.policy.services import Services
-from sidecar.policy.session_steps import NOTHING, RouteLimits, RouteSessions, SessionRules, route_limits
-from sidecar.redaction.filters import build_redaction
-from sidecar.responses.filters import KnownSecretsSource, ResponseObserver, RouteResponseFilters
-from sidecar.responses.token_usage import TokenUsage
+from sidecar.services import Services
 from sidecar.vocabulary import Code, Outcome
 
 UNMATCHED: Final = "unmatched"
 MALFORMED: Final = "malformed"
-CSP_REPORTS: Final = "/.sidecar/csp-report"
 
 _OURS: Final = frozenset({b"x-request-id", b"x-sidecar-sanitized"})
-"""What only the sidecar says, besides what its header_writers own."""
+"""Response headers that only the sidecar sets, besides those of its header writers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,228 +76,184 @@ class Compiled:
 def compile_policy(document: PolicyDocument, services: Services) -> Compiled:
     """Build every part of a policy, or raise PolicyError with every problem that any part found."""
     problems = Problems()
-    build = _Build(document.schema, services, problems)
-    public = build.public(document.short_digest)
-    egress = build.egress(document.short_digest)
+    compiler = _Compiler(document.schema, services, problems)
+    public = compiler.public(document.short_digest)
+    egress = compiler.egress(document.short_digest)
     document.refuse(problems.found)
-    return Compiled(document, public, egress, tuple(build.limits), build.address)
+    return Compiled(document, public, egress, tuple(compiler.limits.declared), compiler.clients.address)
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What the answers of a route carry: which security headers, and the state of which limits."""
-
-    headers: SecurityHeadersSchema
-    limits: RateLimitGuard
-
-
-class _Build:
-    """The parts of one policy while it is built. Each method builds one; what is wrong is collected."""
+class _Compiler:
+    """The features of one policy, built once, and the order in which requests and responses meet them."""
 
     def __init__(self, schema: PolicySchema, services: Services, problems: Problems) -> None:
         self._schema = schema
         self._services = services
         self._problems = problems
-        self._keys = KnownSecretsSource(services.secrets)
-        self.limits: list[Limit] = []
-        self._global_limits = self._limits(schema.rate_limits)
+        self.clients = client_guards.build(schema, services, problems)
+        self._requests = request_guards.build(schema, services, problems)
+        self._origins = origin_guards.build(schema, services, problems)
+        self._sessions = session_guards.build(schema, services, problems)
+        self.limits = rate_limits.build(schema, services, problems)
+        self._messages = message_guards.build(schema, services, problems)
+        self._headers = response_headers.build(schema, services, problems)
+        self._responses = responses.build(schema, services, problems)
         self._target = self._backend()
-        self.address = self._address_guard()
-        self._cors = self._cors_guard()
-        self._bans = BanGuard(services.bans) if schema.clients.ban is not None else None
-        self._organization = self._organization_guard()
-        self._concurrency = self._concurrency_guard()
-        self._inspection = BodyStepBuilder(schema, services, problems, self._enforced)
-        self._sessions = SessionRules(
-            schema, services.sessions, services.events, problems, random=services.random, ended=services.ended
-        )
 
-    # --- the whole -----------------------------------------------------------------------------
+    # --- the order of guards -------------------------------------------------------------------
+
+    def _head_steps(self, route: RouteSchema | None, sessions: RouteSessions, limits: RouteLimits) -> tuple[Step, ...]:
+        """Return the guards of a request's head, in order: the cheap ones first, then what needs a store.
+
+        A new guard of the head is one line here. The organization is known before anything can refuse,
+        so that a refusal reports the limits of the right organization.
+        """
+        enforced = self._enforced(route)
+        guards: tuple[tuple[str, AnyGuard | None], ...] = (
+            ("address", self.clients.address),
+            ("request_id", self.clients.request_id),
+            ("ban", self.clients.bans),
+            ("organization", self._requests.organization),
+            ("host", self._requests.host),
+            ("https", self._requests.https if enforced("https") else None),
+            ("cors", self._origins.cors),
+            ("fetch_metadata", self._origins.fetch_metadata),
+            ("concurrency", self.clients.concurrency),
+        )
+        steps = [Step(guard, enforced(name)) for name, guard in guards if guard is not None]
+        return (*steps, *sessions.head, *limits.head, *sessions.after)
+
+    def _header_writers(self, route: RouteSchema | None, limits: RouteLimits) -> tuple[HeaderWriter, ...]:
+        """Return what writes the headers of every response of a route, refusals included, in order."""
+        section = route.security_headers if route is not None else None
+        return (self._origins.cors.header_writer, self._headers.of(section), RateLimitHeaderWriter(limits.guard))
+
+    # --- routes --------------------------------------------------------------------------------
 
     def public(self, digest: str) -> Policy:
-        schema = self._schema
-        rows = [*self._own_routes(), *(self._row(number, route) for number, route in enumerate(schema.routes))]
-        table: RouteTable[Route]
-        known: RouteTable[Route] = RouteTable(rows, rows[0][1] if rows else self._plain(UNMATCHED, ()))
-        last = (Step(Unmatched(known.methods)),) if schema.unmatched == "deny" else ()
-        table = RouteTable(rows, self._plain(UNMATCHED, last))
+        """Return the policy of the public listener."""
+        rows = [*self._own_routes(), *(self._row(number, route) for number, route in enumerate(self._schema.routes))]
+        unmatched = self._route(UNMATCHED, self._plain_steps())
+        known = RouteTable(rows, unmatched)
+        if self._schema.unmatched == "deny":
+            unmatched = self._route(UNMATCHED, self._plain_steps(Step(Unmatched(known.methods))))
+        bans = self.clients.bans if self._enforced(None)("ban") else None
+        refused_first = (self.clients.address, bans)
+        malformed = self._route(MALFORMED, tuple(Step(guard) for guard in refused_first if guard is not None))
         return Policy(
             digest=digest,
             bounds=self._bounds(),
-            routes=table,
-            malformed=self._malformed(),
-            struck=self._struck if self._bans is not None and self._enforced("ban") else None,
+            routes=RouteTable(rows, unmatched),
+            malformed=malformed,
+            struck=self._struck if bans is not None else None,
         )
 
     def egress(self, digest: str) -> Policy:
-        """Build the other listener's policy, also while it is off: a reload does not stop a listener that runs."""
-        schema, services, place = self._schema, self._services, self._problems.at("egress")
-        limits = build_rate_limit(
-            self._limits(schema.egress.rate_limits), services.rates, place.at("rate_limits"), waits=services.waits
-        )
+        """Return the policy of the egress listener, also while it is off: a reload does not stop a running listener."""
+        schema, services = self._schema, self._services
         shared = Shared(
             events=services.events,
             handles=services.handles,
             tokens=services.tokens,
-            keys=self._keys,
+            keys=self._responses.known_secrets,
             bounds=self._bounds(),
-            limits=limits,
-            enforce=self._enforced("rate_limits"),
+            limits=self.limits.egress,
+            enforce=schema.enforces("rate_limits"),
             nowhere=self._target,
         )
-        return build_egress(schema, shared, digest, place)
-
-    def _malformed(self) -> Route:
-        steps = [Step(self.address), *([Step(self._bans)] if self._bans is not None and self._enforced("ban") else [])]
-        return self._route(MALFORMED, tuple(steps), Answered(self._schema.security_headers, self._limit_guard(())))
+        return build_egress(schema, shared, digest, self._problems.at("egress"))
 
     def _own_routes(self) -> list[tuple[Pattern, Route]]:
-        """The paths that are answered here come first: a route of the operator's cannot take them by accident."""
+        """Return the paths that are answered here. They come first: a route of the operator cannot take one."""
         paths = self._schema.listen.public.paths
+        unlimited = RouteLimits(self.limits.policy)
         rows = []
-        guard = self._limit_guard(())
         if paths.rate_limit_status:
-            own = RateLimitStatus(guard)
-            steps = (
-                *self._gate(None, limits=None, sessions=self._session(None)),
-                Step(cast(Guard, own), waits=own.waits),
-            )
-            answered = Answered(self._schema.security_headers, guard)
-            rows.append(
-                (
-                    Pattern(paths.rate_limit_status),
-                    self._route("rate-limit-status", steps, answered),
-                )
-            )
+            own = RateLimitStatus(self.limits.policy)
+            sessions = self._sessions.for_route(None, self._enforced(None))
+            steps = (*self._head_steps(None, sessions, unlimited), Step(own, waits=own.waits))
+            rows.append((Pattern(paths.rate_limit_status), self._route("rate-limit-status", steps)))
         ids, begins = self._sessions.endpoint()
         if paths.session and begins:
-            steps = (*self._gate(None, limits=guard, sessions=ids), *begins)
-            answered = Answered(self._schema.security_headers, guard)
-            rows.append((Pattern(paths.session), self._route("session", steps, answered)))
-        if self._schema.security_headers.report_only:
-            steps = (*self._gate(None, limits=guard), Step(CspReports(self._services.reports)))
-            answered = Answered(self._schema.security_headers, guard)
-            rows.append((Pattern(CSP_REPORTS), self._route("csp-report", steps, answered)))
+            steps = (*self._head_steps(None, ids, self._default_limits()), *begins)
+            rows.append((Pattern(paths.session), self._route("session", steps)))
+        if self._headers.collects_reports:
+            reports = Step(CspReports(self._services.reports))
+            steps = (*self._head_steps(None, NOTHING, self._default_limits()), reports)
+            rows.append((Pattern(CSP_REPORTS), self._route("csp-report", steps)))
         return rows
 
-    def _plain(self, name: str, last: tuple[Step, ...]) -> Route:
-        """A route with the global guards and nothing else."""
-        guard = self._limit_guard(())
-        answered = Answered(self._schema.security_headers, guard)
-        sessions = self._session(None)
-        steps = (*self._gate(None, limits=guard, sessions=sessions), *last)
-        return self._route(
-            name, steps, answered, body_steps=sessions.body, filters=self._filters(None, sessions.watchers)
-        )
+    def _plain_steps(self, *last: Step) -> tuple[Step, ...]:
+        """Return the steps of a request that no route matches."""
+        sessions = self._sessions.for_route(None, self._enforced(None))
+        return (*self._head_steps(None, sessions, self._default_limits()), *last)
+
+    def _default_limits(self) -> RouteLimits:
+        return self.limits.for_all(self._enforced(None))
 
     def _row(self, number: int, route: RouteSchema) -> tuple[Pattern, Route]:
-        place = self._problems.at(f"routes[{number}]")
-        guard = self._limit_guard(self._limits(route.rate_limits), place.at("rate_limits"))
-        sessions = self._session(route)
-        limits = route_limits(
-            guard, self._services.rates, in_body=sessions.in_body, enforce=self._enforced("rate_limits", route)
-        )
-        body_steps, frames = self._inspection.of(route, place, (*sessions.body[:1], *limits.body, *sessions.body[1:]))
-        credential = route.credential
+        place, enforced = self._problems.at(f"routes[{number}]"), self._enforced(route)
+        sessions = self._sessions.for_route(route, enforced)
+        limits = self.limits.for_route(route.rate_limits, place.at("rate_limits"), enforced, in_body=sessions.in_body)
         built = self._route(
-            route.name,
-            self._gate(route, limits=limits.head, sessions=sessions, late=limits),
-            Answered(route.security_headers or self._schema.security_headers, guard),
-            body_steps=body_steps,
-            frames=frames,
-            protocol=route.protocol,
-            inspected=route.message is not None,
-            max_body=route.max_body,
-            injection=Injection(
-                credential.provider, credential.form, self._schema.egress.handle_ttl, credential.name or ""
-            )
-            if credential
-            else None,
-            filters=self._filters(route, sessions.watchers),
+            route.name, self._head_steps(route, sessions, limits), route, sessions=sessions, limits=limits, place=place
         )
         return Pattern(route.match.path, frozenset(route.match.methods)), built
 
     def _route(
         self,
         name: str,
-        steps: tuple[Step, ...],
-        answered: Answered,
+        steps: Sequence[Step],
+        route: RouteSchema | None = None,
         *,
-        body_steps: tuple[BodyStep, ...] = (),
-        frames: WebSocketMessageGuard | None = None,
-        protocol: str = "plain",
-        inspected: bool = False,
-        max_body: int | None = None,
-        injection: Injection | None = None,
-        filters: RouteResponseFilters | None = None,
+        sessions: RouteSessions | None = None,
+        limits: RouteLimits | None = None,
+        place: Problems | None = None,
     ) -> Route:
-        header_writers = self._stamps(answered)
+        """Build one row of the routing table; `route` None: a path that is answered here, or matches no route."""
+        enforced = self._enforced(route)
+        limits = limits if limits is not None else RouteLimits(self.limits.policy)
+        if sessions is None:
+            sessions = self._sessions.for_route(None, enforced) if name == UNMATCHED else NOTHING
+        messages = self._messages.for_route(route, place if place is not None else self._problems, enforced)
+        # The message's own guard comes first: the others need a body that was read.
+        body_steps = (*messages.first, *sessions.body[:1], *limits.body, *sessions.body[1:], *messages.then)
+        filters = None
+        if route is not None or name == UNMATCHED:
+            filters = self._responses.for_route(route, sessions, self._sessions, enforced)
+        header_writers = self._header_writers(route, limits)
         return Route(
             name=name,
             target=self._target,
-            steps=steps,
+            steps=tuple(steps),
             header_writers=header_writers,
-            removed=HOP_BY_HOP.union(LEAKS, *(header_writer.owns for header_writer in header_writers), _OURS),
+            removed=HOP_BY_HOP.union(LEAKS, *(writer.owns for writer in header_writers), _OURS),
             cookies=_hardened,
-            max_body=self._schema.requests.max_body if max_body is None else max_body,
+            max_body=self._max_body(route),
             body_steps=body_steps,
-            protocol=protocol,
-            inspected=inspected,
-            injection=injection,
+            protocol=route.protocol if route is not None else "plain",
+            inspected=route is not None and route.message is not None,
+            injection=self._injection(route),
             filters=filters,
-            frames=frames,
-            peek=answered.limits.peek if self._services.waits else None,
+            frames=messages.socket,
+            peek=limits.guard.peek if self._services.waits else None,
         )
 
-    # --- the guards of a request, in order -----------------------------------------------------
+    def _injection(self, route: RouteSchema | None) -> Injection | None:
+        credential = route.credential if route is not None else None
+        if credential is None:
+            return None
+        ttl = self._schema.egress.handle_ttl
+        return Injection(credential.provider, credential.form, ttl, credential.name or "")
 
-    def _gate(
-        self,
-        route: RouteSchema | None,
-        limits: RateLimitGuard | HeadRateLimits | None,
-        sessions: RouteSessions = NOTHING,
-        late: RouteLimits | None = None,
-    ) -> tuple[Step, ...]:
-        """Cheap before dear, who before what; what the client is told last is what it could not know."""
-        schema = self._schema
-        steps = [self._step(self.address, "address", route)]
-        if schema.clients.trusted_proxies:
-            steps.append(Step(RequestIdGuard()))
-        if self._bans is not None:
-            steps.append(self._step(self._bans, "ban", route))
-        # This early, so that a refusal too tells the counters of the right organization.
-        steps.append(Step(self._organization))
-        host = build_host(schema.requests.hosts, Problems())
-        if host is not None:
-            steps.append(self._step(host, "host", route))
-        if schema.requests.https_only and self._enforced("https", route):
-            steps.append(Step(HttpsGuard()))
-        steps.append(self._step(self._cors, "cors", route))
-        steps.append(self._step(FetchMetadataGuard(), "fetch_metadata", route))
-        if self._concurrency is not None:
-            steps.append(self._step(self._concurrency, "concurrency", route))
-        steps.extend(sessions.head)
-        if limits is not None and limits.limits:
-            steps.append(self._step(cast(Guard, limits), "rate_limits", route, waits=limits.waits))
-        if late is not None:
-            steps.extend(late.after)
-        steps.extend(sessions.after)
-        return tuple(steps)
+    def _max_body(self, route: RouteSchema | None) -> int:
+        own = route.max_body if route is not None else None
+        return self._schema.requests.max_body if own is None else own
 
-    def _session(self, route: RouteSchema | None) -> RouteSessions:
-        return self._sessions.for_route(route, lambda name: self._enforced(name, route))
+    # --- what all routes share -----------------------------------------------------------------
 
-    def _step(self, guard: Guard | WaitingGuard, name: str, route: RouteSchema | None, *, waits: bool = False) -> Step:
-        return Step(guard, self._enforced(name, route), waits)
-
-    def _enforced(self, name: str, route: RouteSchema | None = None) -> bool:
-        """Say whether a guard refuses, or only observes: the route's word counts before the policy's."""
-        schema = self._schema
-        mode = route.mode if route is not None and route.mode is not None else schema.mode
-        observed = name in schema.observe or (route is not None and name in route.observe)
-        return mode == "enforce" and not observed
-
-    # --- one part each -------------------------------------------------------------------------
+    def _enforced(self, route: RouteSchema | None) -> Enforced:
+        return lambda guard: self._schema.enforces(guard, route)
 
     def _backend(self) -> BackendTarget:
         backend = self._schema.backend
@@ -316,81 +265,6 @@ class _Build:
             preserve_host=backend.preserve_host,
             max_connections=backend.max_connections,
         )
-
-    def _address_guard(self) -> AddressGuard:
-        clients = self._schema.clients
-        return build_address(
-            clients.trusted_proxies, clients.ipv6_prefix, clients.allow, clients.deny, self._problems.at("clients")
-        )
-
-    def _cors_guard(self) -> CorsGuard:
-        cors = self._schema.cors
-        return build_cors(
-            cors.allowed_origins,
-            cors.allowed_methods,
-            cors.allowed_headers,
-            cors.exposed_headers,
-            cors.allow_credentials,
-            cors.max_age,
-            cors.dangerously_allow_insecure_origins,
-            self._problems.at("cors"),
-            observe=not self._enforced("cors"),
-        )
-
-    def _organization_guard(self) -> OrganizationGuard:
-        section = self._schema.organizations
-        problems = self._problems.at("organizations")
-        return build_organization(
-            section.sources, section.hosts, section.default, problems, verify=self._services.verify
-        )
-
-    def _concurrency_guard(self) -> ConcurrencyGuard | None:
-        limit = self._schema.requests.concurrent_per_client
-        if limit is None:
-            return None
-        return ConcurrencyGuard(limit, self._services.open_requests)
-
-    def _limits(self, section: Sequence[RateLimitSchema]) -> tuple[Limit, ...]:
-        made = tuple(Limit(each.name, Per(each.per), each.limit, each.window) for each in section)
-        self.limits.extend(made)
-        return made
-
-    def _limit_guard(self, own: tuple[Limit, ...], problems: Problems | None = None) -> RateLimitGuard:
-        return build_rate_limit(
-            (*self._global_limits, *own), self._services.rates, problems or Problems(), waits=self._services.waits
-        )
-
-    def _stamps(self, answered: Answered) -> tuple[HeaderWriter, ...]:
-        headers = answered.headers
-        security = build_security_headers(
-            headers.preset,
-            headers.overrides(),
-            self._problems.at("security_headers"),
-            report_only=headers.report_only,
-            report_path=CSP_REPORTS if headers.report_only else "",
-            embedders=self._schema.cors.allowed_origins,
-        )
-        return (self._cors.header_writer, security, RateLimitHeaderWriter(answered.limits))
-
-    def _filters(
-        self, route: RouteSchema | None, learners: tuple[ResponseObserver, ...]
-    ) -> RouteResponseFilters | None:
-        section = (route.redaction if route is not None else None) or self._schema.redaction
-        problems = self._problems.at("redaction.patterns")
-        redaction = build_redaction(None, section.patterns, problems)
-        keys = self._keys if section.known_secrets else None
-        watchers = (*learners, *self._watchers(route))
-        if keys is None and not section.patterns and not watchers:
-            return None
-        return RouteResponseFilters(
-            redaction, keys, watchers, self._services.events, enforce=self._enforced("redaction", route)
-        )
-
-    def _watchers(self, route: RouteSchema | None) -> tuple[ResponseObserver, ...]:
-        credential = route.credential if route is not None else None
-        if credential is None or credential.form != "header":
-            return ()  # calls with a handle are counted where they leave, once
-        return (TokenUsage(credential.provider, self._services.tokens),)
 
     def _bounds(self) -> RequestBounds:
         requests, socket = self._schema.requests, self._schema.websocket
@@ -408,11 +282,10 @@ class _Build:
             socket_rate=socket.messages_per_minute or 0,
         )
 
-    # --- what a refusal sets off ---------------------------------------------------------------
-
     def _struck(self, exchange: Exchange, code: Code) -> None:
-        assert self._bans is not None
-        finding = self._bans.struck(exchange, code)
+        """Count a refusal towards a ban, and record the ban that it makes."""
+        assert self.clients.bans is not None
+        finding = self.clients.bans.struck(exchange, code)
         if finding is not None:
             event = about(exchange, finding.event, Outcome.REFUSED, exchange.now, 0, finding.detail)
             self._services.events.record(event)

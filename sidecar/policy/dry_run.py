@@ -11,7 +11,7 @@ from sidecar.clock import SystemClock
 from sidecar.events import SecurityEvent, Served
 from sidecar.exchange import Exchange
 from sidecar.limit import Ask, Takes
-from sidecar.policy.services import Services
+from sidecar.services import Services
 from sidecar.session import Session
 from sidecar.stores.interfaces import Ban, BanStore, Erased, RateStore, SessionStore
 from sidecar.stores.memory_bans import MemoryBanStore

@@ -12,7 +12,7 @@ from sidecar.events import EventSink
 from sidecar.guard import HeaderWriter, Step
 from sidecar.guards.clients.address import AddressGuard, build_address
 from sidecar.guards.egress.egress_path import EgressPathGuard
-from sidecar.guards.egress.phantom_key import KEY_HEADERS, HandleRegistry, PhantomKeyGuard
+from sidecar.guards.egress.phantom_key import KEY_HEADERS, PhantomKeyGuard
 from sidecar.guards.limits.rate_limit import RateLimitGuard, RateLimitHeaderWriter
 from sidecar.guards.local_endpoints import Unmatched
 from sidecar.messages.protocols import OPENAI, PLAIN, recognise
@@ -23,7 +23,8 @@ from sidecar.policy.schema.credentials import EgressProvider
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.redaction.filters import build_redaction
 from sidecar.responses.filters import KnownSecretsSource, RouteResponseFilters
-from sidecar.responses.token_usage import Count, TokenUsage
+from sidecar.responses.token_usage import TokenUsage
+from sidecar.services import Count, HandleRegistry
 
 PREFIX: Final = "egress:"
 """Before a provider's name in the route's: no route of a policy can be named so."""

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import orjson
 
 from sidecar.exchange import Exchange
-from sidecar.messages.json_path import Path
+from sidecar.json_path import Path
 
 MOST: Final = 256 * 1024
 """Bytes of a JSON answer, or of one event, that are looked at; longer ones pass and teach nothing."""

@@ -19,11 +19,12 @@ from sidecar.guard import ResponseFilter
 from sidecar.guards.sessions.conversation_ids import begins
 from sidecar.guards.sessions.ownership import Ownership
 from sidecar.guards.sessions.session import Binding, has_body
-from sidecar.guards.sessions.session_endpoint import Ended, learn, logged_out
+from sidecar.guards.sessions.session_endpoint import learn, logged_out
 from sidecar.guards.sessions.session_id import Shape
-from sidecar.messages.json_path import Path, compile_path
+from sidecar.json_path import Path, compile_path
 from sidecar.responses.id_extraction import Found, IdExtractor, IdRule, JsonReader, LinesReader
 from sidecar.responses.interfaces import BackendResponseHead
+from sidecar.services import Ended
 from sidecar.stores.interfaces import SessionStore
 from sidecar.vocabulary import Outcome
 

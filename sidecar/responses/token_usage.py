@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -14,9 +13,7 @@ from sidecar.guard import ResponseFilter
 from sidecar.messages.protocols import KNOWN, Usage, usage
 from sidecar.redaction.filters import media_type
 from sidecar.responses.interfaces import BackendResponseHead
-
-Count: TypeAlias = Callable[[str, str, str, str, int], None]
-"""(organization, provider, model, `input` or `output`, tokens)"""
+from sidecar.services import Count
 
 GOOGLE: Final = usage("$.usageMetadata", "promptTokenCount", "candidatesTokenCount", "$.modelVersion")
 PLACES: Final[tuple[Usage, ...]] = tuple(

@@ -36,7 +36,7 @@ def test_hosts(host, served) -> None:
     problems = Problems("requests.hosts")
     made = build_host(HOSTS, problems)
     assert made is not None
-    assert not problems
+    assert not problems.found
     expected = PASS if served else Refuse(Code.MISDIRECTED_REQUEST, {"reason": "host"})
     for _ in range(2):
         assert made.check(exchange(Host=host)) == expected

@@ -38,7 +38,7 @@ def build(sources=("token", "header", "host"), verify=None):
     problems = Problems("organizations")
     hosts = {"globex.example.com": "globex", "globex.example.com:8443": "globex-admin"}
     made = build_organization(sources, hosts, "default", problems, verify=verify or Verifier())
-    assert not problems
+    assert not problems.found
     return made
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from sidecar.messages.json_path import compile_path
+from sidecar.json_path import compile_path
 from sidecar.messages.protocols import BY_NAME, KNOWN, recognise
 from sidecar.messages.text_finder import counted, finder
 

@@ -19,7 +19,7 @@ from sidecar.policy.backend_target import build_target
 from sidecar.policy.egress import Shared, build_egress, protocol
 from sidecar.policy.policy import Injection, Policy, RequestBounds, Route
 from sidecar.policy.routes import Pattern
-from sidecar.policy.schema.listeners import Timeouts
+from sidecar.policy.schema.backend import Timeouts
 from sidecar.proxy.forwarding_headers import request_head
 from sidecar.responses.filters import KnownSecretsSource
 from sidecar.stores.memory_rates import MemoryRateStore
@@ -50,7 +50,7 @@ def compiled(text: str = EGRESS) -> Policy:
         tokens=lambda *_: None,
         keys=KnownSecretsSource(None),
         bounds=BOUNDS,
-        limits=build_rate_limit((), MemoryRateStore(), problems, waits=False),
+        limits=build_rate_limit((), MemoryRateStore(), waits=False),
         enforce=True,
         nowhere=nowhere,
     )

@@ -23,7 +23,7 @@ KNOWN = SecretMatcher([Secret(KEY)])
 def build(known: SecretMatcher | None = KNOWN, *patterns: str) -> Redaction:
     problems = Problems()
     redaction = build_redaction(known, patterns, problems)
-    assert not problems
+    assert not problems.found
     return redaction
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Final, Protocol
+from typing import Final
 
 from sidecar.decision import PASS, Decision, Refuse
 from sidecar.errors import StoreUnavailable
 from sidecar.exchange import Exchange
+from sidecar.services import HandleRegistry
 from sidecar.session import Session
 from sidecar.vault.errors import HandleRefused
 from sidecar.vault.models import Grant
@@ -22,12 +23,6 @@ SOCKET_KEY: Final = b"openai-insecure-api-key."
 """How browsers give a key to a WebSocket, in its subprotocols; a backend can set headers."""
 
 LONGEST: Final = 2048
-
-
-class HandleRegistry(Protocol):
-    """`vault.handles`, as far as it is asked here."""
-
-    async def resolve(self, token: str, provider: str, now: float) -> Grant: ...
 
 
 class PhantomKeyGuard:

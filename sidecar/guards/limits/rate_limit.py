@@ -21,12 +21,17 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LARGEST_WINDOW: Final = 31 * 86_400
 
 
-def build_rate_limit(limits: Sequence[Limit], store: RateStore, problems: Problems, *, waits: bool) -> RateLimitGuard:
-    """Build the guard of one route: the global limits and its own; `problems` stands at the list.
+def build_rate_limit(limits: Sequence[Limit], store: RateStore, *, waits: bool) -> RateLimitGuard:
+    """Build the guard of one route over the global limits and its own, which `check_limits` found good.
 
     `waits` says whether the store may have to be waited for (it is across the network).
     """
-    names: set[str] = set()
+    return (WaitingRateLimitGuard if waits else RateLimitGuard)(tuple(limits), store)
+
+
+def check_limits(limits: Sequence[Limit], problems: Problems, before: Sequence[Limit] = ()) -> None:
+    """Add what is wrong with a list of limits; `problems` stands at the list. `before` hold for its requests too."""
+    names = {limit.name for limit in before}
     for number, limit in enumerate(limits):
         place = problems.at(f"[{number}]")
         if limit.name in names:
@@ -38,7 +43,6 @@ def build_rate_limit(limits: Sequence[Limit], store: RateStore, problems: Proble
         if not 0 < limit.window <= LARGEST_WINDOW:
             place.at("window").add("is not a length of time that can be kept", "write 1s to 31d")
         names.add(limit.name)
-    return (WaitingRateLimitGuard if waits else RateLimitGuard)(tuple(limits), store)
 
 
 class RateLimitGuard:

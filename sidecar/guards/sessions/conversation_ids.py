@@ -12,9 +12,9 @@ import orjson
 
 from sidecar.decision import Refuse
 from sidecar.exchange import Exchange
+from sidecar.json_path import Path
 from sidecar.messages.content_type import ContentType, Kind, media_of
 from sidecar.messages.forms import multipart, urlencoded
-from sidecar.messages.json_path import Path
 from sidecar.messages.protocols import AUTO, BY_NAME, KNOWN
 from sidecar.messages.text_finder import HIDES_CASE, disguised
 from sidecar.vocabulary import Code

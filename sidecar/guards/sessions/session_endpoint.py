@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
-from typing import Final, TypeAlias
+from typing import Final
 
 import orjson
 
@@ -17,6 +17,7 @@ from sidecar.exchange import Exchange
 from sidecar.guards.sessions.session import UNAVAILABLE, Binding, is_same_network, network_of
 from sidecar.guards.sessions.session_id import SessionIdSources, Shape, is_well_formed
 from sidecar.head import Fields
+from sidecar.services import Ended
 from sidecar.session import Session, key_of, seal_of
 from sidecar.stores.interfaces import SessionStore
 from sidecar.vocabulary import Code, Event
@@ -24,10 +25,6 @@ from sidecar.vocabulary import Code, Event
 RANDOM_BYTES: Final = 32
 HEADER: Final = b"X-Session-ID"
 METHODS: Final = b"POST, DELETE"
-
-Ended: TypeAlias = Callable[[str, str], Awaitable[bool]]
-"""Told of a session that was logged out (organization, key): what else was given to it ends too.
-False: something could not be reached, and ends by itself when its own time is over."""
 
 
 @dataclass(frozen=True, slots=True)

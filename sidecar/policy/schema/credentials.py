@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from sidecar.policy.schema import string_types as strings
+from sidecar.policy.schema.backend import ClientTls, Timeouts
 from sidecar.policy.schema.base_model import Many, Section
 from sidecar.policy.schema.limits_and_sessions import RateLimit
-from sidecar.policy.schema.listeners import ClientTls, Timeouts
 from sidecar.policy.schema.quantities import FLAG, span, whole
 
 

@@ -8,8 +8,7 @@ from pydantic import Field
 
 from sidecar.policy.schema import string_types as strings
 from sidecar.policy.schema.base_model import Many, Section
-from sidecar.policy.schema.listeners import DAY, HOUR, MINUTE
-from sidecar.policy.schema.quantities import FLAG, span, whole
+from sidecar.policy.schema.quantities import DAY, FLAG, HOUR, MINUTE, span, whole
 
 
 class Organizations(Section):

@@ -7,12 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from sidecar.policy.schema import string_types as strings
+from sidecar.policy.schema.backend import Backend
 from sidecar.policy.schema.base_model import Many, Read, Section, refuse
 from sidecar.policy.schema.browser_headers import Cors, SecurityHeaders
+from sidecar.policy.schema.clients import Clients
 from sidecar.policy.schema.content import ContentFilter, Events, Redaction
 from sidecar.policy.schema.credentials import Egress, Provider, Tokens
 from sidecar.policy.schema.limits_and_sessions import DEFAULT_LIMITS, Organizations, Ownership, RateLimit, Sessions
-from sidecar.policy.schema.listeners import Backend, Clients, Listen, Requests, WebSocket
+from sidecar.policy.schema.listeners import Listen
+from sidecar.policy.schema.requests import Requests, WebSocket
 from sidecar.policy.schema.route import GuardName, Route
 
 
@@ -23,7 +26,7 @@ def _version(value: object) -> int:
 
 
 class PolicySchema(Section):
-    """One policy file, valid in itself. `rules.py` says what its parts ask of one another."""
+    """One policy file, valid in itself. `document/cross_checks.py` checks its parts against one another."""
 
     version: Annotated[int, Read(_version, {"const": 1})] = Field(
         description="the version of this format", examples=[1]
@@ -61,3 +64,9 @@ class PolicySchema(Section):
     api_auth: Tokens = Field(
         default_factory=Tokens, description="tokens of the public side: `org` names the organization, `sub` the user"
     )
+
+    def enforces(self, guard: str, route: Route | None = None) -> bool:
+        """Say whether a guard refuses, or only observes: what a route says counts before what the policy says."""
+        mode = route.mode if route is not None and route.mode is not None else self.mode
+        observed = guard in self.observe or (route is not None and guard in route.observe)
+        return mode == "enforce" and not observed

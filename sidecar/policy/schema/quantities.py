@@ -7,6 +7,12 @@ from typing import Any, Final
 
 from sidecar.policy.schema.base_model import Read, refuse
 
+KIB: Final = 1024
+MIB: Final = 1024 * 1024
+MINUTE: Final = 60.0
+HOUR: Final = 3600.0
+DAY: Final = 86400.0
+
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 DURATION: Final = r"^\d+(\.\d+)?(ms|s|m|h|d)$"

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sidecar.messages.json_path import PathError, compile_path
+from sidecar.json_path import PathError, compile_path
 from sidecar.policy.schema.base_model import Read, refuse
 
 _LABEL: Final = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"

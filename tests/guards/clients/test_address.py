@@ -14,7 +14,7 @@ from tests.support.exchanges import exchange, head
 def guard(trusted=("10.0.0.0/8", "2001:db8:ffff::/48"), prefix=64, allow=(), deny=()) -> AddressGuard:
     problems = Problems("clients")
     made = build_address(trusted, prefix, allow, deny, problems)
-    assert not problems, problems.found
+    assert not problems.found, problems.found
     return made
 
 

@@ -7,7 +7,6 @@ import inspect
 import pytest
 
 from sidecar.decision import KEEP, PASS, Refuse
-from sidecar.errors import Problems
 from sidecar.exchange import Client
 from sidecar.guards.limits.body_rate_limit import HeadRateLimits, build_body_rate_limit, split
 from sidecar.guards.limits.rate_limit import build_rate_limit
@@ -31,11 +30,11 @@ async def settled(answer):
 
 @pytest.mark.parametrize("waits", [False, True], ids=["at once", "waiting"])
 async def test_sessions_of_one_address_are_told_apart(waits) -> None:
-    store, problems = MemoryRateStore(), Problems()
+    store = MemoryRateStore()
     early, late = split([IP, BURST])
     assert (early, late) == ((IP,), (BURST,))
-    head = build_rate_limit(early, store, problems, waits=waits)
-    body = build_body_rate_limit(head, build_rate_limit(late, store, problems, waits=waits))
+    head = build_rate_limit(early, store, waits=waits)
+    body = build_body_rate_limit(head, build_rate_limit(late, store, waits=waits))
     assert body.waits is waits
     outcomes = []
     for letter in "aabab":
@@ -55,9 +54,9 @@ async def test_sessions_of_one_address_are_told_apart(waits) -> None:
 
 @pytest.mark.parametrize("waits", [False, True], ids=["at once", "waiting"])
 async def test_what_has_no_body_is_asked_at_its_head(waits) -> None:
-    store, problems = MemoryRateStore(), Problems()
-    head = build_rate_limit((IP,), store, problems, waits=waits)
-    late = build_body_rate_limit(head, build_rate_limit((BURST,), store, problems, waits=waits))
+    store = MemoryRateStore()
+    head = build_rate_limit((IP,), store, waits=waits)
+    late = build_body_rate_limit(head, build_rate_limit((BURST,), store, waits=waits))
     bodiless = []
     for _ in range(3):
         asked = exchange("POST", client=CLIENT)
@@ -74,9 +73,9 @@ async def test_what_has_no_body_is_asked_at_its_head(waits) -> None:
 
 @pytest.mark.parametrize("waits", [False, True], ids=["at once", "waiting"])
 async def test_a_session_of_the_head_is_asked_with_the_rest_so_that_a_refusal_counts_nowhere(waits) -> None:
-    store, problems = MemoryRateStore(), Problems()
-    first, late_half = (build_rate_limit((limit,), store, problems, waits=waits) for limit in (IP, BURST))
-    head = HeadRateLimits(first, build_rate_limit((IP, BURST), store, problems, waits=waits))
+    store = MemoryRateStore()
+    first, late_half = (build_rate_limit((limit,), store, waits=waits) for limit in (IP, BURST))
+    head = HeadRateLimits(first, build_rate_limit((IP, BURST), store, waits=waits))
     late = build_body_rate_limit(first, late_half)
     outcomes = []
     for _ in range(5):

@@ -20,6 +20,7 @@ from sidecar.guards.limits.rate_limit import (
     RateLimitHeaderWriter,
     WaitingRateLimitGuard,
     build_rate_limit,
+    check_limits,
 )
 from sidecar.guards.limits.rate_limit_headers import RateLimitHeaders, retry_after
 from sidecar.limit import Limit, Per, Take
@@ -39,10 +40,7 @@ def client(address="203.0.113.9") -> Client:
 
 
 def guard(*limits: Limit) -> RateLimitGuard:
-    problems = Problems("rate_limits")
-    made = build_rate_limit(limits, MemoryRateStore(), problems, waits=False)
-    assert not problems, problems.found
-    return made
+    return build_rate_limit(limits, MemoryRateStore(), waits=False)
 
 
 def ask(made, at=0.0, **changes):
@@ -187,10 +185,10 @@ def test_a_refused_request_consumes_none_of_its_limits() -> None:
 
 
 def test_routes_share_the_global_windows_and_keep_their_own() -> None:
-    store, problems = MemoryRateStore(), Problems()
+    store = MemoryRateStore()
     burst = Limit("chat-burst", Per.IP, 5, 10.0)
-    chat = build_rate_limit([IP_MINUTE, burst], store, problems, waits=False)
-    rest = build_rate_limit([IP_MINUTE], store, problems, waits=False)
+    chat = build_rate_limit([IP_MINUTE, burst], store, waits=False)
+    rest = build_rate_limit([IP_MINUTE], store, waits=False)
     assert [ask(chat)[0] is PASS for _ in range(6)] == [True] * 5 + [False]
     _, asked = ask(rest)
     assert headers(asked)["X-RateLimit-Remaining"] == "54"
@@ -245,7 +243,7 @@ class FarStore(MemoryRateStore):
 
 @pytest.mark.parametrize("store", [FarStore, MemoryRateStore], ids=["waits", "answers at once while it fails over"])
 async def test_a_store_across_the_network(store) -> None:
-    made = build_rate_limit([Limit("x", Per.IP, 2, 60.0)], store(), Problems(), waits=True)
+    made = build_rate_limit([Limit("x", Per.IP, 2, 60.0)], store(), waits=True)
     assert isinstance(made, WaitingRateLimitGuard)
     asked = exchange(client=client())
     assert await made.check(asked) is PASS
@@ -281,8 +279,14 @@ BAD = {
 @pytest.mark.parametrize(("limits", "path"), BAD.values(), ids=BAD)
 def test_what_the_compiler_refuses(limits, path) -> None:
     problems = Problems("rate_limits")
-    build_rate_limit(limits, MemoryRateStore(), problems, waits=False)
+    check_limits(limits, problems)
     assert [problem.path for problem in problems.found] == [path]
+
+
+def test_a_route_counts_its_own_list_and_shares_the_names_of_the_policy() -> None:
+    problems = Problems("routes[0].rate_limits")
+    check_limits([Limit("burst", Per.IP, 1, 1.0), IP_MINUTE], problems, before=[IP_MINUTE])
+    assert [problem.path for problem in problems.found] == ["routes[0].rate_limits[1].name"]
 
 
 numbers = st.integers(0, 10**6)

@@ -38,7 +38,7 @@ def build(origins=ORIGINS, **changes):
 
 def guard(origins=ORIGINS, **changes) -> CorsGuard:
     made, problems = build(origins, **changes)
-    assert not problems, problems.found
+    assert not problems.found, problems.found
     return made
 
 

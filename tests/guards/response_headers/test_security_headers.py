@@ -13,7 +13,7 @@ from tests.support.exchanges import exchange
 def build(preset="strict", overrides=None, **changes) -> SecurityHeaders:
     problems = Problems("security_headers")
     made = build_security_headers(preset, overrides or {}, problems, **changes)
-    assert not problems, problems.found
+    assert not problems.found, problems.found
     return made
 
 

@@ -18,7 +18,7 @@ from sidecar.guards.sessions.ownership import (
     key_of_conversation,
 )
 from sidecar.guards.sessions.session import UNAVAILABLE
-from sidecar.messages.json_path import compile_path
+from sidecar.json_path import compile_path
 from sidecar.messages.protocols import BY_NAME, KNOWN
 from sidecar.session import Session
 from sidecar.stores.memory_sessions import MemorySessionStore

@@ -101,7 +101,7 @@ def test_places() -> None:
     problems = Problems("sessions.in")
     texts = ["header:X-Session-ID", "cookie:__Host-session", "body:$.sessionId"]
     assert build_session_id_sources(texts, problems) == PLACES
-    assert not problems
+    assert not problems.found
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import pytest
 
 from sidecar.errors import StoreUnavailable
 from sidecar.exchange import Client
+from sidecar.guards.sessions.build import NO_ID, BodyIds, matcher
 from sidecar.guards.sessions.session import Binding
 from sidecar.guards.sessions.session_id import is_well_formed
-from sidecar.messages.json_path import compile_path
+from sidecar.json_path import compile_path
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.dry_run import isolated_services
-from sidecar.policy.session_steps import NO_ID, BodyIds, matcher
 from sidecar.responses.id_extraction import MOST, IdExtractor, IdRule, JsonReader, LinesReader
 from sidecar.responses.session_learning import BodyObserver, CookieObserver, LearningRule, SessionLearner, is_over
 from sidecar.session import key_of, seal_of

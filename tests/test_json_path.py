@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.messages.json_path import MAX_STEPS, PathError, compile_path
+from sidecar.json_path import MAX_STEPS, PathError, compile_path
 
 DOCUMENT = {
     "message": "m",

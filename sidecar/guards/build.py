@@ -1,0 +1,33 @@
+"""Builds the guards of the request itself from `organizations` and `requests`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecar.errors import Problems
+from sidecar.guards.host import HostGuard, build_host
+from sidecar.guards.https import HttpsGuard
+from sidecar.guards.organization import OrganizationGuard, build_organization
+from sidecar.policy.schema.policy_schema import PolicySchema
+from sidecar.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class RequestGuards:
+    """Guards of one policy that are alone in their subject; None where the policy switches one off."""
+
+    organization: OrganizationGuard
+    host: HostGuard | None
+    https: HttpsGuard | None
+
+
+def build(schema: PolicySchema, services: Services, problems: Problems) -> RequestGuards:
+    """Build the guards of a policy; `problems` stands at its root."""
+    section = schema.organizations
+    return RequestGuards(
+        organization=build_organization(
+            section.sources, section.hosts, section.default, problems.at("organizations"), verify=services.verify
+        ),
+        host=build_host(schema.requests.hosts, problems.at("requests.hosts")),
+        https=HttpsGuard() if schema.requests.https_only else None,
+    )

@@ -1,0 +1,36 @@
+"""Builds the guards of the client from `clients` and `requests.concurrent_per_client`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecar.errors import Problems
+from sidecar.guards.clients.address import AddressGuard, build_address
+from sidecar.guards.clients.bans import BanGuard
+from sidecar.guards.clients.concurrency import ConcurrencyGuard
+from sidecar.guards.clients.request_id import RequestIdGuard
+from sidecar.policy.schema.policy_schema import PolicySchema
+from sidecar.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class ClientGuards:
+    """The guards of one policy that ask about the client; None where the policy switches one off."""
+
+    address: AddressGuard
+    request_id: RequestIdGuard | None
+    bans: BanGuard | None
+    concurrency: ConcurrencyGuard | None
+
+
+def build(schema: PolicySchema, services: Services, problems: Problems) -> ClientGuards:
+    """Build the guards of a policy; `problems` stands at its root."""
+    clients, concurrent = schema.clients, schema.requests.concurrent_per_client
+    return ClientGuards(
+        address=build_address(
+            clients.trusted_proxies, clients.ipv6_prefix, clients.allow, clients.deny, problems.at("clients")
+        ),
+        request_id=RequestIdGuard() if clients.trusted_proxies else None,
+        bans=BanGuard(services.bans) if clients.ban is not None else None,
+        concurrency=None if concurrent is None else ConcurrencyGuard(concurrent, services.open_requests),
+    )

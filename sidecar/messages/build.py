@@ -1,0 +1,84 @@
+"""Builds the guards of messages from `routes[].message` and `content_filter`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecar.errors import Problems
+from sidecar.guard import BodyStep, Enforced
+from sidecar.messages.content_filter import ContentFilterGuard, compile_patterns
+from sidecar.messages.message_guard import MessageGuard, build_message_guard
+from sidecar.messages.moderation import ModerationGuard, OnFailure, OpenAIModerator
+from sidecar.messages.websocket_messages import WebSocketMessageGuard, frame_guard
+from sidecar.policy.schema.policy_schema import PolicySchema
+from sidecar.policy.schema.route import Route
+from sidecar.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMessages:
+    """The message guards of one route.
+
+    first   reads the message: asked before all other guards of the body
+    then    asked last: the content filter and moderation
+    socket  inspects the messages of the route's WebSockets; None where they are not inspected
+    """
+
+    first: tuple[BodyStep, ...] = ()
+    then: tuple[BodyStep, ...] = ()
+    socket: WebSocketMessageGuard | None = None
+
+
+class Messages:
+    """The message guards of one policy."""
+
+    def __init__(self, schema: PolicySchema, services: Services, problems: Problems) -> None:
+        self._filter = schema.content_filter
+        self._services = services
+        patterns = {each.name: each.pattern for each in self._filter.patterns}
+        self._patterns = compile_patterns(patterns, problems.at("content_filter.patterns")) if patterns else None
+
+    def for_route(self, route: Route | None, problems: Problems, enforced: Enforced) -> RouteMessages:
+        """Return the guards of one route; `problems` stands at it. None is what no route matches."""
+        if route is None or route.message is None:
+            return RouteMessages()
+        message = route.message
+        guard = build_message_guard(
+            protocol=route.protocol,
+            fields=message.fields,
+            max_chars=message.max_chars,
+            markup=message.markup,
+            on_uninspectable=message.on_uninspectable,
+            problems=problems.at("message"),
+        )
+        if guard is None:
+            return RouteMessages()
+        enforce, filtered = enforced("message"), enforced("content_filter")
+        then = []
+        if self._patterns is not None:
+            content = ContentFilterGuard(guard.reader, self._patterns, message.on_uninspectable == "pass")
+            then.append(BodyStep(content, filtered))
+        moderation = self._moderation(guard)
+        if moderation is not None:
+            then.append(BodyStep(moderation, filtered, waits=True))
+        socket = frame_guard(guard, self._patterns if filtered else None) if enforce else None
+        return RouteMessages((BodyStep(guard, enforce),), tuple(then), socket)
+
+    def _moderation(self, guard: MessageGuard) -> ModerationGuard | None:
+        section = self._filter.moderation
+        if section is None or self._services.key_of is None:
+            return None
+        return ModerationGuard(
+            guard.reader,
+            judge=OpenAIModerator(model=section.model, timeout=section.timeout),
+            key=self._services.key_of(section.provider),
+            clock=self._services.clock,
+            timeout=section.timeout,
+            on_failure=OnFailure(section.on_failure),
+            ttl=section.cache,
+        )
+
+
+def build(schema: PolicySchema, services: Services, problems: Problems) -> Messages:
+    """Build the message guards of a policy; `problems` stands at its root."""
+    return Messages(schema, services, problems)

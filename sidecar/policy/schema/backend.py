@@ -1,0 +1,52 @@
+"""The backend: its URL, TLS, timeouts and connections."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sidecar.policy.schema import string_types as strings
+from sidecar.policy.schema.base_model import Section
+from sidecar.policy.schema.quantities import FLAG, span, whole
+
+
+class ClientTls(Section):
+    """How the sidecar, as a client, checks a server over https. It always does."""
+
+    ca: Annotated[str, strings.FILE] | None = Field(
+        default=None, description="PEM file of the authorities to trust; null: the system's"
+    )
+    server_name: Annotated[str, strings.HOST] | None = Field(
+        default=None, description="the name that the certificate must carry, when it is not the URL's host"
+    )
+
+
+class Timeouts(Section):
+    """How long to wait for a server."""
+
+    connect: Annotated[float, span("10ms", "1m")] = Field(default=2.0, description="to be connected")
+    first_byte: Annotated[float, span("100ms", "1h")] = Field(
+        default=60.0, description="for the first byte of the answer"
+    )
+    idle: Annotated[float, span("1s", "24h")] = Field(
+        default=300.0, description="for the next byte of a running answer"
+    )
+
+
+class Backend(Section):
+    """The chat backend that is guarded."""
+
+    url: Annotated[str, strings.url(path=False)] = Field(
+        description="scheme, host and port; requests keep their own paths", examples=["http://127.0.0.1:3001"]
+    )
+    preserve_host: Annotated[bool, FLAG] = Field(
+        default=True, description="send the client's Host on; false: the URL's host"
+    )
+    tls: ClientTls | None = Field(
+        default=None, description="for an https URL: whom to trust; null: the system's authorities"
+    )
+    timeouts: Timeouts = Field(default_factory=Timeouts, description="how long to wait for the backend")
+    max_connections: Annotated[int, whole(1, 65_535)] = Field(
+        default=512, description="connections to the backend at most; requests beyond wait, then get 503"
+    )

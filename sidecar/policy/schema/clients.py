@@ -1,0 +1,39 @@
+"""Clients: trusted proxies, lists of networks, bans."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sidecar.policy.schema import string_types as strings
+from sidecar.policy.schema.base_model import Many, Section
+from sidecar.policy.schema.quantities import MINUTE, span, whole
+
+
+class Ban(Section):
+    """An address that is refused again and again sits out."""
+
+    strikes: Annotated[int, whole(1, 100_000)] = Field(default=20, description="refusals that make a ban")
+    within: Annotated[float, span("1s", "24h")] = Field(
+        default=MINUTE, description="the time in which they are counted"
+    )
+    length: Annotated[float, span("1s", "30d")] = Field(
+        default=15 * MINUTE, alias="for", description="how long it sits out"
+    )
+
+
+class Clients(Section):
+    """Who a client is, and who may come in."""
+
+    trusted_proxies: Many[Annotated[str, strings.NETWORK]] = Field(
+        default=(), description="only these may say X-Forwarded-For, -Proto and Forwarded", examples=[["10.0.0.0/8"]]
+    )
+    ipv6_prefix: Annotated[int, whole(32, 128)] = Field(
+        default=64, description="one client is one IPv6 network of this length"
+    )
+    allow: Many[Annotated[str, strings.NETWORK]] = Field(default=(), description="when set, nobody else gets in")
+    deny: Many[Annotated[str, strings.NETWORK]] = Field(default=(), description="these never get in")
+    ban: Ban | None = Field(
+        default_factory=Ban, description="refusals that make an address sit out; null: nobody is banned"
+    )

@@ -1,0 +1,108 @@
+"""Builds what looks at the responses of a route: redaction, token usage, learned sessions and conversations."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sidecar.errors import Problems
+from sidecar.guard import Enforced
+from sidecar.guards.sessions.build import RouteSessions, SessionGuards
+from sidecar.guards.sessions.ownership import Ownership
+from sidecar.guards.sessions.session import Binding
+from sidecar.json_path import Path, compile_path
+from sidecar.messages.protocols import AUTO, BY_NAME, KNOWN
+from sidecar.policy.schema.policy_schema import PolicySchema
+from sidecar.policy.schema.route import Route as RouteSchema
+from sidecar.redaction.filters import build_redaction
+from sidecar.responses.filters import KnownSecretsSource, ResponseObserver, RouteResponseFilters
+from sidecar.responses.id_extraction import IdRule
+from sidecar.responses.session_learning import (
+    BodyObserver,
+    CookieObserver,
+    LearningRule,
+    SessionLearner,
+    conversations,
+    owned,
+)
+from sidecar.responses.token_usage import TokenUsage
+from sidecar.services import Services
+
+
+class Responses:
+    """The response filters of one policy. `known_secrets` are the plain keys that no response may hold."""
+
+    def __init__(self, schema: PolicySchema, services: Services, problems: Problems) -> None:
+        self._schema = schema
+        self._services = services
+        self._problems = problems
+        self.known_secrets = KnownSecretsSource(services.secrets)
+
+    def for_route(
+        self, route: RouteSchema | None, sessions: RouteSessions, guards: SessionGuards, enforced: Enforced
+    ) -> RouteResponseFilters | None:
+        """Return the filters of one route, None where there is nothing to look for."""
+        section = (route.redaction if route is not None else None) or self._schema.redaction
+        redaction = build_redaction(None, section.patterns, self._problems.at("redaction.patterns"))
+        keys = self.known_secrets if section.known_secrets else None
+        observers = (*self._learning(route, sessions, guards), *self._usage(route))
+        if keys is None and not section.patterns and not observers:
+            return None
+        return RouteResponseFilters(redaction, keys, observers, self._services.events, enforce=enforced("redaction"))
+
+    def _usage(self, route: RouteSchema | None) -> tuple[ResponseObserver, ...]:
+        credential = route.credential if route is not None else None
+        if credential is None or credential.form != "header":
+            return ()  # calls with a handle are counted once, at the egress listener
+        return (TokenUsage(credential.provider, self._services.tokens),)
+
+    def _learning(
+        self, route: RouteSchema | None, sessions: RouteSessions, guards: SessionGuards
+    ) -> list[ResponseObserver]:
+        if not guards.active or (route is not None and route.session == "none"):
+            return []
+        observers: list[ResponseObserver] = []
+        section = self._schema.sessions
+        learn = section.learn if section.mode == "learn" else None
+        if learn is not None:
+            rule = LearningRule(
+                section.max_age,
+                section.idle if section.idle is not None else section.max_age,
+                Binding(section.bind_to),
+            )
+            services = self._services
+            learner = SessionLearner(services.sessions, services.events, rule, guards.shape, ended=services.ended)
+            if learn.cookie is not None:
+                observers.append(CookieObserver(learner, learn.cookie.encode()))
+            if learn.json_path is not None:
+                # An id in a body that is not looked into could be the response's echo of what a client invented.
+                seen = sessions.in_body or not guards.body_paths
+                observers.append(
+                    BodyObserver([IdRule((compile_path(learn.json_path),), learner.begin)], sees_bodies=seen)
+                )
+        if sessions.ownership is not None:
+            protocol = route.protocol if route is not None else "plain"
+            observers += _owned(sessions.ownership, protocol, reads_bodies=sessions.reads_bodies)
+        return observers
+
+
+def build(schema: PolicySchema, services: Services, problems: Problems) -> Responses:
+    """Build the response filters of a policy; `problems` stands at its root."""
+    return Responses(schema, services, problems)
+
+
+def _owned(ownership: Ownership, protocol: str, *, reads_bodies: bool) -> list[ResponseObserver]:
+    """Return what learns the conversations that responses name."""
+    rules = conversations(ownership, learned_by(protocol))
+    header = ownership.names.header
+    if not rules and not header:
+        return []
+    return [BodyObserver(rules, sees_bodies=reads_bodies, header=header, told=partial(owned, ownership))]
+
+
+def learned_by(protocol: str) -> tuple[Path, ...]:
+    """Return where a protocol's answers name conversations; `auto` is left to those that say so plainly."""
+    known = BY_NAME[protocol]
+    if known is not AUTO:
+        return known.learned
+    paths = {path.text: path for each in KNOWN for path in each.learned if path.text not in ("$.id", "$.response.id")}
+    return tuple(path for path in paths.values() if path.steps[0] != 1)

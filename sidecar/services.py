@@ -1,0 +1,69 @@
+"""What outlives a policy: the stores, clocks and counters that each policy is built upon."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from sidecar.clock import Clock
+from sidecar.events import EventSink
+from sidecar.secret import Secret
+from sidecar.stores.interfaces import BanStore, RateStore, SessionStore
+from sidecar.vault.models import Grant, KnownSecrets
+
+Verify: TypeAlias = Callable[[bytes], Mapping[str, Any] | None]
+"""A bearer token → its claims; None when it is not a valid token of a known key."""
+
+Ended: TypeAlias = Callable[[str, str], Awaitable[bool]]
+"""Called with the organization and key of a session that was logged out: its handles end too.
+False: a store was not reached; what could not be ended expires by itself."""
+
+KeySupplier: TypeAlias = Callable[[str], Awaitable[Secret | None]]
+"""Organization → its key for one provider, or None."""
+
+Count: TypeAlias = Callable[[str, str, str, str, int], None]
+"""Count tokens: organization, provider, model, direction, number."""
+
+
+class HandleRegistry(Protocol):
+    """Resolves phantom keys: implemented by `vault.handles`."""
+
+    async def resolve(self, token: str, provider: str, now: float) -> Grant: ...
+
+
+def _uncounted(*_: object) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The stores, clocks and counters of the process.
+
+    waits     the rate store is across the network
+    secrets   the plain keys that answers must not hold; None without a vault
+    key_of    provider → who supplies an organization's key for it (moderation)
+    verify    returns the claims of a bearer token; None when no key is known to verify one with
+    reports   counts CSP reports
+    handles   resolves phantom keys; None without a vault
+    tokens    counts tokens that providers report
+    ended     told of a session that was logged out: its handles end with it
+    random    returns that many unpredictable bytes, for session ids
+    """
+
+    rates: RateStore
+    waits: bool
+    bans: BanStore
+    sessions: SessionStore
+    events: EventSink
+    clock: Clock
+    open_requests: dict[str, int]
+    secrets: Callable[[], KnownSecrets] | None = None
+    key_of: Callable[[str], KeySupplier] | None = None
+    verify: Verify | None = None
+    reports: Callable[[], None] = _uncounted
+    handles: HandleRegistry | None = None
+    tokens: Count = _uncounted
+    ended: Ended | None = None
+    random: Callable[[int], bytes] = os.urandom
