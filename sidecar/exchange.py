@@ -43,6 +43,7 @@ class Exchange:
     head: RequestHead
     peer: str  # the address at the other end of the socket
     secure: bool  # the public scheme is https; guards.address may set it
+    public_host: bytes | None = None  # guards.address: what a trusted proxy says in place of Host
     route: str = ""  # proxy.handler, from the policy's table
     client: Client = NOBODY  # guards.address
     organization: str = "default"  # guards.organization
@@ -59,3 +60,8 @@ class Exchange:
     pending: list[Callable[[], Awaitable[None]]] = field(
         default_factory=list
     )  # filters of the answer: done before the client sees what they found
+
+    @property
+    def host(self) -> bytes:
+        """The public host: what the client was sent to, with its port if that is not the scheme's own; b"" if none."""
+        return self.public_host or self.head.index.get(b"host", b"")

@@ -199,7 +199,7 @@ class Evaluation:
         """Say what the backend would receive, in names only."""
         target = route.target
         put = self._key_name(route.injection)
-        host = exchange.head.index.get(b"host") if target.preserve_host else None
+        host = exchange.host if target.preserve_host else None
         upgrade = b"Connection: Upgrade\r\nUpgrade: websocket" if b"upgrade" in exchange.head.index else b""
         raw = request_head(
             exchange,

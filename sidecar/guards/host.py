@@ -1,4 +1,4 @@
-"""Which hosts are served: a Host that is none of them was sent to the wrong house."""
+"""Which hosts are served; a request for any other gets 421."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build_host(hosts: Sequence[str], problems: Problems) -> HostGuard | None:
 
 
 class HostGuard:
-    """Compare Host with the list. An entry without a port takes every port; `*.` takes one label or more.
+    """Compare the public host with the list. An entry without a port takes every port; `*.` takes one label or more.
 
     Without this list a page of any name that an attacker points here (DNS rebinding) is its own
     origin, and a request to our address under a foreign name is served.
@@ -48,7 +48,7 @@ class HostGuard:
         self._known: dict[bytes, bool] = {}
 
     def check(self, exchange: Exchange) -> Decision:
-        host = exchange.head.index.get(b"host", b"")
+        host = exchange.host
         known = self._known.get(host)
         if known is None:
             if len(host) > LONGEST_HOST:

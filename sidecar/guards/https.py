@@ -27,7 +27,7 @@ class HttpsGuard:
         if exchange.secure:
             return PASS
         head = exchange.head
-        host = without_port(head.index.get(b"host", b""))
+        host = without_port(exchange.host)
         if head.method not in ("GET", "HEAD") or b"upgrade" in head.index or not host:
             return PLAIN
         location = b"https://" + host + (head.target if head.target.startswith(b"/") else b"/")

@@ -91,7 +91,7 @@ class OrganizationGuard:
             elif source == "header" and exchange.client.trusted:
                 found = _well_formed(index.get(b"x-org-id", b"").decode("latin-1"))
             elif source == "host" and self._hosts:
-                host = index.get(b"host", b"").lower()
+                host = exchange.host.lower()
                 found = self._hosts.get(host) or self._hosts.get(without_port(host), "")
             if found:
                 return found

@@ -122,7 +122,7 @@ class ExchangeContext:
     def request_bytes(self, put: Fields, drop: frozenset[bytes], upgrade: bytes = b"") -> bytes:
         route, exchange = self.route, self.exchange
         target = route.target
-        host = exchange.head.index.get(b"host") if target.preserve_host else None
+        host = exchange.host if target.preserve_host else None
         return request_head(
             exchange,
             host=host or target.authority,

@@ -129,7 +129,7 @@ def _forwarding(exchange: Exchange, head: RequestHead) -> bytes:
         address,
         address,
         b"https" if exchange.secure else b"http",
-        head.index.get(b"host", b""),
+        exchange.host,
         exchange.organization.encode(),
         exchange.id.encode(),
         head.version,

@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from sidecar.decision import PASS, Decision, Refuse
 from sidecar.errors import Problems
 from sidecar.exchange import NOBODY, Client, Exchange
-from sidecar.guards.clients.forwarded import Hop, forwarded_hops, x_forwarded_hops
+from sidecar.guards.clients.forwarded import ForwardedFields, Hop, nearest_port
 from sidecar.guards.clients.networks import Address, Networks, build_networks, parse_address
 from sidecar.head import RequestHead
 from sidecar.vocabulary import Code
@@ -21,6 +21,9 @@ CACHED: Final = 8192
 
 LONGEST_KEY: Final = 512
 """Bytes of headers that are remembered: what a client put in front of them may be long."""
+
+FORWARDING: Final = (b"x-forwarded-for", b"forwarded", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port")
+"""In the order of the fields of ForwardedFields."""
 
 Key = TypeVar("Key")
 
@@ -56,15 +59,17 @@ def build_address(
 
 @dataclass(frozen=True, slots=True)
 class ForwardedAddress:
-    """What a trusted proxy's headers come to; `secure` is None when they do not say."""
+    """What a trusted proxy's headers come to; `secure` is None, and `host` empty, when they do not say."""
 
     client: Client
     secure: bool | None
     decision: Decision
+    host: bytes = b""
+    port: bytes = b""  # said without a host: it belongs to Host
 
 
 class AddressGuard:
-    """Set `exchange.client`, and `exchange.secure` by the word of a trusted proxy; refuse listed addresses.
+    """Set `exchange.client`; by the word of a trusted proxy also `secure` and `public_host`; refuse listed addresses.
 
     The headers of a peer that is not trusted are not looked at. The caches make an address cost one
     look-up after its first request: `ipaddress` takes longer than all other guards together.
@@ -78,19 +83,22 @@ class AddressGuard:
         self._allow = allow
         self._deny = deny
         self._peers: dict[str, ForwardedAddress] = {}
-        self._forwarded: dict[tuple[str, bytes | None, bytes | None, bytes | None], ForwardedAddress] = {}
+        self._forwarded: dict[tuple[bytes | str | None, ...], ForwardedAddress] = {}
 
     def check(self, exchange: Exchange) -> Decision:
         found = self._peers.get(exchange.peer) or self._meet(exchange.peer)
         if found.client.trusted:
-            index = exchange.head.index
-            addresses, forwarded = index.get(b"x-forwarded-for"), index.get(b"forwarded")
-            scheme = index.get(b"x-forwarded-proto")
-            if addresses is not None or forwarded is not None or scheme is not None:
-                key = (exchange.peer, addresses, forwarded, scheme)
-                found = self._forwarded.get(key) or self._walk(key)
-            if found.secure is not None:
-                exchange.secure = found.secure
+            get = exchange.head.index.get
+            key = (exchange.peer, *[get(name) for name in FORWARDING])
+            if key.count(None) < len(FORWARDING):
+                found = self._forwarded.get(key) or self._walk(exchange.peer, key)
+                if found.secure is not None:
+                    exchange.secure = found.secure
+                if found.host:
+                    exchange.public_host = found.host
+                elif found.port:
+                    host = exchange.head.index.get(b"host", b"").lower()
+                    exchange.public_host = host if _has_port(host) else host + found.port
         exchange.client = found.client
         return found.decision
 
@@ -116,16 +124,16 @@ class AddressGuard:
             found = ForwardedAddress(client, None, self._decide(client, address))
         return _remember(self._peers, peer, found)
 
-    def _walk(self, key: tuple[str, bytes | None, bytes | None, bytes | None]) -> ForwardedAddress:
+    def _walk(self, peer: str, key: tuple[bytes | str | None, ...]) -> ForwardedAddress:
         """Walk from the nearest hop outwards, as long as the hops are trusted."""
-        peer, addresses, forwarded, scheme = key
-        # Proxies that append to one of the two leave the other as a client sent it; far more append to this one.
-        hops = x_forwarded_hops(addresses, scheme) if addresses is not None else forwarded_hops(forwarded, scheme)
+        fields = ForwardedFields(*cast(tuple[bytes | None, ...], key[1:]))
         nearest = parse_address(peer)
         assert nearest is not None
-        hop = client_hop(hops, nearest, self._trusted)
+        hop = client_hop(fields.hops(), nearest, self._trusted)
         client = self.client(hop.address or nearest, trusted=True)
-        found = ForwardedAddress(client, hop.secure, self._decide(client, hop.address or nearest))
+        decision = self._decide(client, hop.address or nearest)
+        port = b"" if hop.host else nearest_port(fields.port)
+        found = ForwardedAddress(client, hop.secure, decision, hop.host, port)
         if sum(len(value) for value in key[1:] if value is not None) > LONGEST_KEY:
             return found
         return _remember(self._forwarded, key, found)
@@ -142,7 +150,7 @@ def client_hop(hops: Sequence[Hop], nearest: Address, trusted: Networks) -> Hop:
     A hop without a readable address (`unknown`, `_hidden`, rubbish) ends the walk at the last address
     that a trusted proxy vouched for: what stands further out may be anybody's invention.
     """
-    found = Hop(nearest, hops[0].secure if hops else None)
+    found = Hop(nearest, hops[0].secure, hops[0].host) if hops else Hop(nearest)
     for hop in hops:
         if hop.address is None:
             return found
@@ -150,6 +158,10 @@ def client_hop(hops: Sequence[Hop], nearest: Address, trusted: Networks) -> Hop:
         if hop.address not in trusted:
             return found
     return found
+
+
+def _has_port(host: bytes) -> bool:
+    return b":" in host.rpartition(b"]")[2]
 
 
 def _remember(cache: dict[Key, ForwardedAddress], key: Key, found: ForwardedAddress) -> ForwardedAddress:

@@ -1,4 +1,4 @@
-"""Forwarding headers, read: `X-Forwarded-For` with `X-Forwarded-Proto`, and RFC 7239's `Forwarded`."""
+"""Forwarding headers, read: the `X-Forwarded-*` lists, and RFC 7239's `Forwarded`."""
 
 from __future__ import annotations
 
@@ -17,41 +17,111 @@ LONGEST_ITEM: Final = 256
 PAIR = re.compile(r'\s*([A-Za-z-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*')  # RFC 7239 §4
 
 
+HOST = re.compile(r"([a-z0-9._~-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
+LONGEST_HOST: Final = 270
+"""A name of 253 characters (RFC 1035 §2.3.4), a port, and a little more."""
+
+USUAL_PORTS: Final = frozenset({"80", "443"})
+"""What `X-Forwarded-Port` says of a listener inside as often as of the public one; no page has them in its origin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What one proxy said of who connected to it; None is what it did not say, or not readably."""
+    """What one proxy said of who connected to it; None (or an empty host) is what it did not say, or not readably.
+
+    host  the Host that it was asked for, lower-case, with its port if that is not the scheme's own
+    """
 
     address: Address | None
     secure: bool | None = None
+    host: bytes = b""
 
 
-def x_forwarded_hops(addresses: bytes | None, scheme: bytes | None) -> list[Hop]:
-    """Read the two lists, nearest hop first.
+@dataclass(frozen=True, slots=True)
+class ForwardedFields:
+    """The values of the forwarding headers of one request, as they came; the key under which they are remembered."""
 
-    Schemes belong to addresses one by one when there are as many of them; otherwise the nearest one,
-    which a trusted proxy wrote, speaks for all.
+    addresses: bytes | None = None  # X-Forwarded-For
+    forwarded: bytes | None = None
+    scheme: bytes | None = None  # X-Forwarded-Proto
+    host: bytes | None = None  # X-Forwarded-Host
+    port: bytes | None = None  # X-Forwarded-Port
+
+    def hops(self) -> list[Hop]:
+        """Return the hops, nearest first.
+
+        Proxies that append to one of `X-Forwarded-For` and `Forwarded` leave the other as a client sent
+        it; far more append to the first.
+        """
+        if self.addresses is None and self.forwarded is not None:
+            return forwarded_hops(self)
+        return x_forwarded_hops(self)
+
+
+def x_forwarded_hops(fields: ForwardedFields) -> list[Hop]:
+    """Read the four lists, nearest hop first.
+
+    Schemes, hosts and ports belong to addresses one by one when there are as many of them; otherwise
+    the nearest one, which a trusted proxy wrote, speaks for all.
     """
-    said = [_secure(item) for item in _nearest_first(scheme)]
-    found = [_node(item) for item in _nearest_first(addresses)]
-    if len(said) != len(found):
-        said = [said[0] if said else None] * len(found)
-    return [Hop(address, secure) for address, secure in zip(found, said, strict=True)] or _scheme_only(scheme)
+    found = [_node(item) for item in _nearest_first(fields.addresses)]
+    # Without addresses the word of the peer itself remains.
+    count = len(found) or 1
+    schemes = _aligned(_nearest_first(fields.scheme), count)
+    hosts = _aligned(_nearest_first(fields.host), count)
+    ports = _aligned(_nearest_first(fields.port), count)
+    return [
+        Hop(address, _secure(scheme), public_host(host, port))
+        for address, scheme, host, port in zip(found or [None], schemes, hosts, ports, strict=True)
+    ]
 
 
-def forwarded_hops(value: bytes | None, scheme: bytes | None) -> list[Hop]:
-    """Read `Forwarded`, nearest hop first; an `X-Forwarded-Proto` beside it speaks where it says nothing."""
+def forwarded_hops(fields: ForwardedFields) -> list[Hop]:
+    """Read `Forwarded`, nearest hop first; where it says nothing, the nearest `X-Forwarded-*` beside it speaks."""
     hops = []
-    fallback = next((_secure(item) for item in _nearest_first(scheme)), None)
-    for item in _nearest_first(value):
+    scheme = _aligned(_nearest_first(fields.scheme), 1)[0]
+    host = _aligned(_nearest_first(fields.host), 1)[0]
+    port = _aligned(_nearest_first(fields.port), 1)[0]
+    for item in _nearest_first(fields.forwarded):
         pairs = {name.lower(): _unquoted(text) for name, text in PAIR.findall(item[:LONGEST_ITEM])}
-        proto = pairs.get("proto", "").lower()
-        secure = proto == "https" if proto else fallback
-        hops.append(Hop(_node(pairs.get("for", "")), secure))
-    return hops or _scheme_only(scheme)
+        said = public_host(pairs.get("host", "")) or public_host(host, port)
+        hops.append(Hop(_node(pairs.get("for", "")), _secure(pairs.get("proto") or scheme), said))
+    return hops
 
 
-def _scheme_only(scheme: bytes | None) -> list[Hop]:
-    return [Hop(None, _secure(item)) for item in _nearest_first(scheme)[:1]]
+def public_host(text: str, port: str = "") -> bytes:
+    """Return a host that a browser may have been sent to, lower-case; b"" when it is none.
+
+    port  joined where the host names none and a browser would name it
+    """
+    text = text.strip('"').lower()
+    match = HOST.fullmatch(text) if len(text) <= LONGEST_HOST else None
+    if match is None or int((match[2] or ":1")[1:]) > 65535:
+        return b""
+    name = match[1]
+    if name.startswith("["):
+        address = parse_address(name[1:-1])
+        if address is None:
+            return b""
+        name = f"[{address}]" if address.version == 6 else str(address)
+    if match[2]:
+        return (name + match[2]).encode()
+    return name.encode() + public_port(port)
+
+
+def public_port(text: str) -> bytes:
+    """Return `:8443` for a port that a browser would name; b"" for any other."""
+    fine = text.isascii() and text.isdigit() and len(text) <= 5 and text not in USUAL_PORTS and 0 < int(text) <= 65535
+    return b":%d" % int(text) if fine else b""
+
+
+def nearest_port(value: bytes | None) -> bytes:
+    """Return the port that the nearest proxy said, as `public_port` does."""
+    return public_port(_aligned(_nearest_first(value), 1)[0])
+
+
+def _aligned(items: list[str], count: int) -> list[str]:
+    return items if len(items) == count else [items[0] if items else ""] * count
 
 
 def _nearest_first(value: bytes | None) -> list[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from sidecar.decision import PASS, Answer, Decision, Refuse
+from sidecar.decision import PASS, Answer, Decision, Detail, Refuse
 from sidecar.errors import Problems
 from sidecar.exchange import Exchange
 from sidecar.guards.origins.origin import LONGEST_ORIGIN, OriginPattern, SameOrigin, build_pattern
@@ -15,6 +15,8 @@ from sidecar.vocabulary import Code
 
 CACHED: Final = 4096
 """Origins remembered; a full cache is emptied."""
+
+FORWARDED_HOST: Final = frozenset({b"x-forwarded-host", b"forwarded"})
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 REQUESTED = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}){0,31}")
@@ -33,6 +35,8 @@ OWN_EXPOSED: Final = (
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",
+    "retry-after-ms",
+    "x-should-retry",
     "X-Sidecar-Sanitized",
     "X-Session-ID",
 )
@@ -190,7 +194,7 @@ class CorsGuard:
         origin = index.get(b"origin")
         if origin is None:
             return PASS
-        if self.allows(origin) or self._same.holds(origin, index.get(b"host"), secure=exchange.secure):
+        if self.allows(origin) or self._own(exchange, origin):
             exchange.origin = origin
             if exchange.head.method == "OPTIONS":
                 wanted = index.get(b"access-control-request-method")
@@ -198,7 +202,16 @@ class CorsGuard:
                     fields = self._preflight.fields(wanted, index.get(b"access-control-request-headers"))
                     return Answer(204, fields + self.header_writer.for_answer(origin))
             return PASS
-        return Refuse(Code.CORS_BLOCKED, {"origin": origin[:LONGEST_ORIGIN].decode("latin-1")})
+        return Refuse(Code.CORS_BLOCKED, _compared(origin, exchange))
+
+    def _own(self, exchange: Exchange, origin: bytes) -> bool:
+        """Say whether an origin is the one that the request was sent to."""
+        host, secure = exchange.host, exchange.secure
+        if self._same.holds(origin, host, secure=secure):
+            return True
+        # X-Forwarded-Port is as often the port that the proxy listens on inside; Host is the browser's own word.
+        sent = exchange.head.index.get(b"host", b"").lower()
+        return host.startswith(sent + b":") and self._same.holds(origin, sent, secure=secure)
 
     def allows(self, origin: bytes) -> bool:
         """Say whether the list allows an origin, as sent."""
@@ -215,6 +228,18 @@ class CorsGuard:
     def anywhere(self) -> bool:
         """Whether `*` stands in the list."""
         return self._origins.anywhere
+
+
+def _compared(origin: bytes, exchange: Exchange) -> Detail:
+    """Say which origins differ: most of these refusals are a proxy that changes Host, and is not in the policy."""
+    own = (b"https://" if exchange.secure else b"http://") + exchange.host
+    detail: dict[str, str | bool] = {
+        "origin": origin[:LONGEST_ORIGIN].decode("latin-1"),
+        "own_origin": own[:LONGEST_ORIGIN].decode("latin-1"),
+    }
+    if not exchange.client.trusted and not FORWARDED_HOST.isdisjoint(exchange.head.index):
+        detail["forwarding_headers_of_untrusted_peer"] = exchange.peer
+    return detail
 
 
 class CorsHeaderWriter:

@@ -200,7 +200,7 @@ def is_public_suffix(host: str) -> bool:
 
 
 class SameOrigin:
-    """Compare an Origin with Host and the public scheme, remembering what was compared."""
+    """Compare an Origin with the public host and the public scheme, remembering what was compared."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[bytes, bytes, bool], bool] = {}
@@ -218,7 +218,7 @@ class SameOrigin:
 
 
 def is_same_origin(origin: bytes, host: bytes, *, secure: bool) -> bool:
-    """Say whether an Origin's host and port are those of Host, and its scheme is not weaker than ours.
+    """Say whether an Origin's host and port are those of the public host, and its scheme is not weaker than ours.
 
     An https Origin at a plain listener is fine: the proxy in front that ended TLS need not be one that
     we trust to say so. A Host without a port means the port of the Origin's own scheme.

@@ -27,7 +27,9 @@ class Clients(Section):
     """Who a client is, and who may come in."""
 
     trusted_proxies: Many[Annotated[str, strings.NETWORK]] = Field(
-        default=(), description="only these may say X-Forwarded-For, -Proto and Forwarded", examples=[["10.0.0.0/8"]]
+        default=(),
+        description="only these may say X-Forwarded-For, -Proto, -Host, -Port and Forwarded",
+        examples=[["10.0.0.0/8"]],
     )
     ipv6_prefix: Annotated[int, whole(32, 128)] = Field(
         default=64, description="one client is one IPv6 network of this length"

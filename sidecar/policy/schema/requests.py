@@ -14,9 +14,10 @@ from sidecar.policy.schema.quantities import FLAG, KIB, MIB, size, span, whole
 class Requests(Section):
     """What one request, and one client, may make the sidecar hold or wait for."""
 
-    hosts: Many[Annotated[str, strings.HOST]] = Field(
+    hosts: Many[Annotated[str, strings.SERVED_HOST]] = Field(
         default=(),
-        description="when set, any other Host gets 421; `*.example.com` is one label",
+        description="when set, any other public host gets 421; `*.example.com` is one label or more; without a port: "
+        "any port",
         examples=[["chat.example.com"]],
     )
     max_body: Annotated[int, size("0B", "1TiB")] = Field(default=MIB, description="largest request body")

@@ -68,6 +68,11 @@ FILE: Final = text(r"[^\x00-\x1f]+", "a path of a file", "one, like /etc/sidecar
 HOST: Final = text(
     rf"(?:\*\.)?{_HOST}|\[[0-9A-Fa-f:.]+\]", "a host", "one without scheme, port or path, like chat.example.com"
 )
+SERVED_HOST: Final = text(
+    rf"(?:(?:\*\.)?{_HOST}|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{{0,4}})?",
+    "a host",
+    "one without scheme or path, like chat.example.com or chat.example.com:8443",
+)
 ORGANIZATION: Final = NAME
 PROVIDER: Final = text(
     r"[a-z][a-z0-9-]*", "a provider's name", "lower-case letters, digits and hyphens, at most 63 of them", 63

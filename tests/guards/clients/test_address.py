@@ -110,6 +110,107 @@ def test_the_public_scheme_is_a_trusted_proxys_word(peer, secure, fields, expect
     assert asked.secure is expected
 
 
+PUBLIC_HOSTS = {
+    # peer, fields, what the request's public host is
+    "none said": (PROXY, {"host": "10.0.0.2:8080"}, b"10.0.0.2:8080"),
+    "said": (PROXY, {"host": "127.0.0.1:8080", "x_forwarded_host": "chat.example.com"}, b"chat.example.com"),
+    "said beside an address": (
+        PROXY,
+        {"host": "10.0.0.2", "x_forwarded_for": "198.51.100.7", "x_forwarded_host": "Chat.Example.com"},
+        b"chat.example.com",
+    ),
+    "untrusted peer": ("203.0.113.9", {"host": "a.example", "x_forwarded_host": "b.example"}, b"a.example"),
+    "untrusted peer, Forwarded": ("203.0.113.9", {"host": "a.example", "forwarded": "host=b.example"}, b"a.example"),
+    "port in the host": (PROXY, {"x_forwarded_host": "chat.example.com:8443"}, b"chat.example.com:8443"),
+    "port beside the host": (
+        PROXY,
+        {"x_forwarded_host": "chat.example.com", "x_forwarded_port": "8443"},
+        b"chat.example.com:8443",
+    ),
+    "two ports: the host's own": (
+        PROXY,
+        {"x_forwarded_host": "chat.example.com:9443", "x_forwarded_port": "8443"},
+        b"chat.example.com:9443",
+    ),
+    "usual ports are not spelled": (
+        PROXY,
+        {"x_forwarded_host": "chat.example.com", "x_forwarded_port": "443", "x_forwarded_proto": "https"},
+        b"chat.example.com",
+    ),
+    "port 80 of a balancer behind TLS": (
+        PROXY,
+        {"x_forwarded_host": "chat.example.com", "x_forwarded_port": "80", "x_forwarded_proto": "https"},
+        b"chat.example.com",
+    ),
+    "a port alone": (PROXY, {"host": "chat.example.com", "x_forwarded_port": "8443"}, b"chat.example.com:8443"),
+    "a port alone, Host has one": (PROXY, {"host": "a.example:81", "x_forwarded_port": "8443"}, b"a.example:81"),
+    "a port that is none": (PROXY, {"x_forwarded_host": "a.example", "x_forwarded_port": "70000"}, b"a.example"),
+    "IPv6": (PROXY, {"x_forwarded_host": "[2001:DB8:0::1]:8443"}, b"[2001:db8::1]:8443"),
+    "IPv6 and a port beside it": (
+        PROXY,
+        {"x_forwarded_host": "[2001:db8::1]", "x_forwarded_port": "8443"},
+        b"[2001:db8::1]:8443",
+    ),
+    "IPv6 Host and a port": (PROXY, {"host": "[2001:db8::1]", "x_forwarded_port": "8443"}, b"[2001:db8::1]:8443"),
+    "one host per hop": (
+        PROXY,
+        {"x_forwarded_for": "198.51.100.7, 10.2.2.2", "x_forwarded_host": "chat.example.com, inner.example"},
+        b"chat.example.com",
+    ),
+    "a lie in front": (
+        PROXY,
+        {"x_forwarded_for": "1.2.3.4, 198.51.100.7", "x_forwarded_host": "evil.example, chat.example.com"},
+        b"chat.example.com",
+    ),
+    "more hosts than hops": (
+        PROXY,
+        {"x_forwarded_for": "198.51.100.7", "x_forwarded_host": "evil.example, chat.example.com"},
+        b"chat.example.com",
+    ),
+    "Forwarded": (PROXY, {"forwarded": "for=198.51.100.7;host=chat.example.com;proto=https"}, b"chat.example.com"),
+    "Forwarded, quoted with a port": (PROXY, {"forwarded": 'host="chat.example.com:8443"'}, b"chat.example.com:8443"),
+    "Forwarded, quoted IPv6": (PROXY, {"forwarded": 'Host="[2001:db8::1]:8443"'}, b"[2001:db8::1]:8443"),
+    "Forwarded, several": (
+        PROXY,
+        {"forwarded": "for=1.2.3.4;host=evil.example, for=198.51.100.7;host=chat.example.com, for=10.2.2.2;host=inner"},
+        b"chat.example.com",
+    ),
+    "Forwarded without a host, beside X-Forwarded-Host": (
+        PROXY,
+        {"forwarded": "for=198.51.100.7", "x_forwarded_host": "chat.example.com"},
+        b"chat.example.com",
+    ),
+    "X-Forwarded-For: Forwarded is the client's": (
+        PROXY,
+        {"host": "a.example", "x_forwarded_for": "198.51.100.7", "forwarded": "host=evil.example"},
+        b"a.example",
+    ),
+    "userinfo": (PROXY, {"host": "a.example", "x_forwarded_host": "user@evil.example"}, b"a.example"),
+    "a path": (PROXY, {"host": "a.example", "x_forwarded_host": "evil.example/x"}, b"a.example"),
+    "a URL": (PROXY, {"host": "a.example", "x_forwarded_host": "https://evil.example"}, b"a.example"),
+    "no address in brackets": (PROXY, {"host": "a.example", "x_forwarded_host": "[1::2::3]"}, b"a.example"),
+    "endless": (PROXY, {"host": "a.example", "x_forwarded_host": "a" * 300}, b"a.example"),
+    "empty": (PROXY, {"host": "a.example", "x_forwarded_host": ""}, b"a.example"),
+}
+
+
+@pytest.mark.parametrize(("peer", "fields", "expected"), PUBLIC_HOSTS.values(), ids=PUBLIC_HOSTS)
+def test_the_public_host_is_a_trusted_proxys_word(peer, fields, expected) -> None:
+    made = guard()
+    for _ in range(2):  # the second time from memory
+        asked = exchange(peer=peer, **fields)
+        made.check(asked)
+        assert asked.host == expected
+
+
+def test_a_remembered_walk_takes_no_other_requests_host() -> None:
+    made = guard()
+    for host in ("a.example", "b.example"):
+        asked = exchange(peer=PROXY, host=host, x_forwarded_port="8443")
+        made.check(asked)
+        assert asked.host == f"{host}:8443".encode()
+
+
 LISTS = {
     "denied": ({"deny": ["203.0.113.0/24"]}, "203.0.113.9", "deny"),
     "not denied": ({"deny": ["203.0.113.0/24"]}, "203.0.114.9", None),
