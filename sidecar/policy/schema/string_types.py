@@ -71,7 +71,7 @@ HOST: Final = text(
 SERVED_HOST: Final = text(
     rf"(?:(?:\*\.)?{_HOST}|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{{0,4}})?",
     "a host",
-    "one without scheme or path, like chat.example.com or chat.example.com:8443",
+    "one without scheme or path, like chat.example.com",
 )
 ORGANIZATION: Final = NAME
 PROVIDER: Final = text(

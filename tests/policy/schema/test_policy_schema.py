@@ -140,7 +140,7 @@ REFUSED = {
     ),
     "host with scheme": (
         "requests: { hosts: [https://a.example] }",
-        "3:21: requests.hosts[0]: is not a host; write one without scheme, port or path, like chat.example.com",
+        "3:21: requests.hosts[0]: is not a host; write one without scheme or path, like chat.example.com",
     ),
     "host as a bad key": (
         "organizations: { hosts: { a/b: acme } }",
