@@ -23,7 +23,9 @@ LAYERS: list[set[str]] = [
     {"policy"},
     {"proxy", "admin", "telemetry"},
     {"explain"},
-    {"app", "settings", "demo"},
+    {"settings", "demo"},
+    {"running"},
+    {"app"},
     {"cli"},
     {"__main__"},
 ]

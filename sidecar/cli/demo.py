@@ -16,7 +16,7 @@ from sidecar.secret import Secret
 from sidecar.settings import Settings
 
 if TYPE_CHECKING:
-    from sidecar.app import Sidecar
+    from sidecar.running import Running
     from sidecar.vault.vault import Vault
 
 HOST: Final = "127.0.0.1"
@@ -77,8 +77,8 @@ def _free_or_any(port: int) -> int:
     return port
 
 
-def _say(sidecar: Sidecar) -> None:
-    public, management = sidecar.public.port, sidecar.management.port
+def _say(running: Running) -> None:
+    public, management = running.public.port, running.management.port
     print(
         f"""
   The chat, guarded:    http://127.0.0.1:{public}/

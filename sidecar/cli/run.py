@@ -7,8 +7,12 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sidecar.settings import read_settings
+
+if TYPE_CHECKING:
+    from sidecar.running import Running
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +29,5 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _say(sidecar: object) -> None:
-    from sidecar.app import Sidecar
-
-    assert isinstance(sidecar, Sidecar)
-    print(f"sidecar: listening on port {sidecar.public.port}, management on {sidecar.management.port}", file=sys.stderr)
+def _say(running: Running) -> None:
+    print(f"sidecar: listening on port {running.public.port}, management on {running.management.port}", file=sys.stderr)

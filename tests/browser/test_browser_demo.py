@@ -17,6 +17,7 @@ from sidecar.app import Sidecar
 from sidecar.cli.demo import keep_key
 from sidecar.demo.backend import serving
 from sidecar.demo.policy import policy_text
+from sidecar.running import Running
 from sidecar.secret import Secret
 from sidecar.settings import Settings
 from tests.support.browser import chromium
@@ -61,7 +62,7 @@ class Visit:
 class Demo:
     """The demo as `sidecar demo` builds it, its backend a thing that can be stopped."""
 
-    def __init__(self, front: Sidecar, backend: str, ends: contextlib.AsyncExitStack) -> None:
+    def __init__(self, front: Running, backend: str, ends: contextlib.AsyncExitStack) -> None:
         self.url = f"http://127.0.0.1:{front.public.port}"
         self.backend = backend
         self._ends = ends
@@ -81,9 +82,8 @@ async def demo(tmp_path: Path) -> AsyncIterator[Demo]:
     async with contextlib.AsyncExitStack() as ends:
         backend = await ends.enter_async_context(serving(key=key, pace=0))
         text = policy_text(backend=backend.url, public="127.0.0.1:0", management="127.0.0.1:0")
-        front = Sidecar(settings, text, {}, prepare=lambda vault: keep_key(vault, key))
+        front = await Sidecar(settings, text, {}, prepare=lambda vault: keep_key(vault, key)).start()
         try:
-            await front.start()
             yield Demo(front, backend.url, ends)
         finally:
             await front.stop()

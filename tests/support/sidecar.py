@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from sidecar.app import Sidecar
+from sidecar.running import Running as AppRunning
 from sidecar.settings import OVERRIDES, read_settings
 from tests.support.processes import Process, free_port
 from tests.support.raw import PATIENCE, Raw, connect
@@ -70,7 +71,7 @@ class Running:
     management: int
     log: Path
     process: Process | None = None
-    app: Sidecar | None = None
+    app: AppRunning | None = None
     loop: asyncio.AbstractEventLoop | None = None
 
     def connect(self, source: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Raw:
@@ -188,9 +189,8 @@ def threaded(
         stop = asyncio.Event()
         running.loop = asyncio.get_running_loop()
         # A test machine may stand still for longer than a request should ever wait.
-        running.app = Sidecar(read_settings(environ), policy, environ, store_timeout=5.0)
+        running.app = await Sidecar(read_settings(environ), policy, environ, store_timeout=5.0).start()
         try:
-            await running.app.start()
             stopping.append(stop)
             ready.set()
             await stop.wait()

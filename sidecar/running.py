@@ -1,0 +1,386 @@
+"""A sidecar that runs: its listeners, the live policy, and what follows changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from sidecar.admin.auth import Authority
+from sidecar.admin.policy_verifier import PolicyVerifier
+from sidecar.admin.ports import Ports
+from sidecar.admin.server import ManagementServer
+from sidecar.clock import Clock
+from sidecar.errors import StoreUnavailable
+from sidecar.events import EventSink
+from sidecar.explain.explainer import Explainer
+from sidecar.guards.clients.networks import parse_address
+from sidecar.limit import Limit
+from sidecar.policy.compile import Compiled, compile_policy
+from sidecar.policy.document.read import PolicyDocument
+from sidecar.policy.live import LivePolicy
+from sidecar.policy.schema.listeners import ServerTls
+from sidecar.policy.schema.policy_schema import PolicySchema
+from sidecar.policy.watch import PolicyWatch
+from sidecar.proxy.credential_injection import VaultKeys
+from sidecar.proxy.exchange_context import ProxyServices
+from sidecar.proxy.in_flight import ActivityCounts
+from sidecar.proxy.listener import Listener
+from sidecar.proxy.request_ids import request_ids
+from sidecar.proxy.tls import Certificate
+from sidecar.proxy.upstream import Pools
+from sidecar.secret import Secret
+from sidecar.services import Services
+from sidecar.settings import Settings
+from sidecar.stores.factory import Stores
+from sidecar.telemetry.gauges import CredentialState, Gauges, PolicyState
+from sidecar.telemetry.log import Log
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.recent_events import RecentEvents
+from sidecar.vault.errors import VaultError
+from sidecar.vault.models import SIDECAR, State
+from sidecar.vault.providers import Catalogue
+
+if TYPE_CHECKING:
+    from sidecar.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
+COUNT_SECONDS: Final = 5.0
+KEYS_IN_REQUESTS: Final = "a policy that puts keys into requests"
+
+
+class Source(Protocol):
+    """Where the policy comes from."""
+
+    @property
+    def policy(self) -> Path | str: ...
+
+    def draft(self) -> PolicyDocument: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What is open before a policy is compiled. `vault` None: there is no master secret."""
+
+    settings: Settings
+    clock: Clock
+    events: EventSink
+    metrics: Metrics
+    recent: RecentEvents
+    log: Log
+    stores: Stores
+    vault: Vault | None
+
+
+class Running:
+    """The listeners of one process over the policy in force. Made by `Sidecar.start`.
+
+    `ending` ends everything, also what was opened before; `stop` calls it.
+    """
+
+    def __init__(self, foundation: Foundation, source: Source, schema: PolicySchema) -> None:
+        """Compile the policy, or raise PolicyError; nothing listens yet."""
+        self._foundation = foundation
+        self._source = source
+        self.ending = AsyncExitStack()
+        self.vault = foundation.vault
+        self.stores = foundation.stores
+        self.events = foundation.events
+        self._clock = foundation.clock
+        self._log = foundation.log
+        self._metrics = foundation.metrics
+        self._reasons: list[str] = ["starting"]
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._pools = Pools(asyncio.get_running_loop())
+        self._activity = ActivityCounts()
+        self._reports = 0
+        self._sessions: int | None = None
+        self._hung_up = asyncio.Event()
+        secret = foundation.settings.jwt_secret
+        self._public_tokens = PolicyVerifier(self._clock, secret, schema.api_auth)
+        self._admin_tokens = PolicyVerifier(self._clock, secret, schema.admin)
+        self._services = self._build_services()
+        self.live: LivePolicy[Compiled] = LivePolicy(self._compile(), self.events, self._clock)
+        self.live.current.adopt(self._services)
+        new_id = request_ids(os.urandom)
+        shared = ProxyServices(
+            upstream=self._pools.pool,
+            events=self.events,
+            clock=self._clock,
+            limits=self._metrics.decided,
+            keys=VaultKeys(self.vault),
+            activity=self._activity,
+        )
+        listen = schema.listen
+        self.public = Listener(shared, lambda: self.live.current.public, new_id, self._certificate(listen.public.tls))
+        self.egress: Listener | None = None
+        if listen.egress is not None:
+            self.egress = Listener(shared, lambda: self.live.current.egress, new_id)
+        address = listen.management.address
+        self.management = ManagementServer(self._ports(new_id), address.host, address.port)
+
+    async def open(self, schema: PolicySchema) -> None:
+        """Listen, and follow what may change. Raises SidecarError when an address cannot be had."""
+        listen = schema.listen
+        await self.public.open(listen.public.address.host, listen.public.address.port)
+        if self.egress is not None and listen.egress is not None:
+            await self.egress.open(listen.egress.address.host, listen.egress.address.port)
+        await self.management.start()
+        self._metrics.watch(self._gauges())
+        self._follow()
+        self._reasons.clear()
+
+    def _build_services(self) -> Services:
+        vault, stores = self.vault, self.stores
+        return Services(
+            rates=stores.rates,
+            waits=self._foundation.settings.redis_url is not None,
+            bans=stores.bans,
+            sessions=stores.sessions,
+            events=self.events,
+            clock=self._clock,
+            open_requests={},
+            secrets=vault.known_secrets if vault is not None else None,
+            key_of=self._key_supplier,
+            verify=self._public_tokens.claims,
+            reports=self._report,
+            handles=vault.handles if vault is not None else None,
+            tokens=self._metrics.tokens,
+            ended=self._session_ended,
+        )
+
+    def _compile(self) -> Compiled:
+        compiled = compile_policy(self._source.draft(), self._services)
+        if self.vault is None and needs_keys(compiled.schema):
+            self._foundation.settings.master_secret(KEYS_IN_REQUESTS)  # a reload cannot open the vault it needs
+        return compiled
+
+    def _certificate(self, tls: ServerTls | None) -> Any:
+        if tls is None:
+            return None
+        certificate = Certificate(Path(tls.certificate), Path(tls.key), tls.min_version)
+        self._tasks.append(asyncio.create_task(certificate.follow()))
+        return certificate.context
+
+    def _ports(self, new_id: Callable[[], str]) -> Ports:
+        vault = self.vault
+        return Ports(
+            clock=self._clock,
+            events=self.events,
+            metrics=self._metrics,
+            recent=self._foundation.recent,
+            authority=Authority(self._admin_tokens, self._clock),
+            policy=_PolicyView(self.live),
+            rates=self.stores.rates,
+            bans=self.stores.bans,
+            sessions=self.stores.sessions,
+            credentials=vault.credentials if vault is not None else None,
+            handles=vault.handles if vault is not None else None,
+            audit=vault.audit if vault is not None else None,
+            journal=vault.journal if vault is not None else None,
+            explain=Explainer(lambda: self.live.current.document, self._services, self._has_key),
+            not_ready=lambda: tuple(self._reasons),
+            subject_of=self._subject_of,
+            stores=self.stores.states,
+            new_id=new_id,
+        )
+
+    def _follow(self) -> None:
+        """Follow the policy file, SIGHUP, and the number of sessions."""
+        if isinstance(self._source.policy, Path):
+            watch = PolicyWatch(self._source.policy, self._reload_now, seen=self.live.current.document.text_digest)
+            self._tasks.append(asyncio.create_task(watch.run()))
+        self._tasks.append(asyncio.create_task(self._reload_on_hang_up()))
+        self._tasks.append(asyncio.create_task(self._count_sessions()))
+
+    # --- while it runs -------------------------------------------------------------------------
+
+    async def _reload_on_hang_up(self) -> None:
+        """Reload once for any number of SIGHUPs that arrive while a reload runs."""
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            await self._reload_now()
+
+    async def _reload_now(self) -> None:
+        try:
+            await self.reload()
+        except Exception:  # noqa: BLE001  the watch must go on
+            _log.exception("the policy was not taken over completely")
+
+    async def reload(self) -> None:
+        """Take over a changed policy, or keep the one in force; what happened is an event either way."""
+        before = self.live.current
+        if await self.live.reload_in_thread(self._compile) is not None:
+            return
+        compiled = self.live.current
+        compiled.adopt(self._services)
+        if self.vault is not None:
+            self.vault.audit_retention = compiled.schema.events.audit_retention
+            if compiled.schema.providers != before.schema.providers:
+                self.vault.use_catalogue(catalogue_of(compiled.schema))
+        self._pools.keep(compiled.targets())
+        await self._take_over(before.schema, compiled.schema)
+
+    async def _take_over(self, before: PolicySchema, schema: PolicySchema) -> None:
+        """Tell the parts that outlive a policy what has changed for them."""
+        self._public_tokens.use(schema.api_auth, self._clock)
+        self._admin_tokens.use(schema.admin, self._clock)
+        self.stores.sessions.bound(schema.sessions.per_client)
+        written = schema.events
+        if (written.log, written.file, written.access) != (before.events.log, before.events.file, before.events.access):
+            leave = self._log.redirect(written.log, log_path(written.file), access=written.access)
+            await asyncio.to_thread(leave)
+
+    def _key_supplier(self, provider: str) -> Callable[[str], Awaitable[Secret | None]]:
+        async def supply(organization: str) -> Secret | None:
+            if self.vault is None:
+                return None
+            try:
+                found = await self.vault.credential(organization, provider, self._clock.now())
+            except VaultError:
+                return None
+            # The client wants the key alone; it writes the header itself.
+            return Secret(found.value.reveal().removeprefix("Bearer "))
+
+        return supply
+
+    async def _session_ended(self, organization: str, session: str) -> bool:
+        """Refuse from now on every handle that was made for a session; False when the vault cannot be reached."""
+        routes = self.live.current.schema.routes
+        if self.vault is None or not any(route.credential and route.credential.form == "handle" for route in routes):
+            return True
+        try:
+            await self.vault.handles.revoke_session(SIDECAR, organization, session)
+        except (VaultError, StoreUnavailable):
+            return False
+        return True
+
+    def _has_key(self, organization: str, provider: str) -> bool:
+        """Say whether there is a key to use, without reading it: a read is an audited event."""
+        if self.vault is None:
+            return False
+        return any(
+            each.state is State.ACTIVE and (each.organization, each.provider) == (organization, provider)
+            for each in self.vault.expiries()
+        )
+
+    def _report(self) -> None:
+        self._reports += 1
+
+    def _subject_of(self, text: str) -> str:
+        address = parse_address(text)
+        if address is None:
+            return text
+        return self.live.current.address.client(address, trusted=False).subject
+
+    async def _count_sessions(self) -> None:
+        """Keep the number for the gauge: a scrape must not wait for a store across the network."""
+        while True:
+            try:
+                self._sessions = await self.stores.sessions.count(self._clock.now())
+            except StoreUnavailable:
+                self._sessions = None
+            await asyncio.sleep(COUNT_SECONDS)
+
+    def _gauges(self) -> Gauges:
+        return Gauges(
+            active_requests=lambda: self._activity.requests,
+            active_streams=self._activity.streams,
+            sessions=lambda: self._sessions,
+            bans=self.stores.bans.count,
+            stores=self.stores.states,
+            policy=self._policy_state,
+            credentials=self._credentials,
+            log_dropped=self._log.dropped,
+            csp_reports=lambda: self._reports,
+        )
+
+    def _policy_state(self) -> PolicyState:
+        return PolicyState(self.live.current.digest, self.live.last_reload_successful, self.live.last_reload_at)
+
+    def _credentials(self) -> Sequence[CredentialState]:
+        if self.vault is None:
+            return ()
+        return [
+            CredentialState(
+                each.organization, each.provider, each.name, each.expires_at, each.state is State.UNDECRYPTABLE
+            )
+            for each in self.vault.expiries()
+        ]
+
+    # --- ending --------------------------------------------------------------------------------
+
+    def hang_up(self) -> None:
+        """Do what SIGHUP asks for: open the log anew, read the policy again."""
+        self._log.reopen()
+        self._hung_up.set()
+
+    async def drain(self) -> None:
+        """Report not ready; take connections until load balancers have noticed; then let running requests end."""
+        listen = self.live.current.schema.listen
+        self._reasons.append("draining")
+        await asyncio.sleep(listen.drain_delay)
+        listeners = [self.public, *([self.egress] if self.egress is not None else [])]
+        await asyncio.gather(*(listener.drain(listen.drain) for listener in listeners))
+
+    async def stop(self) -> None:
+        """End everything that was started, in the reverse order."""
+        await self.ending.aclose()
+
+    async def close(self) -> None:
+        """End what this object made: tasks, listeners, connections to the backend."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._public_tokens.close()
+        self._admin_tokens.close()
+        for listener in (self.public, self.egress):
+            if listener is not None:
+                await listener.close()
+        await self.management.stop()
+        self._pools.close()
+
+
+class _PolicyView:
+    """The live policy, as the admin API shows it."""
+
+    def __init__(self, live: LivePolicy[Compiled]) -> None:
+        self._live = live
+
+    def state(self) -> Mapping[str, Any]:
+        live = self._live
+        return {
+            "digest": live.current.digest,
+            "mode": live.current.schema.mode,
+            "source": live.current.document.source,
+            "loaded_at": live.last_reload_at,
+            "successful": live.last_reload_successful,
+            "problems": live.last_problems,
+        }
+
+    def document(self) -> Mapping[str, Any]:
+        return self._live.current.schema.model_dump(mode="json", by_alias=True)
+
+    def limits(self) -> Sequence[Limit]:
+        return self._live.current.limits
+
+
+def log_path(text: str | None) -> Path | None:
+    """Return the path of `events.file`."""
+    return Path(text) if text is not None else None
+
+
+def needs_keys(schema: PolicySchema) -> bool:
+    """Say whether a policy puts keys into requests."""
+    return any(route.credential for route in schema.routes) or schema.listen.egress is not None
+
+
+def catalogue_of(schema: PolicySchema) -> Catalogue:
+    """Return the known providers and those that the policy adds."""
+    return Catalogue.load({name: provider.entry() for name, provider in schema.providers.items()})
