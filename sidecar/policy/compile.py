@@ -24,7 +24,6 @@ from sidecar.guards.limits.rate_limit import RateLimitHeaderWriter
 from sidecar.guards.local_endpoints import CspReports, RateLimitStatus, Unmatched
 from sidecar.guards.response_headers.build import CSP_REPORTS
 from sidecar.guards.response_headers.security_headers import LEAKS
-from sidecar.guards.response_headers.set_cookie import harden_set_cookie
 from sidecar.guards.sessions.build import NOTHING, RouteSessions
 from sidecar.limit import Limit
 from sidecar.policy.backend_target import build_target
@@ -228,7 +227,7 @@ class _Compiler:
             steps=tuple(steps),
             header_writers=header_writers,
             removed=HOP_BY_HOP.union(LEAKS, *(writer.owns for writer in header_writers), _OURS),
-            cookies=_hardened,
+            cookies=self._headers.cookies,
             max_body=self._max_body(route),
             body_steps=body_steps,
             protocol=route.protocol if route is not None else "plain",
@@ -289,7 +288,3 @@ class _Compiler:
         if finding is not None:
             event = about(exchange, finding.event, Outcome.REFUSED, exchange.now, 0, finding.detail)
             self._services.events.record(event)
-
-
-def _hardened(value: bytes, secure: bool) -> bytes | None:
-    return harden_set_cookie(value, secure=secure)

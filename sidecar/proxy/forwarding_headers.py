@@ -97,6 +97,8 @@ def request_head(
     target = _moved(head.target, prefix, base) if prefix else head.target
     # An underscore is a hyphen to CGI, WSGI and their heirs: X_Forwarded_For would be a second voice.
     kept = [line for key, line in head.lines if key not in never and key not in gone and b"_" not in key]
+    if len(head.lines) != len(head.index) and b"cookie" in head.index and b"cookie" not in gone:
+        kept = _one_cookie_line(kept, head.index[b"cookie"])
     if outward:
         kept = [line for line in kept if not _tells_who(line[:24].lower())]
     lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), target, host), *kept]
@@ -111,6 +113,16 @@ def request_head(
         lines.append(b"Content-Length: %d" % framing)
     lines.append(_END if outward else _forwarding(exchange, head))
     return b"\r\n".join(lines)
+
+
+def _one_cookie_line(lines: list[bytes], cookies: bytes) -> list[bytes]:
+    """Join several Cookie lines where the first stood: HTTP/1.1 knows one line (RFC 6265 §5.4), HTTP/2 several."""
+    at = [number for number, line in enumerate(lines) if line[:7].lower() == b"cookie:"]
+    if len(at) < 2:
+        return lines
+    rest = [line for number, line in enumerate(lines) if number not in at[1:]]
+    rest[at[0]] = b"Cookie: " + cookies
+    return rest
 
 
 def _moved(target: bytes, prefix: bytes, base: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Builds the header writers of a route from `security_headers`."""
+"""Builds the header writers of a route from `security_headers`, and the rules for cookies from `cookies`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final
 
 from sidecar.errors import Problems
 from sidecar.guards.response_headers.security_headers import SecurityHeaders, build_security_headers
+from sidecar.guards.response_headers.set_cookie import build_cookie_rules
 from sidecar.policy.schema.browser_headers import SecurityHeaders as Section
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.services import Services
@@ -21,6 +22,10 @@ class SecurityHeaderSections:
         self._default = schema.security_headers
         self._embedders = schema.cors.allowed_origins
         self._problems = problems
+        cookies = schema.cookies
+        self.cookies = build_cookie_rules(
+            cookies.readable, cookies.same_site, cookies.partitioned, problems.at("cookies")
+        )
         self._built: dict[int, SecurityHeaders] = {}
 
     @property

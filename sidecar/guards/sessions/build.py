@@ -67,6 +67,7 @@ class SessionGuards:
 
     def __init__(self, schema: PolicySchema, services: Services, problems: Problems) -> None:
         self._sessions = schema.sessions
+        self._cookie = _cookie_rule(schema)
         self._ownership = schema.ownership
         self.active = schema.sessions.mode != "off"
         self._store = services.sessions
@@ -143,7 +144,7 @@ class SessionGuards:
         """
         if self._sessions.mode != "issue":
             return NOTHING, ()
-        cookie = CookieRule(self._sessions.cookie.same_site.capitalize().encode(), self._sessions.cookie.partitioned)
+        cookie = self._cookie
         endpoint = SessionEndpoint(
             self._store,
             self._places,
@@ -210,3 +211,11 @@ def _unsealed(_: str) -> bytes:
 
 def _begins(exchange: Exchange) -> bool:
     return exchange.head.method == "POST"
+
+
+def _cookie_rule(schema: PolicySchema) -> CookieRule:
+    """Return how the cookie of an issued session travels: as its own section says, or as all cookies do in frames."""
+    own, shared = schema.sessions.cookie, schema.cookies
+    in_frames = shared.partitioned or shared.same_site == "none"
+    same_site = b"None" if in_frames else own.same_site.capitalize().encode()
+    return CookieRule(same_site, own.partitioned or shared.partitioned)

@@ -19,6 +19,7 @@ def remarks(schema: PolicySchema) -> list[Problem]:
     """Return every remark."""
     notes = Problems()
     _dangers(schema, notes)
+    _embedding(schema, notes)
     _nothing_comes_of_it(schema, notes)
     return notes.found
 
@@ -38,6 +39,21 @@ def _dangers(schema: PolicySchema, notes: Problems) -> None:
         if ip_network(network).prefixlen < _WIDEST:
             what = "trusts a large part of the internet: whoever is there chooses his address"
             notes.at(f"clients.trusted_proxies[{index}]").add(what, "write the networks of your proxies")
+
+
+def _embedding(schema: PolicySchema, notes: Problems) -> None:
+    """Tell of pages that may stand in frames of other sites, where browsers leave Lax cookies out."""
+    if schema.cookies.partitioned or schema.cookies.same_site == "none":
+        return
+    places = [("security_headers.preset", schema.security_headers)] + [
+        (f"routes[{index}].security_headers.preset", route.security_headers)
+        for index, route in enumerate(schema.routes)
+        if route.security_headers is not None
+    ]
+    for place, headers in places:
+        if headers.preset == "embeddable":
+            what = "lets pages of other sites embed the chat, whose cookies (SameSite=Lax) browsers leave out there"
+            notes.at(place).add(what, "write cookies: { partitioned: true } if the chat needs cookies or sessions")
 
 
 def _nothing_comes_of_it(schema: PolicySchema, notes: Problems) -> None:

@@ -42,6 +42,27 @@ class Cors(Section):
     )
 
 
+class Cookies(Section):
+    """What the cookies that the backend sets get on their way to browsers, besides `Secure` and `HttpOnly`."""
+
+    readable: Many[Annotated[str, strings.TOKEN]] = Field(
+        default=(),
+        description="names that page scripts read, so that they get no `HttpOnly`; those with csrf or xsrf in them "
+        "and `NEXT_LOCALE` always are",
+        examples=[["theme"]],
+    )
+    same_site: Literal["keep", "lax", "none"] = Field(
+        default="keep",
+        description="keep: what the backend says, else Lax; lax: Lax also in place of None; none: "
+        "`SameSite=None; Secure`, for pages in frames of other sites",
+    )
+    partitioned: Annotated[bool, FLAG] = Field(
+        default=False,
+        description="true: `SameSite=None; Secure; Partitioned`, which browsers keep for each site that embeds the "
+        "page; also the session's own cookie",
+    )
+
+
 def _header_value(value: object) -> str:
     if not isinstance(value, str):
         refuse("is not a header's value", "write one line of text, null for none, or `backend`")

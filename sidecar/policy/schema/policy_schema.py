@@ -9,7 +9,7 @@ from pydantic import Field
 from sidecar.policy.schema import string_types as strings
 from sidecar.policy.schema.backend import Backend
 from sidecar.policy.schema.base_model import Many, Read, Section, refuse
-from sidecar.policy.schema.browser_headers import Cors, SecurityHeaders
+from sidecar.policy.schema.browser_headers import Cookies, Cors, SecurityHeaders
 from sidecar.policy.schema.clients import Clients
 from sidecar.policy.schema.content import ContentFilter, Events, Redaction
 from sidecar.policy.schema.credentials import Egress, Provider, Tokens
@@ -46,6 +46,7 @@ class PolicySchema(Section):
     websocket: WebSocket = Field(default_factory=WebSocket, description="bounds of a WebSocket connection")
     cors: Cors = Field(default_factory=Cors, description="which pages of other origins may talk to the backend")
     security_headers: SecurityHeaders = Field(default_factory=SecurityHeaders, description="headers that confine pages")
+    cookies: Cookies = Field(default_factory=Cookies, description="cookies that the backend sets")
     organizations: Organizations = Field(
         default_factory=Organizations, description="whose limits and keys a request uses"
     )

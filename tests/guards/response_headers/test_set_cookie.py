@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.guards.response_headers.set_cookie import harden_set_cookie
+from sidecar.errors import Problems
+from sidecar.guards.response_headers.set_cookie import CookieRules, build_cookie_rules, harden_set_cookie
 
 CASES = {
     # line, over https, over http
@@ -89,6 +90,70 @@ def test_cookies(line, https, http) -> None:
 )
 def test_lines_that_are_dropped(line) -> None:
     assert harden_set_cookie(line.encode(), secure=True) is None
+
+
+READABLE = {
+    "Streamlit's": ("_streamlit_xsrf=2|a; Path=/", True),
+    "csrf in the name": ("csrf_token=1", True),
+    "with a prefix": ("__Host-csrftoken=1; Path=/", True),
+    "Next.js' language": ("NEXT_LOCALE=de", True),
+    "named by the policy": ("Theme=dark", True),
+    "named by the policy, prefixed": ("__Secure-theme=dark", True),
+    "a session": ("sid=1", False),
+    "csrf in the value": ("sid=csrf", False),
+}
+
+
+@pytest.mark.parametrize(("line", "readable"), READABLE.values(), ids=READABLE)
+def test_cookies_that_scripts_read_stay_readable_and_are_hardened_otherwise(line, readable) -> None:
+    hardened = harden_set_cookie(line.encode(), True, CookieRules(frozenset({b"theme"})))
+    additions = b"; Secure" + (b"" if readable else b"; HttpOnly") + b"; SameSite=Lax"
+    assert hardened == line.encode() + additions
+
+
+RULES = {
+    # rules, line, over http (without TLS in sight)
+    "lax leaves Strict": (CookieRules(same_site="lax"), "a=1; SameSite=Strict", "a=1; SameSite=Strict; HttpOnly"),
+    "lax in place of None": (
+        CookieRules(same_site="lax"),
+        "a=1; SameSite=None; Secure",
+        "a=1; Secure; HttpOnly; SameSite=Lax",
+    ),
+    "none where nothing is said": (CookieRules(same_site="none"), "a=1", "a=1; Secure; HttpOnly; SameSite=None"),
+    "none in place of Lax": (
+        CookieRules(same_site="none"),
+        "a=1; samesite = lax ; Path=/",
+        "a=1; Path=/; Secure; HttpOnly; SameSite=None",
+    ),
+    "none is there": (
+        CookieRules(same_site="none"),
+        "a=1; SameSite=None; Secure; HttpOnly",
+        "a=1; SameSite=None; Secure; HttpOnly",
+    ),
+    "partitioned": (
+        CookieRules(partitioned=True),
+        "a=1; Path=/",
+        "a=1; Path=/; Secure; HttpOnly; SameSite=None; Partitioned",
+    ),
+    "partitioned already": (
+        CookieRules(partitioned=True),
+        "a=1; Secure; SameSite=None; partitioned",
+        "a=1; Secure; SameSite=None; partitioned; HttpOnly",
+    ),
+}
+
+
+@pytest.mark.parametrize(("rules", "line", "expected"), RULES.values(), ids=RULES)
+def test_the_policys_rules_take_the_place_of_the_backends_word(rules, line, expected) -> None:
+    hardened = harden_set_cookie(line.encode(), False, rules)
+    assert hardened == expected.encode()
+    assert harden_set_cookie(hardened, False, rules) == hardened
+
+
+def test_partitioned_and_lax_contradict_each_other() -> None:
+    problems = Problems("cookies")
+    build_cookie_rules((), "lax", True, problems)
+    assert [problem.path for problem in problems.found] == ["cookies.same_site"]
 
 
 @given(

@@ -311,6 +311,13 @@ NOTES = {
             "had it; write listen.public.tls or clients.trusted_proxies"
         ),
     ),
+    "embedding without cookies": (
+        "security_headers: { preset: embeddable }",
+        (
+            "security_headers.preset: lets pages of other sites embed the chat, whose cookies (SameSite=Lax) browsers leave out "
+            "there; write cookies: { partitioned: true } if the chat needs cookies or sessions"
+        ),
+    ),
     "learning unasked": (
         "sessions: { mode: issue, learn: { cookie: sid } }",
         "sessions.learn: has no use unless sessions.mode is learn",
@@ -341,3 +348,8 @@ def test_every_rule_is_asked() -> None:
     }
     rules = {name for name in named if not name.startswith("_") and name != "broken_rules"}
     assert rules == {rule.__name__ for rule in RULES}
+
+
+def test_embedding_with_cookies_for_frames_is_no_remark() -> None:
+    for cookies in ("{ partitioned: true }", "{ same_site: none }"):
+        assert read(BASE + f"security_headers: {{ preset: embeddable }}\ncookies: {cookies}").notes == ()
