@@ -59,7 +59,9 @@ def media_of(content_type: bytes | None) -> ContentType | str:
     if name == "application/x-www-form-urlencoded":
         return URLENCODED
     boundary = parameters.get("boundary", "")
-    if name == "multipart/form-data" and 0 < len(boundary) <= 70:  # RFC 2046 §5.1.1
+    # PHP takes whatever follows the first `boundary` in the line, Werkzeug also `boundary*`: no other parameters.
+    plain = parameters.keys() <= {"boundary", "charset"}
+    if name == "multipart/form-data" and plain and 0 < len(boundary) <= 70:  # RFC 2046 §5.1.1
         return ContentType(Kind.MULTIPART, boundary.encode("latin-1"))
     return "content_type"
 

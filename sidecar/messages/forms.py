@@ -1,20 +1,31 @@
 """Messages in forms: find the named fields, put changed texts back, leave every other byte.
 
-Only forms that every reader takes alike are inspected: each field once, plain names, UTF-8.
+Only forms that every reader takes alike are inspected: each named field once, no second spelling of its
+name, UTF-8.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote_plus, unquote_to_bytes
 
+from sidecar.messages.field_names import FormNames
+
 MAX_FIELDS: Final = 1000
 BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-DISPOSITION = re.compile(rb'form-data; name="([^"\\\x00-\x1f\x7f]*)"(; filename="[^"\x00-\x1f\x7f]*")?')
+DISPOSITION = re.compile(
+    rb'form-data; name="([^"\\\x00-\x1f\x7f]*)"'
+    rb'((?:; filename="[^"\x00-\x1f\x7f]*")?'
+    rb"(?:; filename\*=(?i:utf-8)'[A-Za-z0-9-]*'[!#$&+.^_`|~0-9A-Za-z%-]*)?)"  # RFC 8187 §3.2
+)
 HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
+CHARSET_FIELD: Final = "_charset_"
+"""Names the encoding of the other fields (HTML, "constructing the entry list")."""
+LATIN_1_SENTINEL: Final = "&#10003;"
+"""What a field `utf8` holds when the form was sent in Latin-1: qs decodes the others accordingly."""
 TEXT_TYPES: Final = frozenset({b"", b"text/plain", b"text/plain; charset=utf-8", b"text/plain;charset=utf-8"})
 
 
@@ -28,7 +39,7 @@ class Field:
     text: str
 
 
-def urlencoded(body: bytes, wanted: Collection[str]) -> list[Field] | str:
+def urlencoded(body: bytes, wanted: FormNames) -> list[Field] | str:
     """Return the wanted fields of a form, or a word for why it cannot be inspected."""
     if BAD_PERCENT.search(body):
         return "bad_percent"
@@ -44,9 +55,11 @@ def urlencoded(body: bytes, wanted: Collection[str]) -> list[Field] | str:
             name, text = decoded(raw_name), decoded(raw)
         except UnicodeDecodeError:
             return "not_utf8"
-        if odd(name, wanted) or ";" in name:
+        if wanted.ambiguous(name) or (b";" in pair and hides_field(pair, wanted)):
             return "odd_field_name"
-        if name in wanted:
+        if names_other_charset(name, text):
+            return "charset"
+        if name in wanted.exact:
             if name in found:
                 return "duplicate_key"
             found[name] = Field(name, start, start + len(raw), text)
@@ -57,13 +70,20 @@ def decoded(raw: bytes) -> str:
     return unquote_to_bytes(raw.replace(b"+", b" ")).decode()
 
 
-def odd(name: str, wanted: Collection[str]) -> bool:
-    """Say whether some readers would take this name as one of ours (`message[]`, `message.0`, ` message`)."""
-    base = re.split(r"[\[.\x00]", name.strip(), maxsplit=1)[0]
-    return name not in wanted and (base in wanted or base.strip() in wanted)
+def hides_field(pair: bytes, wanted: FormNames) -> bool:
+    """Say whether readers that also split at `;` (HTML 4.01, B.2.2) find one of our fields in a pair."""
+    names = (decoded(each.partition(b"=")[0]) for each in pair.split(b";")[1:])
+    return any(name in wanted.exact or wanted.ambiguous(name) for name in names) or b";" in pair.partition(b"=")[0]
 
 
-def multipart(body: bytes, boundary: bytes, wanted: Collection[str]) -> list[Field] | str:
+def names_other_charset(name: str, text: str) -> bool:
+    """Say whether a field tells some readers to decode the others by something else than UTF-8."""
+    if name.lower() == CHARSET_FIELD:
+        return text.lower() not in {"utf-8", "utf8"}
+    return name.lower() == "utf8" and text == LATIN_1_SENTINEL
+
+
+def multipart(body: bytes, boundary: bytes, wanted: FormNames) -> list[Field] | str:
     """Return the wanted parts of a multipart/form-data body, or a word for why it cannot be inspected."""
     delimiter = b"\r\n--" + boundary
     if not body.startswith(delimiter[2:]):
@@ -93,7 +113,7 @@ def multipart(body: bytes, boundary: bytes, wanted: Collection[str]) -> list[Fie
     return "too_many_fields"
 
 
-def read_part(body: bytes, head: bytes, start: int, end: int, wanted: Collection[str]) -> Field | str | None:
+def read_part(body: bytes, head: bytes, start: int, end: int, wanted: FormNames) -> Field | str | None:
     """Read one part; None: a part that is not ours (a file, another field)."""
     headers: dict[bytes, bytes] = {}
     for line in head.split(b"\r\n"):
@@ -106,9 +126,11 @@ def read_part(body: bytes, head: bytes, start: int, end: int, wanted: Collection
         return "bad_multipart"
     try:
         name = disposition[1].decode()
-        if odd(name, wanted):
+        if wanted.ambiguous(name):
             return "odd_field_name"
-        if name not in wanted:
+        if names_other_charset(name, body[start : min(end, start + 16)].decode(errors="replace")):
+            return "charset"
+        if name not in wanted.exact:
             return None
         if disposition[2] or b"content-transfer-encoding" in headers:
             return "odd_field"

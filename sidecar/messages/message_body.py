@@ -9,6 +9,7 @@ from typing import Any, Final
 from sidecar.exchange import Exchange
 from sidecar.json_path import Location
 from sidecar.messages import content_type, forms, socketio
+from sidecar.messages.field_names import FormNames
 from sidecar.messages.protocols import AUTO, SOCKET_IO, Protocol, recognise
 from sidecar.messages.splice import splice
 from sidecar.messages.strict_json import Fault, parse
@@ -17,6 +18,7 @@ from sidecar.vocabulary import Code
 
 BODILESS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 MAX_OPENED: Final = 1 << 20
+NO_FIELDS: Final = FormNames(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class MessageReader:
 
     protocol: Protocol
     finder: TextFinder
-    form_fields: frozenset[str] = frozenset()
+    form_fields: FormNames = NO_FIELDS
     max_opened: int = MAX_OPENED
 
     def read(self, exchange: Exchange, body: bytes) -> Message | BodyProblem | None:
@@ -111,7 +113,7 @@ class MessageReader:
             return self._json(head.path, body, encoding is not None)
         if kind.kind is content_type.Kind.TEXT:
             return self._packets(body, encoding is not None)
-        return self._form(kind, body, encoding is not None)
+        return self._form(kind, head.target, body, encoding is not None)
 
     def _json(self, path: str, body: bytes, opened: bool) -> Message | BodyProblem:
         value = parse(body)
@@ -122,7 +124,7 @@ class MessageReader:
             texts = self.finder.find(value, none_is_fine=True)
         if texts is None:
             return BodyProblem(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
-        if self.finder.disguised(body, value):
+        if self.finder.disguised(value):
             return BodyProblem(Code.MESSAGE_INVALID, "odd_field_name", uninspectable=False)
         protocol = self.protocol
         if protocol is AUTO:
@@ -152,14 +154,16 @@ class MessageReader:
                 if type(value) is Fault:
                     return BodyProblem(Code.MESSAGE_INVALID, value.value)
                 found = self.finder.find(value)
-                if found is None or self.finder.disguised(packet.body, value):
+                if found is None or self.finder.disguised(value):
                     return BodyProblem(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
                 texts += [((number, *place), one) for place, one in found]
         return Message(body, opened, texts, self.protocol, packets=tuple(read))
 
-    def _form(self, kind: content_type.ContentType, body: bytes, opened: bool) -> Message | BodyProblem:
+    def _form(self, kind: content_type.ContentType, target: bytes, body: bytes, opened: bool) -> Message | BodyProblem:
         if not self.form_fields:
             return BodyProblem(Code.UNSUPPORTED_MEDIA_TYPE, "content_type")
+        if b"?" in target and self.form_fields.in_query(target):
+            return BodyProblem(Code.MESSAGE_INVALID, "field_in_query")
         if kind.kind is content_type.Kind.URLENCODED:
             fields = forms.urlencoded(body, self.form_fields)
         else:

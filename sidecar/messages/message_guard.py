@@ -10,6 +10,7 @@ from sidecar.decision import KEEP, Finding, Inspection, Refuse, Rewrite
 from sidecar.errors import Problems
 from sidecar.exchange import Exchange
 from sidecar.json_path import Path, PathError, compile_path
+from sidecar.messages.field_names import FormNames
 from sidecar.messages.message_body import MAX_OPENED, BodyProblem, Message, MessageReader
 from sidecar.messages.protocols import BY_NAME, Protocol
 from sidecar.messages.sanitize import Markup, sanitize_texts
@@ -91,8 +92,8 @@ def build_reader(protocol: Protocol, fields: Sequence[Path], max_opened: int = M
     """Build the reader that the guards of a route share."""
     places = finder(protocol, fields)
     names = frozenset(place.path.name for place in places.places if place.path.name is not None)
-    forms = names if fields or protocol.name == "plain" else frozenset()
-    return MessageReader(protocol, places, forms, max_opened)
+    forms = names if fields or protocol.name == "plain" else ()
+    return MessageReader(protocol, places, FormNames(forms), max_opened)
 
 
 def compile_fields(fields: Sequence[str], problems: Problems) -> list[Path] | None:

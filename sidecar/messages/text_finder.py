@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
-import orjson
-
 from sidecar.json_path import EVERY, Location, Path, Step, children
+from sidecar.messages.field_names import KeyTree
 from sidecar.messages.protocols import AUTO, LENIENT_IN_AUTO, Protocol
 
 Texts: TypeAlias = list[tuple[Location, str]]
 
 # Escapes, the Kelvin sign and the long s: all that may become a letter of ours beside its capital.
 HIDES_CASE: Final = (b"\\u", "\u212a".encode(), "\u017f".encode())
+NO_KEYS: Final = KeyTree(())
 USER_ROLES: Final = frozenset({"user", "human"})
 
 
@@ -42,24 +42,13 @@ class TextFinder:
     places: tuple[Place, ...]
     required: bool
     only: str | None = None  # the one name of the simplest shape (`$.message`), which goes a shorter way
-    quoted: tuple[bytes, ...] = ()  # each name on the paths, in lower case, as JSON writes it
+    keys: KeyTree = NO_KEYS
 
-    def disguised(self, body: bytes, value: Any) -> bool:
-        """Say whether a key differs from a path's name in case only (`Message` for `message`).
-
-        Go's decoder, and others, take it for the same field. The bytes are asked first; the value is
-        walked only where they hold such a spelling somewhere, or one that they could hide.
-        """
-        if self.only is not None:
-            for key in value:  # noqa: SIM110  # a generator would cost more than what it looks at
-                if key != self.only and key.casefold() == self.only:
-                    return True
+    def disguised(self, value: Any) -> bool:
+        """Say whether a key beside the texts is read as one of theirs by some backend (`Message`)."""
+        if self.only is not None and len(value) == 1:
             return False
-        if not any(one in body for one in HIDES_CASE):
-            lower = body.lower()
-            if all(body.count(name) == lower.count(name) for name in self.quoted):
-                return False
-        return any(disguised(value, place.path.steps) for place in self.places)
+        return self.keys.ambiguous(value)
 
     def find(self, value: Any, *, none_is_fine: bool = False) -> Texts | None:
         """Return the texts with their places, or None: something that is no text stands at a text's place.
@@ -95,9 +84,7 @@ def finder(protocol: Protocol, fields: Sequence[Path] = ()) -> TextFinder:
     every = [*strict, *lenient]
     places = tuple(place(path, every, lenient=path in lenient) for path in dict.fromkeys(every))
     name = strict[0].name if len(places) == 1 and strict and protocol.required else None
-    only = name if name is not None and name == name.casefold() else None
-    names = {step.casefold() for path in every for step in path.steps if isinstance(step, str)}
-    return TextFinder(places, protocol.required, only, tuple(sorted(orjson.dumps(name) for name in names)))
+    return TextFinder(places, protocol.required, name, KeyTree(every))
 
 
 def disguised(value: Any, steps: tuple[Step, ...]) -> bool:

@@ -76,7 +76,7 @@ class WebSocketMessageGuard:
         if type(value) is Fault:
             return self._uninspectable(value.value)
         texts = self.finder.find(value)
-        if texts is None or self.finder.disguised(body, value):
+        if texts is None or self.finder.disguised(value):
             return refuse(Code.MESSAGE_INVALID, {"reason": "no_text"})
         return self._judge(text[:start], body, value, texts, path)
 

@@ -36,6 +36,8 @@ MEDIA = [
     (b"multipart/form-data; boundary=" + b"a" * 71, "content_type"),
     (b"multipart/form-data; boundary=a; boundary=b", "bad_content_type"),
     (b"multipart/mixed; boundary=a", "content_type"),
+    (b"multipart/form-data; xboundary=b; boundary=a", "content_type"),
+    (b"multipart/form-data; boundary*=utf-8''b; boundary=a", "content_type"),
     (None, "no_content_type"),
 ]
 

@@ -82,6 +82,12 @@ DECIDES = [
     ("long s", {"body": '{"message":"x","me\u017fsage":"<b>"}'.encode()}, invalid("odd_field_name")),
     ("capital in a part", {"protocol": "openai", "fields": [], "body": b'{"messages":[{"content":"x","Content":"<b>"}]}'}, invalid("odd_field_name")),
     ("capital instead", {"protocol": "langgraph", "fields": [], "body": b'{"input":{"Messages":[{"content":"<b>"}]}}'}, invalid("odd_field_name")),
+    ("NUL behind it", {"body": b'{"message":"x","message\\u0000":"<b>"}'}, invalid("odd_field_name")),
+    ("NUL and more behind it", {"body": b'{"message":"x","message\\u0000y":"<b>"}'}, invalid("odd_field_name")),
+    ("blank behind it", {"body": b'{"message":"x","message ":"<b>"}'}, invalid("odd_field_name")),
+    ("zero-width space in it", {"body": '{"message":"x","mes\u200bsage":"<b>"}'.encode()}, invalid("odd_field_name")),
+    ("alias of Pydantic", {"fields": ["$.user_message"], "body": b'{"user_message":"x","userMessage":"<b>"}'}, invalid("odd_field_name")),
+    ("blank in a part", {"protocol": "openai", "fields": [], "body": b'{"messages":[{"content":"x","content ":"<b>"}]}'}, invalid("odd_field_name")),
     ("capital elsewhere", {"body": b'{"message":"x","meta":{"Message":"<b>"}}'}, KEEP),
     ("capital in a text", {"body": b'{"message":"\\"Message\\""}'}, KEEP),
     ("gzip harmless", {"body": gzip.compress(b'{"message":"x"}'), "encoding": "gzip"}, Rewrite(b'{"message":"x"}', drop=OPENED)),
@@ -119,6 +125,14 @@ FORMS = [
     ("nested name", b"message[x]=a&message=b", invalid("odd_field_name")),
     ("blank before the name", b"+message=a", invalid("odd_field_name")),
     ("semicolon in a name", b"x;message=a", invalid("odd_field_name")),
+    ("capital", b"message=hi&Message=%3Cb", invalid("odd_field_name")),
+    ("joined by PHP", b"message=hi&mess.age=x&.message=%3Cb", invalid("odd_field_name")),
+    ("below a prefix", b"message=hi&chat.Message=%3Cb", invalid("odd_field_name")),
+    ("semicolon before a field", b"x=1;message=%3Cb&message=hi", invalid("odd_field_name")),
+    ("semicolon before another", b"x=1;y=2&message=hi;", KEEP),
+    ("UTF-7", b"_charset_=utf-7&message=hi", invalid("charset")),
+    ("UTF-8 by name", b"_charset_=UTF-8&utf8=%E2%9C%93&message=hi", KEEP),
+    ("Latin-1 by qs", b"utf8=%26%2310003%3B&message=hi", invalid("charset")),
     ("bad percent", b"message=%zz", invalid("bad_percent")),
     ("bad UTF-8", b"message=%ff", invalid("not_utf8")),
     ("missing", b"x=1", invalid("no_text")),
@@ -145,6 +159,12 @@ MULTIPART = [
     ("typed", part(b"message", b"x", b"\r\nContent-Type: text/plain; charset=utf-16") + b"--b--", invalid("content_type")),
     ("encoded", part(b"message", b"x", b"\r\nContent-Transfer-Encoding: base64") + b"--b--", invalid("odd_field")),
     ("other spelling", part(b"message", b"x", b"; name*=utf-8''y") + b"--b--", invalid("bad_multipart")),
+    ("capital", part(b"message", b"x") + part(b"Message", b"<b>") + b"--b--", invalid("odd_field_name")),
+    ("percent escape", part(b"message", b"x") + part(b"%6dessage", b"<b>") + b"--b--", invalid("odd_field_name")),
+    ("UTF-16", part(b"_charset_", b"utf-16") + part(b"message", b"x") + b"--b--", invalid("charset")),
+    ("UTF-8 by name", part(b"_charset_", b"utf-8") + part(b"message", b"x") + b"--b--", KEEP),
+    ("file with an extended name", part(b"f", b"<b>", b"; filename=\"a\"; filename*=UTF-8''%e2%82%ac") + part(b"message", b"x") + b"--b--", KEEP),
+    ("file with an extended name only", part(b"message", b"<b>", b"; filename*=UTF-8''a") + b"--b--", invalid("odd_field")),
     ("header twice", part(b"message", b"x", b'\r\nContent-Disposition: form-data; name="y"') + b"--b--", invalid("bad_multipart")),
     ("preamble", b"x\r\n" + part(b"message", b"x") + b"--b--", invalid("bad_multipart")),
     ("epilogue", part(b"message", b"x") + b"--b--\r\nmore", invalid("bad_multipart")),
@@ -160,6 +180,13 @@ MULTIPART = [
 @pytest.mark.parametrize(("body", "decision"), [row[1:] for row in MULTIPART], ids=[row[0] for row in MULTIPART])
 def test_multipart(body, decision):
     assert posted(body, content_type="multipart/form-data; boundary=b") == decision
+
+
+@pytest.mark.parametrize("query", ["message=%3Cb", "Message=x", "a=b&message[]=x"])
+def test_a_form_beside_a_query_of_its_name(query):
+    asked = {"body": b"message=hi", "content_type": FORM}
+    assert posted(**asked, target=f"/api/chat?{query}") == invalid("field_in_query")
+    assert posted(**asked, target="/api/chat?x=message") == KEEP
 
 
 def test_forms_are_for_routes_that_name_fields():

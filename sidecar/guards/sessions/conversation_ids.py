@@ -14,6 +14,7 @@ from sidecar.decision import Refuse
 from sidecar.exchange import Exchange
 from sidecar.json_path import Path
 from sidecar.messages.content_type import ContentType, Kind, media_of
+from sidecar.messages.field_names import FormNames
 from sidecar.messages.forms import multipart, urlencoded
 from sidecar.messages.protocols import AUTO, BY_NAME, KNOWN
 from sidecar.messages.text_finder import HIDES_CASE, disguised
@@ -157,7 +158,7 @@ def form_of(content_type: bytes | None) -> ContentType | None:
 
 def in_form(form: ContentType, body: bytes, paths: Sequence[Path]) -> list[str] | str:
     """Return the fields whose names are paths of one name, or a word for why they cannot be told."""
-    names = frozenset(path.name for path in paths if path.name is not None)
+    names = FormNames((path.name for path in paths if path.name is not None), prefixed=False)
     fields = urlencoded(body, names) if form.kind is Kind.URLENCODED else multipart(body, form.boundary, names)
     return fields if isinstance(fields, str) else [field.text for field in fields]
 
