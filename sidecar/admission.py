@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
 
 from sidecar.decision import KEEP, PASS, Answer, Decision, Inspection, Keep, Pass, Refuse, Rewrite
 from sidecar.events import EventSink, about
@@ -11,50 +12,123 @@ from sidecar.exchange import Exchange
 from sidecar.guard import BodyStep, Step
 from sidecar.vocabulary import Outcome
 
+A = TypeVar("A")
+T = TypeVar("T")
 
-async def admit(exchange: Exchange, steps: Sequence[Step], events: EventSink) -> Decision:
-    """Return PASS, or the Answer or Refuse that ends the request here."""
+
+@dataclass(frozen=True, slots=True)
+class Waiting(Generic[A, T]):
+    """A guard has to wait: hand what comes of `awaitable` to `resume`, which goes on with the guards after it."""
+
+    awaitable: Awaitable[A]
+    resume: Callable[[A], T | Waiting[A, T]]
+
+
+Admission: TypeAlias = Waiting[Decision, Decision]
+BodyInspection: TypeAlias = Waiting[Inspection, Inspection]
+
+
+async def settled(answer: T | Waiting[A, T]) -> T:
+    """Wait for all that has to be waited for, and return the answer."""
+    while isinstance(answer, Waiting):
+        answer = answer.resume(await answer.awaitable)
+    return answer
+
+
+def admit(exchange: Exchange, steps: Sequence[Step], events: EventSink) -> Decision | Admission:
+    """Return PASS, the Answer or Refuse that ends the request here, or what has to be waited for first."""
     for step in steps:
         decision = step.ask(exchange)
-        if step.waits:
-            decision = await decision
         if decision is PASS:
             continue
-        if isinstance(decision, Pass | Answer):
-            for finding in decision.findings:
-                events.record(about(exchange, finding.event, Outcome.ALLOWED, exchange.now, 0, finding.detail))
-            if isinstance(decision, Pass):
-                continue
-            return decision
-        if step.enforce:
-            return cast(Refuse, decision)
-        observe(exchange, step.guard.name, decision, events)
+        if step.waits and not isinstance(decision, Pass | Answer | Refuse):
+            return _waiting(exchange, steps, step, decision, events)
+        ended = _decided(exchange, step, decision, events)
+        if ended is not None:
+            return ended
     return PASS
 
 
-async def inspect(exchange: Exchange, body: bytes, steps: Sequence[BodyStep], events: EventSink) -> Inspection:
-    """Return KEEP, a Rewrite with the body as all guards left it, or the Refuse that ends the request."""
-    changed = False
-    drop: tuple[bytes, ...] = ()
-    for step in steps:
-        result = cast(Any, step.guard).inspect(exchange, body)
-        if step.waits:
-            result = await result
-        if result is KEEP:
-            continue
+def _waiting(
+    exchange: Exchange, steps: Sequence[Step], step: Step, awaitable: Awaitable[Decision], events: EventSink
+) -> Admission:
+    following = steps[next(number for number, each in enumerate(steps, 1) if each is step) :]
+
+    def resume(decision: Decision) -> Decision | Admission:
+        ended = _decided(exchange, step, decision, events)
+        return admit(exchange, following, events) if ended is None else ended
+
+    return Waiting(awaitable, resume)
+
+
+def _decided(exchange: Exchange, step: Step, decision: Decision, events: EventSink) -> Answer | Refuse | None:
+    """Record what a guard found; return what ends the request, or None."""
+    if isinstance(decision, Refuse):
+        if step.enforce:
+            return decision
+        observe(exchange, step.guard.name, decision, events)
+        return None
+    for finding in decision.findings:
+        events.record(about(exchange, finding.event, Outcome.ALLOWED, exchange.now, 0, finding.detail))
+    return None if isinstance(decision, Pass) else decision
+
+
+def inspect(
+    exchange: Exchange, body: bytes, steps: Sequence[BodyStep], events: EventSink
+) -> Inspection | BodyInspection:
+    """Return KEEP, a Rewrite with the body as all guards left it, the Refuse that ends the request, or a Waiting."""
+    return _BodySteps(exchange, body, events).ask(steps)
+
+
+class _BodySteps:
+    """A body on its way through the guards that look into it."""
+
+    __slots__ = ("_body", "_changed", "_drop", "_events", "_exchange")
+
+    def __init__(self, exchange: Exchange, body: bytes, events: EventSink) -> None:
+        self._exchange = exchange
+        self._body = body
+        self._events = events
+        self._changed = False
+        self._drop: tuple[bytes, ...] = ()
+
+    def ask(self, steps: Sequence[BodyStep]) -> Inspection | BodyInspection:
+        for number, step in enumerate(steps, 1):
+            result = step.ask(self._exchange, self._body)
+            if result is KEEP:
+                continue
+            if step.waits and not isinstance(result, Keep | Rewrite | Refuse):
+                return self._waiting(step, result, steps[number:])
+            refused = self._found(step, result)
+            if refused is not None:
+                return refused
+        return Rewrite(self._body, drop=self._drop) if self._changed else KEEP
+
+    def _waiting(
+        self, step: BodyStep, awaitable: Awaitable[Inspection], following: Sequence[BodyStep]
+    ) -> BodyInspection:
+        def resume(result: Inspection) -> Inspection | BodyInspection:
+            refused = self._found(step, result)
+            return self.ask(following) if refused is None else refused
+
+        return Waiting(awaitable, resume)
+
+    def _found(self, step: BodyStep, result: Inspection) -> Refuse | None:
+        exchange, events = self._exchange, self._events
         if isinstance(result, Refuse):
             if step.enforce:
                 return result
             observe(exchange, step.guard.name, result, events)
-            continue
+            return None
         outcome = Outcome.ALLOWED if isinstance(result, Keep) else Outcome.CHANGED if step.enforce else Outcome.OBSERVED
         for finding in result.findings:
             events.record(about(exchange, finding.event, outcome, exchange.now, 0, finding.detail))
         if isinstance(result, Rewrite) and step.enforce:
-            body, changed, drop = result.body, True, (*drop, *(name for name in result.drop if name not in drop))
+            self._body, self._changed = result.body, True
+            self._drop = (*self._drop, *(name for name in result.drop if name not in self._drop))
             if result.changes:
                 exchange.notes["X-Sidecar-Sanitized"] = result.changes
-    return Rewrite(body, drop=drop) if changed else KEEP
+        return None
 
 
 def observe(exchange: Exchange, guard: str, refusal: Refuse, events: EventSink) -> None:

@@ -100,3 +100,7 @@ class BodyStep:
     guard: BodyGuard | WaitingBodyGuard
     enforce: bool = True
     waits: bool = False
+    ask: Callable[[Exchange, bytes], Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ask", self.guard.inspect)

@@ -27,6 +27,7 @@ from sidecar.policy.live import LivePolicy
 from sidecar.policy.schema.listeners import ServerTls
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.watch import PolicyWatch
+from sidecar.proxy.codec.parser import require_compiled_parser
 from sidecar.proxy.credential_injection import VaultKeys
 from sidecar.proxy.exchange_context import ProxyServices
 from sidecar.proxy.in_flight import ActivityCounts
@@ -107,6 +108,7 @@ class Running:
         self._services = self._build_services()
         self.live: LivePolicy[Compiled] = LivePolicy(self._compile(), self.events, self._clock)
         self.live.current.adopt(self._services)
+        require_compiled_parser()
         new_id = request_ids(os.urandom)
         shared = ProxyServices(
             upstream=self._pools.pool,

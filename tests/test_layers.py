@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "sidecar"
 LAYERS: list[set[str]] = [
-    {"clock", "errors", "secret", "decision", "session", "head", "limit", "json_path", "vocabulary"},
+    {"bounded_cache", "clock", "errors", "secret", "decision", "session", "head", "limit", "json_path", "vocabulary"},
     {"exchange", "events"},
     {"guard", "admission"},
     {"stores", "vault"},
@@ -31,7 +31,7 @@ LAYERS: list[set[str]] = [
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 HOMES = {
-    "aiohttp": ("proxy/codec/", "proxy/websocket_relay.py", "proxy/codec", "admin/", "demo/", "app.py"),
+    "aiohttp": ("proxy/codec/", "admin/", "demo/"),
     "yaml": ("policy/", "vault/providers.py"),
     "pydantic": ("policy/",),
     "cryptography": ("vault/", "stores/"),

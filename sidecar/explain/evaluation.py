@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from sidecar.admin.ports import Question
-from sidecar.admission import admit, inspect
+from sidecar.admission import admit, inspect, settled
 from sidecar.decision import NOTHING, Answer, Detail, Refuse, Rewrite
 from sidecar.events import SecurityEvent, Served
 from sidecar.exchange import Exchange
@@ -21,8 +21,9 @@ from sidecar.head import RequestHead
 from sidecar.policy.compile import Compiled
 from sidecar.policy.dry_run import AssumedSessions
 from sidecar.policy.policy import Injection, Policy, Route
-from sidecar.proxy.codec.http1 import FieldReader, Malformed, parse_request_head, request_framing
+from sidecar.proxy.codec.request_heads import RequestHeadReader
 from sidecar.proxy.forwarding_headers import request_head
+from sidecar.proxy.strict_rules import Malformed, request_framing
 from sidecar.services import Services
 from sidecar.vault.providers import Catalogue
 from sidecar.vocabulary import Code, Outcome
@@ -110,7 +111,7 @@ class Evaluation:
         bounds = self._policy.bounds
         if len(raw) > bounds.max_header_bytes:
             raise Malformed(Code.HEADERS_TOO_LARGE, "head")
-        head = parse_request_head(raw, bounds.max_target, bounds.max_fields, FieldReader())
+        head = RequestHeadReader().read(raw + b"\r\n\r\n", bounds.max_target, bounds.max_fields)
         return head, request_framing(head)
 
     def _routed(self, head: RequestHead) -> tuple[Exchange, Route | None]:
@@ -138,7 +139,7 @@ class Evaluation:
                 self._word(endpoint, Answer(0))
                 return False
             heard = _RefusalRecorder()
-            decision = await admit(exchange, (step,), heard)
+            decision = await settled(admit(exchange, (step,), heard))
             name = step.guard.name
             if isinstance(decision, Answer | Refuse):
                 self._word(name, decision)
@@ -167,7 +168,7 @@ class Evaluation:
             return body, frozenset()
         for number, step in enumerate(route.body_steps):
             heard = _RefusalRecorder()
-            result = await inspect(exchange, body, (step,), heard)
+            result = await settled(inspect(exchange, body, (step,), heard))
             if isinstance(result, Refuse):
                 self._word(step.guard.name, result)
                 self._leave(route.body_steps[number + 1 :])

@@ -1,7 +1,6 @@
-"""One socket: what came and was not read yet, and whether more may be written.
+"""One socket: whether it may be read and written, and one deadline that costs nothing while it only moves away.
 
-Both sides of the proxy speak through a Connection: it has one reader and one writer at a time, bounds what
-it holds by pausing the peer, and carries one deadline that costs nothing while it only moves away.
+Both sides of the proxy are connections; what arrives is handled by what derives from this class.
 """
 
 from __future__ import annotations
@@ -10,12 +9,11 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
-from typing import Final, cast
+from typing import Final
 
-from sidecar.proxy.codec.body_framing import Body
+from sidecar.proxy.codec.protocol import SocketProtocol
 
-_HIGH: Final = 64 * 1024
+HIGH_WATER: Final = 64 * 1024
 """Bytes that may wait unread before the peer is paused; a single read of the loop may add to it."""
 _RESET: Final = struct.pack("ii", 1, 0)  # on, for no time: close() sends RST (POSIX, SO_LINGER)
 
@@ -28,86 +26,174 @@ class TooSlow(Exception):
     """The deadline passed."""
 
 
-class Connection(asyncio.Protocol):
-    """A connection's buffer, deadline and flow control."""
+class Connection(SocketProtocol):
+    """A socket with a deadline and flow control. Derived classes say what happens when something does."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Connection], None] | None = None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
         self.loop = loop
-        self.buffer = b""
         self.left = False
         self.broken = False  # it left by an error, not by closing
         self.received = 0
-        self.taken = 0  # proxy.listener: of the received bytes, those before the current request
         self.sent = 0
-        self.idle_since = 0.0  # proxy.upstream, while the connection waits in its pool
-        self.on_lost = on_lost
-        self.on_connected: Callable[[Connection], None] | None = None
-        self._transport: asyncio.Transport | None = None
-        self._paused_reading = False
-        self.writing_paused = False
-        self._reader: asyncio.Future[None] | None = None
-        self._tap: Callable[[], bool] | None = None
-        self._writer: asyncio.Future[None] | None = None
+        self._reading_stopped = False
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
+
+    # --- what derived classes do ---------------------------------------------------------------
+
+    def timed_out(self) -> None:
+        """The deadline has passed."""
+        raise NotImplementedError
+
+    def lost(self) -> None:
+        """The connection is gone; `left` and `broken` are set."""
+        raise NotImplementedError
+
+    def writable(self) -> None:
+        """The peer takes bytes again."""
+        raise NotImplementedError
+
+    # --- what the event loop calls -------------------------------------------------------------
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.left = True
+        self.broken = exc is not None
+        self.transport = None
+        self._deadline = 0.0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.lost()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self.writable()
+
+    # --- the deadline --------------------------------------------------------------------------
+
+    def expect_within(self, seconds: float) -> None:
+        """Move the deadline; 0 takes it away."""
+        if seconds <= 0:
+            self._deadline = 0.0
+            return
+        self._deadline = deadline = self.loop.time() + seconds
+        timer = self._timer
+        if timer is None:
+            if not self.left:
+                self._timer = self.loop.call_at(deadline, self._check_deadline)
+        elif deadline < timer.when():
+            timer.cancel()
+            self._timer = self.loop.call_at(deadline, self._check_deadline)
+
+    def _check_deadline(self) -> None:
+        self._timer = None
+        deadline = self._deadline
+        if deadline == 0.0 or self.left:
+            return
+        if self.loop.time() + 0.001 < deadline:
+            self._timer = self.loop.call_at(deadline, self._check_deadline)
+            return
+        self._deadline = 0.0
+        self.timed_out()
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def stop_reading(self) -> None:
+        """Take no more bytes off the socket: the peer has to wait."""
+        if not self._reading_stopped and self.transport is not None:
+            self._reading_stopped = True
+            self.transport.pause_reading()
+
+    def go_on_reading(self) -> None:
+        """Take bytes off the socket again."""
+        if self._reading_stopped:
+            self._reading_stopped = False
+            if self.transport is not None and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the socket; raise PeerLeft when nobody is there any more."""
+        transport = self.transport
+        if transport is None:
+            raise PeerLeft
+        self.sent += len(data)
+        transport.write(data)
+
+    def close(self) -> None:
+        """Close once what was written has been sent."""
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close now, and throw away what was not sent yet."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def reset(self) -> None:
+        """Close so that the peer cannot take the end of the connection for the end of the answer."""
+        sock = self.transport.get_extra_info("socket") if self.transport is not None else None
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.abort()
+
+
+class ByteStream:
+    """A connection that is read by awaiting: what WebSocket relays do.
+
+    `buffer` is what came and was not taken yet; whoever takes from it puts the rest back.
+    """
+
+    def __init__(self, connection: Connection, first: bytes = b"") -> None:
+        self.connection = connection
+        self.buffer = first
         self._expired = False
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
 
     @property
-    def transport(self) -> asyncio.Transport:
-        assert self._transport is not None
-        return self._transport
+    def left(self) -> bool:
+        return self.connection.left
 
-    # --- what the event loop calls -----------------------------------------------------------
+    @property
+    def broken(self) -> bool:
+        return self.connection.broken
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        if self.on_connected is not None:
-            self.on_connected(self)
+    @property
+    def received(self) -> int:
+        return self.connection.received
 
-    def data_received(self, data: bytes) -> None:
-        self.received += len(data)
+    # --- what the connection tells -------------------------------------------------------------
+
+    def arrived(self, data: bytes) -> None:
         self.buffer = self.buffer + data if self.buffer else data
         reader = self._reader
-        if self._tap is not None and self._flows(self._tap):
-            return
         if reader is not None:
             self._reader = None
             if not reader.done():
                 reader.set_result(None)
-        elif len(self.buffer) > _HIGH and not self._paused_reading:
-            self._paused_reading = True
-            self.transport.pause_reading()
+        elif len(self.buffer) > HIGH_WATER:
+            self.connection.stop_reading()
 
-    def _flows(self, tap: Callable[[], bool]) -> bool:
-        """Let the tap take what came; return whether it goes on by itself."""
-        try:
-            if tap():
-                return True
-        except Exception as error:  # noqa: BLE001  it belongs to whoever waits for the flow
-            self._wake(error)
-        self._tap = None
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.left = True
-        self.broken = exc is not None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._wake(PeerLeft())
-        if self.on_lost is not None:
-            self.on_lost(self)
-
-    def pause_writing(self) -> None:
-        self.writing_paused = True
-
-    def resume_writing(self) -> None:
-        self.writing_paused = False
+    def writable(self) -> None:
         writer = self._writer
         if writer is not None:
             self._writer = None
             if not writer.done():
                 writer.set_result(None)
+
+    def timed_out(self) -> None:
+        self._expired = True
+        self._wake(TooSlow())
+
+    def lost(self) -> None:
+        self._wake(PeerLeft())
 
     def _wake(self, error: Exception) -> None:
         for future in (self._reader, self._writer):
@@ -116,34 +202,12 @@ class Connection(asyncio.Protocol):
                 future.exception()  # a waiter that was cancelled meanwhile must not be reported as never retrieved
         self._reader = self._writer = None
 
-    # --- the deadline --------------------------------------------------------------------------
+    # --- what relays ask for -------------------------------------------------------------------
 
     def expect_within(self, seconds: float) -> None:
         """Move the deadline of the waits that follow; 0 takes it away."""
         self._expired = False
-        if seconds <= 0:
-            self._deadline = 0.0
-            return
-        self._deadline = deadline = self.loop.time() + seconds
-        timer = self._timer
-        if timer is None:
-            self._timer = self.loop.call_at(deadline, self._check_deadline)
-        elif deadline < timer.when():
-            timer.cancel()
-            self._timer = self.loop.call_at(deadline, self._check_deadline)
-
-    def _check_deadline(self) -> None:
-        self._timer = None
-        deadline = self._deadline
-        if deadline == 0.0:
-            return
-        if self.loop.time() + 0.001 < deadline:
-            self._timer = self.loop.call_at(deadline, self._check_deadline)
-            return
-        self._expired = True
-        self._wake(TooSlow())
-
-    # --- reading -------------------------------------------------------------------------------
+        self.connection.expect_within(seconds)
 
     async def more(self) -> None:
         """Wait until more bytes came; raise PeerLeft or TooSlow."""
@@ -151,68 +215,20 @@ class Connection(asyncio.Protocol):
             raise PeerLeft
         if self._expired:
             raise TooSlow
-        if self._paused_reading:
-            self._paused_reading = False
-            self.transport.resume_reading()
-        self._reader = self.loop.create_future()
+        self.connection.go_on_reading()
+        self._reader = self.connection.loop.create_future()
         await self._reader
-
-    async def flow(self, tap: Callable[[], bool]) -> None:
-        """Call `tap` for whatever comes, as it comes, until it returns False; raise what it raises.
-
-        It takes bytes from `buffer` without a turn of the loop between: a stream's events pass at
-        the cost of a call.
-        """
-        self._tap = tap
-        try:
-            await self.more()
-        finally:
-            self._tap = None
-
-    async def read(self, body: Body) -> bytes:
-        """Return the next piece of a body, b"" at its end."""
-        while True:
-            if self.buffer:
-                piece, self.buffer = body.take(self.buffer)
-                if piece or body.done:
-                    return piece
-            elif body.done:
-                return b""
-            await self.more()
-
-    # --- writing -------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the socket; raise PeerLeft when nobody is there any more."""
-        if self.left:
-            raise PeerLeft
-        self.sent += len(data)
-        self.transport.write(data)
+        self.connection.write(data)
 
     async def drain(self) -> None:
         """Wait until the peer has taken enough of what was written."""
         if self.left:
             raise PeerLeft
-        if self.writing_paused:
+        if self.connection.writing_paused:
             if self._expired:
                 raise TooSlow
-            self._writer = self.loop.create_future()
+            self._writer = self.connection.loop.create_future()
             await self._writer
-
-    def close(self) -> None:
-        """Close once what was written has been sent."""
-        if self._transport is not None and not self.left:
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Close now, and throw away what was not sent yet."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def reset(self) -> None:
-        """Close so that the peer cannot take the end of the connection for the end of the answer."""
-        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.abort()

@@ -1,7 +1,7 @@
-"""One exchange while it lives: what is known of its course, and what any stage may say to the client.
+"""What is known of one exchange's course, what services it has, and how it is recorded.
 
-Before the head of the answer is sent, a failure becomes a refusal. After it, a failure can only cut
-the body short: `ExchangeContext.answered` is that border.
+Before the head of the response is sent, a failure becomes a refusal. After it, a failure can only cut
+the body short: `head_sent` is that border.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sidecar.clock import Clock
-from sidecar.decision import Answer, Refuse
 from sidecar.events import EventSink, Served, about
 from sidecar.exchange import Exchange
 from sidecar.head import Fields
 from sidecar.limit import LimitReport
 from sidecar.policy.policy import BackendTarget, Injection, Policy, Route
-from sidecar.proxy import response_heads
-from sidecar.proxy.connection import Connection
+from sidecar.proxy.client_connection import ClientConnection
 from sidecar.proxy.forwarding_headers import request_head
-from sidecar.proxy.upstream import Upstream, UpstreamError
+from sidecar.proxy.upstream import Upstream
 from sidecar.vocabulary import Code, Event, Outcome
 
 CLIENT_LEFT: Final = 499
@@ -60,66 +58,46 @@ class ExchangeContext:
     """One exchange from its admission to its record."""
 
     __slots__ = (
-        "answered",
-        "backend",
-        "began",
-        "connection",
-        "exchange",
-        "filters",
-        "framing",
-        "keep",
-        "parts",
-        "policy",
-        "route",
-        "sent_at",
-        "sent_before",
-        "spent",
-        "status",
-        "unread",
+        "backend", "began", "connection", "exchange", "filters", "framing", "head_sent", "keep", "policy", "route",
+        "sent_at", "sent_before", "services", "spent", "status", "unread",
     )  # fmt: skip
 
     def __init__(
         self,
-        parts: ProxyServices,
+        services: ProxyServices,
         policy: Policy,
         route: Route,
         exchange: Exchange,
-        connection: Connection,
+        connection: ClientConnection,
         framing: int,
         *,
         keep: bool,
     ) -> None:
-        self.parts = parts
+        self.services = services
         self.policy = policy
         self.route = route
         self.exchange = exchange
         self.connection = connection
         self.keep = keep
         self.sent_before = connection.sent
-        self.began = connection.taken  # where on the connection this request began: its head counts as received
+        self.began = connection.began  # where on the connection this request began: its head counts as received
         self.framing = framing  # of the body that goes to the backend
         self.unread = framing  # of the body that still stands on the client's connection
         # Asked once: between the request and its answer the set of secrets may change.
         self.filters = route.filters if route.filters is not None and route.filters.wanted() else None
         self.status = CLIENT_LEFT
-        self.answered = False
+        self.head_sent = False
         self.sent_at = 0.0  # monotonic: the request went to the backend
         self.backend = -1.0  # seconds until the head of its answer
         self.spent = 0.0  # seconds here before the request was sent
 
-    async def key(self) -> Fields | None:
-        injection = self.route.injection
-        if injection is None:
-            return []
-        fields = self.parts.keys.fields(self.exchange, injection, self.route.target)
-        return fields if fields is None or isinstance(fields, list) else await fields
-
     def ask_for_body(self) -> None:
         """Ask a waiting client for its body: it has been admitted."""
-        if self.exchange.head.index.get(b"expect") is not None and not self.connection.buffer:
+        if self.exchange.head.index.get(b"expect") is not None and not self.connection.has_unread:
             self.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def request_bytes(self, put: Fields, drop: frozenset[bytes], upgrade: bytes = b"") -> bytes:
+        """Return the head that the backend receives."""
         route, exchange = self.route, self.exchange
         target = route.target
         host = exchange.host if target.preserve_host else None
@@ -137,86 +115,43 @@ class ExchangeContext:
         )
 
     def left_for_backend(self) -> None:
-        now = self.parts.clock.monotonic()
+        now = self.services.clock.monotonic()
         self.spent = now - self.exchange.started
         self.sent_at = now
 
     def head_arrived(self) -> None:
-        now = self.parts.clock.monotonic()
-        self.backend = now - self.sent_at
+        self.backend = self.services.clock.monotonic() - self.sent_at
 
-    def reply(self, answer: Answer) -> None:
-        keep = self._skip_body()
-        self.status = answer.status
-        self.answered = True
-        self.connection.write(response_heads.local(answer, self.exchange, self.route, keep=keep))
-
-    async def refuse(self, refuse: Refuse, status: int = 0) -> None:
-        """Answer with a refusal, or cut what was begun."""
-        exchange, policy = self.exchange, self.policy
-        code = refuse.code
-        if self.answered:
-            self.keep = False
-            self.connection.reset()
-            return
-        if policy.struck is not None:
-            policy.struck(exchange, code)
-        if exchange.limits is None and self.route.peek is not None and code is not Code.IP_BLOCKED:
-            peeked = self.route.peek(exchange)
-            if peeked is not None:
-                await peeked
-        self.status = status or code.status
-        if refuse.recorded is not None:
-            detail = {**refuse.detail, "code": code.name}
-            self.parts.events.record(
-                about(exchange, refuse.recorded, Outcome.REFUSED, exchange.now, self.status, detail)
-            )
-        if refuse.close:
-            self.keep = False
-        keep = self._skip_body()
-        self.answered = True
-        self.connection.write(response_heads.refused(refuse, exchange, self.route, keep=keep, status=status))
-
-    def _skip_body(self) -> bool:
+    def skip_body(self) -> bool:
         """Skip a body that is already here; one that is still to come ends the connection instead."""
         unread = self.unread
         if unread != 0 and self.keep:
-            buffer = self.connection.buffer
-            self.keep = 0 < unread <= len(buffer)
+            self.keep = unread > 0 and self.connection.take_whole(unread) is not None
             if self.keep:
-                self.connection.buffer = buffer[unread:]
                 self.unread = 0
         return self.keep
 
-    async def failed(self, error: UpstreamError) -> None:
-        """Say 502, 503 or 504 for a backend that gave no answer."""
-        self.backend_event(error.code, str(error))
-        await self.refuse(Refuse(error.code, {"reason": str(error)}))
-
-    def backend_failed(self, refuse: Refuse) -> None:
-        """Record that the backend answered with a failure of its own."""
-        self.backend_event(refuse.code, f"status {refuse.detail.get('backend_status')}")
-
     def backend_event(self, code: Code, reason: str) -> None:
+        """Record CHAT_ERROR for a message that got no answer."""
         if self.route.inspected:
             detail = {"reason": reason, "code": code.name}
             event = about(self.exchange, Event.CHAT_ERROR, Outcome.FAILED, self.exchange.now, code.status, detail)
-            self.parts.events.record(event)
+            self.services.events.record(event)
 
     def broke_off(self, reason: str) -> None:
         """Record that an answer ended before its end: the client could only be shown a broken connection."""
         detail = {"reason": reason, "code": Code.BACKEND_BROKEN.name, "answered": self.status}
         event = about(self.exchange, Event.BACKEND_ERROR, Outcome.FAILED, self.exchange.now, self.status, detail)
-        self.parts.events.record(event)
+        self.services.events.record(event)
         self.backend_event(Code.BACKEND_BROKEN, reason)
 
     def record(self) -> None:
         """Write down how it went; once, at its end."""
-        exchange = self.exchange
+        exchange, connection = self.exchange, self.connection
         if exchange.limits is not None and exchange.limits.counted:
-            self.parts.limits(exchange.limits)
-        duration = self.parts.clock.monotonic() - exchange.started
-        self.parts.events.served(
+            self.services.limits(exchange.limits)
+        duration = self.services.clock.monotonic() - exchange.started
+        self.services.events.served(
             Served(
                 exchange.now,
                 exchange.id,
@@ -230,8 +165,8 @@ class ExchangeContext:
                 duration,
                 self.spent if self.backend >= 0 else duration,
                 self.backend,
-                self.connection.received - self.began,
-                self.connection.sent - self.sent_before,
+                connection.received - self.began,
+                connection.sent - self.sent_before,
                 self.route.inspected,
             )
         )

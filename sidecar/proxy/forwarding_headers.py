@@ -7,7 +7,7 @@ from typing import Final
 from sidecar.exchange import Exchange
 from sidecar.head import Fields, RequestHead
 from sidecar.policy.policy import HOP_BY_HOP
-from sidecar.proxy.codec.http1 import CHUNKED, SINGLE
+from sidecar.proxy.strict_rules import CHUNKED, SINGLE
 
 REWRITTEN: Final = frozenset({
     b"host", b"content-length", b"expect", b"via", b"x-request-id", b"forwarded", b"x-forwarded-for",

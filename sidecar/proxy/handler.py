@@ -1,214 +1,529 @@
-"""A request's way: admitted, sent, answered, recorded. Every failure ends here, in one place."""
+"""A request's way: admitted, sent, answered, recorded. Every failure ends here, in one place.
+
+One path of plain calls. Where something has to be waited for (a shared store, a body that is still to
+come, a connection that has to be opened) the path is left, and resumed at the next stage when it is
+there; where nothing has to, a request passes from the client's socket to the backend's, and its
+response back, without a task.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar, cast
 
-from sidecar.admission import admit, inspect
-from sidecar.decision import PASS, Answer, Refuse, Rewrite
+from sidecar.admission import Admission, BodyInspection, Waiting, admit, inspect
+from sidecar.decision import PASS, Answer, Decision, Inspection, Refuse, Rewrite
+from sidecar.events import about
+from sidecar.guard import ResponseFilter
 from sidecar.head import Fields
 from sidecar.proxy import response_heads
-from sidecar.proxy.codec.body_framing import body_of
-from sidecar.proxy.codec.http1 import CHUNKED, Malformed, ResponseHead
-from sidecar.proxy.connection import Connection, PeerLeft, TooSlow
+from sidecar.proxy.backend_connection import BackendConnection
+from sidecar.proxy.codec.response_heads import ResponseHead
+from sidecar.proxy.connection import PeerLeft, TooSlow
 from sidecar.proxy.exchange_context import ExchangeContext
-from sidecar.proxy.request_body import TooLarge, collect, upload
-from sidecar.proxy.response_relay import TruncatedResponse, relay
-from sidecar.proxy.upstream import Upstream, UpstreamError, read_answer
-from sidecar.proxy.websocket_relay import relay_socket
-from sidecar.vocabulary import Code
+from sidecar.proxy.request_body import CollectedBody, StreamedBody, TooLarge, request_body
+from sidecar.proxy.response_relay import INFLATED_TURN, Inflated, ResponseRelay, TruncatedResponse, inflated, settle
+from sidecar.proxy.strict_rules import CHUNKED, Malformed
+from sidecar.proxy.upstream import Upstream
+from sidecar.proxy.upstream_error import UpstreamError
+from sidecar.proxy.websocket_relay import (
+    NOT_NEGOTIATED,
+    UPGRADE,
+    WebSocketRelay,
+    accepts_upgrade,
+    fault_of_upgrade,
+)
+from sidecar.vocabulary import Code, Outcome
 
 _log = logging.getLogger(__name__)
+_REPLAYABLE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_NO_NAMES: Final[frozenset[bytes]] = frozenset()
+
+T = TypeVar("T")
 
 
-async def serve(context: ExchangeContext) -> bool:
-    """Serve the exchange; return whether the connection may carry another one."""
-    parts = context.parts
-    parts.activity.request_began()
-    try:
-        await _answer(context)
-    except (TooSlow, PeerLeft) as error:
-        context.keep = False
-        if isinstance(error, TooSlow) and not context.answered:
-            await context.refuse(Refuse(Code.REQUEST_TIMEOUT, {"reason": "body"}, close=True))
-    except Malformed as error:
-        # Chunk syntax shows itself only while the body is read.
-        await context.refuse(Refuse(error.code, {"reason": error.reason}, close=True))
-    except TooLarge:
-        await context.refuse(Refuse(Code.BODY_TOO_LARGE, {"limit": context.route.max_body}, close=True))
-    except UpstreamError as error:
-        await context.failed(error)
-    except TruncatedResponse as cut:
-        context.broke_off(str(cut))
-        context.keep = False
-        if cut.unframed:
-            context.connection.reset()
+class Handler(ExchangeContext):
+    """Serves one exchange; the client's connection is told at its end."""
+
+    __slots__ = (
+        "back", "body", "done", "drop", "only_refuse", "relay", "replayable", "request", "reusable", "reused", "task",
+        "upgrading", "upload", "upstream", "whole",
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, only_refuse: Refuse | None = None, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.only_refuse = only_refuse  # malformed heads, ambiguous paths: only who asks is looked at
+        self.done = False
+        self.upgrading = False
+        self.back: BackendConnection | None = None
+        self.upstream: Upstream | None = None
+        self.upload: StreamedBody | None = None
+        self.relay: ResponseRelay | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.body: bytes | None = None  # None: it streams
+        self.drop = _NO_NAMES  # what the head loses because it described the body as it was
+        self.request = b""
+        self.whole = False  # the request stands in `request`, body included
+        self.replayable = False  # it may be sent once more when a reused connection turns out to be dead
+        self.reused = False
+        self.reusable = False
+
+    # --- admission -----------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Serve the exchange, as far as nothing has to be waited for."""
+        self.services.activity.request_began()
+        self.connection.exchange_began(self)
+        try:
+            self.admitted(admit(self.exchange, self.route.steps, self.services.events))
+        except Exception as error:  # noqa: BLE001  one place says what each failure means
+            self.failed(error)
+
+    def admitted(self, decision: Decision | Admission) -> None:
+        """Go on with what the guards of the head have said."""
+        if decision is not PASS:
+            if isinstance(decision, Waiting):
+                waiting = decision
+                self.wait(waiting.awaitable, lambda decided: self.admitted(waiting.resume(decided)))
+            elif isinstance(decision, Refuse):
+                self.refuse(decision)
+            else:
+                self.reply(cast(Answer, decision))
+            return
+        route = self.route
+        if self.only_refuse is not None:
+            self.refuse(self.only_refuse)
+        elif self.framing > route.max_body:
+            raise TooLarge
+        elif self.exchange.head.index.get(b"upgrade", b"").lower() == b"websocket":
+            self.upgrade()
+        elif not route.body_steps:
+            self.get_key()
+        elif self.framing == 0:
+            # An empty body is a body: what is asked about it must not be left out with it.
+            self.look_into(b"")
         else:
-            context.connection.close()
-    except Exception as error:  # noqa: BLE001 - a fault of ours refuses one request; it never ends the process
-        _log.exception("fault while serving %s", context.exchange.id)
-        await context.refuse(Refuse(Code.BACKEND_BROKEN, {"reason": f"internal: {type(error).__name__}"}, close=True))
-    finally:
-        for release in context.exchange.releases:
-            release()
-        parts.activity.request_ended()
-        context.record()
-    return context.keep
+            self.ask_for_body()
+            body = self.connection.take_whole(self.framing)
+            if body is not None:
+                self.look_into(body)
+            else:
+                sink = CollectedBody(self.connection, route.max_body, self.policy.bounds, self.look_into)
+                self.connection.read_body(request_body(self.framing), sink)
 
+    def upgrade(self) -> None:
+        """Send an upgrade request on, if it is one that opens a WebSocket."""
+        has_body = self.framing != 0 or self.connection.has_unread
+        fault = fault_of_upgrade(self.exchange.head, has_body=has_body)
+        if fault:
+            self.refuse(Refuse(Code.REQUEST_MALFORMED, {"reason": fault}, close=True))
+            return
+        self.upgrading = True
+        self.drop = NOT_NEGOTIATED
+        self.get_key()
 
-async def refuse_at_once(context: ExchangeContext, refuse: Refuse) -> None:
-    """Refuse what has no route: malformed heads, ambiguous paths. Only who asks is looked at."""
-    context.parts.activity.request_began()
-    try:
-        decision = await admit(context.exchange, context.route.steps, context.parts.events)
-        await context.refuse(decision if isinstance(decision, Refuse) else refuse)
-    finally:
-        context.parts.activity.request_ended()
-        context.record()
+    def look_into(self, body: bytes) -> None:
+        """Ask the guards of the body, now that all of it is here."""
+        self.unread = 0
+        self.body = body
+        self.looked_into(inspect(self.exchange, body, self.route.body_steps, self.services.events))
 
-
-async def _answer(context: ExchangeContext) -> None:
-    exchange, route = context.exchange, context.route
-    decision = await admit(exchange, route.steps, context.parts.events)
-    if decision is not PASS:
-        if isinstance(decision, Refuse):
-            await context.refuse(decision)
-        else:
-            context.reply(cast(Answer, decision))
-        return
-    if context.framing > route.max_body:
-        raise TooLarge
-    if exchange.head.index.get(b"upgrade", b"").lower() == b"websocket":
-        await relay_socket(context)
-        return
-    body = None
-    drop: frozenset[bytes] = frozenset()
-    if route.body_steps:
-        # An empty body is a body: what is asked about it must not be left out with it.
-        body = b""
-        if context.framing != 0:
-            context.ask_for_body()
-            body = await collect(context.connection, body_of(context.framing), route.max_body, context.policy.bounds)
-            context.unread = 0
-        result = await inspect(exchange, body, route.body_steps, context.parts.events)
+    def looked_into(self, result: Inspection | BodyInspection) -> None:
+        """Go on with what the guards of the body have said."""
+        if isinstance(result, Waiting):
+            waiting = result
+            self.wait(waiting.awaitable, lambda found: self.looked_into(waiting.resume(found)))
+            return
         if isinstance(result, Refuse):
-            await context.refuse(result)
+            self.refuse(result)
             return
         if isinstance(result, Rewrite):
-            body, drop = result.body, frozenset(result.drop)
-        context.framing = len(body)
-    put = await context.key()
-    if put is None:
-        await context.refuse(Refuse(Code.CREDENTIAL_UNAVAILABLE, {"provider": _provider(context)}))
-        return
-    await _send(context, body, put, drop)
+            self.body, self.drop = result.body, frozenset(result.drop)
+        assert self.body is not None
+        self.framing = len(self.body)
+        self.get_key()
 
-
-def _provider(context: ExchangeContext) -> str:
-    return context.route.injection.provider if context.route.injection is not None else ""
-
-
-async def _send(context: ExchangeContext, body: bytes | None, put: Fields, drop: frozenset[bytes]) -> None:
-    """Send the request, once more when a reused connection turns out to be dead and that is safe."""
-    method = context.exchange.head.method
-    if body is None and context.framing > 0 and len(context.connection.buffer) >= context.framing:
-        body, context.connection.buffer = (
-            context.connection.buffer[: context.framing],
-            context.connection.buffer[context.framing :],
-        )
-        context.unread = 0
-    whole = body is not None or context.framing == 0
-    replayable = whole and method in ("GET", "HEAD", "OPTIONS")
-    head = context.request_bytes(put, drop)
-    upstream = context.parts.upstream(context.route.target)
-    while True:
-        back = upstream.idle(replayable=replayable)
-        reused = back is not None
-        if back is None:
-            back = await upstream.open()
-        try:
-            await _converse(context, upstream, back, head, body if whole else None)
-        except UpstreamError as error:
-            back.abort()
-            if reused and replayable and error.unsent:
-                replayable = False
-                continue
-            raise
-        except BaseException:
-            back.abort()  # the client left, or something broke: the backend stops working on it
-            raise
-        return
-
-
-async def _converse(
-    context: ExchangeContext, upstream: Upstream, back: Connection, head: bytes, body: bytes | None
-) -> None:
-    target = context.route.target
-    context.left_for_backend()
-    sender: asyncio.Task[None] | None = None
-    try:
-        back.write(head + body if body else head)
-        if body is None and context.framing != 0:
-            context.ask_for_body()
-            sender = _begin_upload(context, back)
-        # While the client still sends, its pace counts; the backend's time begins when all is sent.
-        patience = target.first_byte if sender is None else 0
-        try:
-            answer = await read_answer(
-                back, context.exchange.head.method, patience, upstream.reader, lambda answer: _interim(context, answer)
-            )
-        except UpstreamError:
-            # What the client did wrong while it sent explains the broken exchange better.
-            fault = sender.exception() if sender is not None and sender.done() and not sender.cancelled() else None
-            if fault is not None:
-                raise fault from None
-            raise
-        if answer.status == 101:
-            raise UpstreamError(Code.BACKEND_BROKEN, "an upgrade that nobody asked for")
-        context.head_arrived()
-        clean = await relay(context, back, answer)
-        # One that failed in this very turn of the loop is done as well, and nothing is in step after it.
-        finished = sender is None or (sender.done() and not sender.cancelled() and sender.exception() is None)
-        if finished:
-            context.unread = 0
+    def get_key(self) -> None:
+        """Read the key that the route puts in."""
+        injection = self.route.injection
+        if injection is None:
+            self.send([])
+            return
+        fields = self.services.keys.fields(self.exchange, injection, self.route.target)
+        if fields is None or isinstance(fields, list):
+            self.got_key(fields)
         else:
-            context.keep = False  # the rest of the body is still to come, and nobody will read it
-        upstream.release(back, clean=clean and finished and answer.reusable)
-    except PeerLeft:
-        if not context.connection.left:
-            raise UpstreamError(Code.BACKEND_BROKEN, "closed while it was sent to") from None
-        raise
-    finally:
-        if sender is not None and not sender.done():
-            sender.cancel()
+            self.wait(fields, self.got_key)
+
+    def got_key(self, put: Fields | None) -> None:
+        """Go on with the key, or refuse: the request is never sent without it."""
+        if put is None:
+            injection = self.route.injection
+            assert injection is not None
+            self.refuse(Refuse(Code.CREDENTIAL_UNAVAILABLE, {"provider": injection.provider}, close=self.upgrading))
+        else:
+            self.send(put)
+
+    # --- to the backend ------------------------------------------------------------------------
+
+    def send(self, put: Fields) -> None:
+        """Send the request over a connection that waits in the pool, or over a new one."""
+        body = self.body
+        if body is None and self.framing > 0:
+            body = self.connection.take_whole(self.framing)
+            if body is not None:
+                self.unread = 0
+        self.whole = body is not None or self.framing == 0
+        self.replayable = self.whole and not self.upgrading and self.exchange.head.method in _REPLAYABLE
+        head = self.request_bytes(put, self.drop, UPGRADE if self.upgrading else b"")
+        self.request = head + body if body else head
+        self.upstream = self.services.upstream(self.route.target)
+        self.connect()
+
+    def connect(self) -> None:
+        """Take a connection out of the pool, or open one."""
+        assert self.upstream is not None
+        back = self.upstream.idle(replayable=self.replayable)
+        self.reused = back is not None
+        if back is not None:
+            self.converse(back)
+        else:
+            self.wait(self.upstream.open(), self.converse)
+
+    def converse(self, back: BackendConnection) -> None:
+        """Send the request; its response comes to `answered`."""
+        self.back = back
+        self.left_for_backend()
+        target = self.route.target
+        try:
+            # While the client still sends, its pace counts; the backend's time begins when all is sent.
+            back.ask(self.request, self.exchange.head.method, self, target.first_byte if self.whole else 0)
+        except PeerLeft:
+            raise UpstreamError(Code.BACKEND_BROKEN, "closed while it was sent to", unsent=True) from None
+        if not self.replayable:
+            self.request = b""
+        if not self.whole:
+            self.ask_for_body()
+            self.upload = StreamedBody(
+                self.connection,
+                back,
+                chunked=self.framing == CHUNKED,
+                bound=self.route.max_body,
+                bounds=self.policy.bounds,
+                patience=target.first_byte,
+                ended=self.uploaded,
+                failed=self.failed,
+            )
+            self.connection.read_body(request_body(self.framing), self.upload)
+
+    def uploaded(self) -> None:
+        """All of the body has been sent: the backend's time begins."""
+        self.unread = 0
+        if self.backend < 0 and self.back is not None:
+            self.back.expect_within(self.route.target.first_byte)
+
+    def backend_takes_more(self) -> None:
+        """The backend reads on."""
+        if self.upload is not None:
+            self.upload.backend_takes_more()
+
+    # --- and back ------------------------------------------------------------------------------
+
+    def interim(self, answer: ResponseHead) -> None:
+        """Pass on an interim response (103 Early Hints); RFC 9110 §15.2."""
+        if self.exchange.head.version == 1 and not self.connection.left:
+            lines = response_heads.relayed_lines(answer, self.exchange, self.route, self.filters, length_known=False)
+            self.connection.write(response_heads.interim(answer.status, lines))
+
+    def answered(self, answer: ResponseHead) -> None:
+        """Relay a final response."""
+        self.head_arrived()
+        if answer.status == 101:
+            self.open_websocket(answer)
+            return
+        if self.upgrading:
+            self.keep = answer.reusable = False
+        self.relay_response(answer)
+
+    def relay_response(self, answer: ResponseHead) -> None:
+        """Send the backend's response to the client, or our own words for a failure."""
+        back = self.back
+        assert back is not None
+        instead = response_heads.replaces(answer.status)
+        if instead is not None:
+            self.replace(answer, instead)
+            return
+        filters = self.filters
+        chosen: ResponseFilter | None = None
+        if filters is not None:
+            chosen = filters.for_answer(self.exchange, answer)
+            if answer.framing == 0:
+                chosen = None
+            elif chosen is not None:
+                chosen = inflated(chosen, answer)
+        exchange, route = self.exchange, self.route
+        known = answer.framing >= 0 and chosen is None
+        lines = response_heads.relayed_lines(answer, exchange, route, filters, length_known=known)
+        # The whole response is here: one write, and a filtered one can say its new length.
+        body = back.take_whole(INFLATED_TURN if isinstance(chosen, Inflated) else None)
+        if body is not None and chosen is not None:
+            body = chosen.feed(body) + chosen.finish()
+            lines += b"Content-Length: %d\r\n" % len(body)
+            known = True
+        chunked = not known and exchange.head.version == 1
+        if chunked:
+            lines += b"Transfer-Encoding: chunked\r\n"
+        elif not known:
+            self.keep = False
+        kind = _kind(answer)
+        if kind == "sse" and b"x-accel-buffering" not in answer.index:
+            lines += b"X-Accel-Buffering: no\r\n"
+        self.reusable = answer.reusable
+        if body is None:
+            kind = "egress" if route.outward else kind
+            self.relay = ResponseRelay(self, self, back, chosen, kind, chunked=chunked, framed=chunked or known)
+        if exchange.pending:
+            self.wait(settle(exchange), lambda _: self.write_response(answer.status, lines, body))
+        else:
+            self.write_response(answer.status, lines, body)
+
+    def write_response(self, status: int, lines: bytes, body: bytes | None) -> None:
+        """Write the head, and the body if all of it is here; else let it flow."""
+        self.status = status
+        self.head_sent = True
+        head = response_heads.head(status, lines, self.exchange, self.route, keep=self.keep)
+        if body is None:
+            self.connection.write(head)
+            assert self.relay is not None
+            self.relay.begin()
+        else:
+            self.connection.write(head + body if body else head)
+            self.relayed()
+
+    def relayed(self) -> None:
+        """All of the response has been written."""
+        finished = self.upload is None or self.upload.done
+        if not finished:
+            self.keep = False  # the rest of the body is still to come, and nobody will read it
+        back, self.back = self.back, None
+        assert back is not None
+        assert self.upstream is not None
+        self.upstream.release(back, clean=finished and self.reusable)
+        self.finish()
+
+    def replace(self, answer: ResponseHead, instead: Refuse) -> None:
+        """Send our own words for a backend's 5xx; its text is read only if that is cheap."""
+        retry = answer.index.get(b"retry-after")
+        if retry is not None and retry.isdigit():
+            instead.fields.append((b"Retry-After", retry))
+        self.backend_event(instead.code, f"status {instead.detail.get('backend_status')}")
+        back, self.back = self.back, None
+        assert back is not None
+        assert self.upstream is not None
+        read = back.take_whole() is not None
+        finished = self.upload is None or self.upload.done
+        self.upstream.release(back, clean=read and finished and answer.reusable)
+        self.refuse(instead, answer.status)
+
+    # --- WebSockets ----------------------------------------------------------------------------
+
+    def open_websocket(self, answer: ResponseHead) -> None:
+        """Upgrade both sides, and relay until one of them closes."""
+        if not self.upgrading:
+            raise UpstreamError(Code.BACKEND_BROKEN, "an upgrade that nobody asked for")
+        if not accepts_upgrade(self.exchange.head, answer):
+            raise UpstreamError(Code.BACKEND_BROKEN, "a wrong answer to the upgrade")
+        lines = response_heads.relayed_lines(answer, self.exchange, self.route, self.filters, length_known=False)
+        self.status = 101
+        self.head_sent = True
+        self.keep = False
+        head = response_heads.head(101, UPGRADE + b"\r\n" + lines, self.exchange, self.route, keep=True)
+        self.connection.write(head)
+        back, self.back = self.back, None
+        assert back is not None
+        relay = WebSocketRelay(self, self.connection.stream(), back.stream())
+        self.wait(relay.run(), lambda _: self.finish())
+
+    # --- what is said here ---------------------------------------------------------------------
+
+    def reply(self, answer: Answer) -> None:
+        """Answer without the backend."""
+        keep = self.skip_body()
+        self.status = answer.status
+        self.head_sent = True
+        self.connection.write(response_heads.local(answer, self.exchange, self.route, keep=keep))
+        self.finish()
+
+    def refuse(self, refuse: Refuse, status: int = 0) -> None:
+        """Answer with a refusal, or cut what was begun."""
+        self.leave_backend()
+        exchange, policy = self.exchange, self.policy
+        if self.head_sent:
+            self.keep = False
+            self.connection.reset()
+            self.finish()
+            return
+        if policy.struck is not None:
+            policy.struck(exchange, refuse.code)
+        if exchange.limits is None and self.route.peek is not None and refuse.code is not Code.IP_BLOCKED:
+            peeked = self.route.peek(exchange)
+            if peeked is not None:
+                self.wait(peeked, lambda _: self.write_refusal(refuse, status))
+                return
+        self.write_refusal(refuse, status)
+
+    def write_refusal(self, refuse: Refuse, status: int) -> None:
+        """Write a refusal; its state of the limits is known."""
+        exchange = self.exchange
+        self.status = status or refuse.code.status
+        if refuse.recorded is not None:
+            detail = {**refuse.detail, "code": refuse.code.name}
+            event = about(exchange, refuse.recorded, Outcome.REFUSED, exchange.now, self.status, detail)
+            self.services.events.record(event)
+        if refuse.close:
+            self.keep = False
+        keep = self.skip_body()
+        self.head_sent = True
+        self.connection.write(response_heads.refused(refuse, exchange, self.route, keep=keep, status=status))
+        self.finish()
+
+    # --- waits, failures and the end -----------------------------------------------------------
+
+    def wait(self, awaitable: Awaitable[T], then: Callable[[T], None]) -> None:
+        """Go on with `then` once the awaitable is done."""
+        self.task = self.connection.loop.create_task(self._awaited(awaitable, then))
+
+    async def _awaited(self, awaitable: Awaitable[T], then: Callable[[T], None]) -> None:
+        try:
+            result = await awaitable
+            self.task = None
+            if not self.done:
+                then(result)
+        except Exception as error:  # noqa: BLE001  one place says what each failure means
+            self.task = None
+            self.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        """Say what a failure means to the client, whatever stage it happened in."""
+        if self.done:
+            return
+        try:
+            self._fail(error)
+        except PeerLeft:
+            self.client_left()
+        except Exception as fault:  # noqa: BLE001  the refusal itself failed: nothing more can be said
+            _log.exception("fault while refusing %s", self.exchange.id, exc_info=fault)
+            self.connection.abort()
+            self.finish()
+
+    def _fail(self, error: Exception) -> None:
+        if self.relay is not None and self.head_sent:
+            self._cut(error)
+        elif isinstance(error, UpstreamError):
+            self._backend_failed(error)
+        elif isinstance(error, PeerLeft):
+            if self.connection.left:
+                self.client_left()
+            else:
+                self._backend_failed(UpstreamError(Code.BACKEND_BROKEN, "closed while it was sent to"))
+        elif isinstance(error, TooSlow):
+            self.refuse(Refuse(Code.REQUEST_TIMEOUT, {"reason": "body"}, close=True))
+        elif isinstance(error, Malformed):
+            if error.code is Code.REQUEST_MALFORMED:
+                # Chunk syntax shows itself only while the body is read.
+                self.refuse(Refuse(error.code, {"reason": error.reason}, close=True))
+            else:
+                self._backend_failed(UpstreamError(error.code, error.reason))
+        elif isinstance(error, TooLarge):
+            self.refuse(Refuse(Code.BODY_TOO_LARGE, {"limit": self.route.max_body}, close=True))
+        else:
+            # A fault of ours refuses one request; it never ends the process.
+            _log.error("fault while serving %s", self.exchange.id, exc_info=error)
+            self.refuse(Refuse(Code.BACKEND_BROKEN, {"reason": f"internal: {type(error).__name__}"}, close=True))
+
+    def _backend_failed(self, error: UpstreamError) -> None:
+        """Say 502, 503 or 504 for a backend that gave no answer, or ask once more where that is safe."""
+        if error.unsent and self.replayable and self.reused:
+            self.replayable = False
+            self.leave_backend()
+            self.connect()
+            return
+        self.backend_event(error.code, str(error))
+        self.refuse(Refuse(error.code, {"reason": str(error)}))
+
+    def _cut(self, error: Exception) -> None:
+        """End a response whose head has been sent, so that it never looks complete."""
+        assert self.relay is not None
+        self.leave_backend()
+        if self.connection.left:
+            self.client_left()
+            return
+        if isinstance(error, TooSlow):
+            reason = "a client that does not read" if self.relay.holding else "silence"
+        elif isinstance(error, Malformed):
+            reason = error.reason
+        elif isinstance(error, UpstreamError | TruncatedResponse):
+            reason = str(error)
+        elif isinstance(error, PeerLeft):
+            reason = "closed in the middle of the answer"
+        elif isinstance(error, TooLarge):
+            reason = "a request that became too large"
+        else:
+            _log.error("fault while serving %s", self.exchange.id, exc_info=error)
+            reason = f"internal: {type(error).__name__}"
+        self.broke_off(reason)
+        self.keep = False
+        if self.relay.framed:
+            self.connection.close()
+        else:
+            self.connection.reset()  # nothing else can tell the client of it
+        self.finish()
+
+    def client_takes_more(self) -> None:
+        """The client reads on."""
+        if self.relay is not None:
+            self.relay.client_takes_more()
+
+    def client_left(self) -> None:
+        """Nobody waits for the response any more: the backend stops working on it."""
+        self.keep = False
+        self.finish()
+
+    def shut_down(self) -> None:
+        """The drain is over."""
+        self.client_left()
+
+    def leave_backend(self) -> None:
+        """Throw the backend's connection away: nothing on it is in step any more."""
+        back, self.back = self.back, None
+        if self.upload is not None:
+            self.upload.stop()
+            if not self.upload.done:
+                self.keep = False
+                self.connection.stop_body()
+        if back is not None:
+            back.forget()
+            back.abort()
+
+    def finish(self) -> None:
+        """End the exchange, once: everything that was taken is given back, and what happened is written down."""
+        if self.done:
+            return
+        self.done = True
+        self.leave_backend()
+        task, self.task = self.task, None
+        if task is not None:
+            task.cancel()
+        if self.relay is not None:
+            self.relay.end()
+        for release in self.exchange.releases:
+            release()
+        self.services.activity.request_ended()
+        self.record()
+        self.connection.exchange_ended(keep=self.keep)
 
 
-def _begin_upload(context: ExchangeContext, back: Connection) -> asyncio.Task[None]:
-    bounds, route = context.policy.bounds, context.route
-    chunked, patience = context.framing == CHUNKED, route.target.first_byte
-    sender = asyncio.create_task(
-        upload(context.connection, back, body_of(context.framing), chunked, route.max_body, bounds, patience)
-    )
-    sender.add_done_callback(lambda task: _sent(context, task, back))
-    return sender
-
-
-def _sent(context: ExchangeContext, sender: asyncio.Task[None], back: Connection) -> None:
-    """Stop the exchange when the upload failed, or give the backend its time to answer."""
-    if sender.cancelled():
-        return
-    if sender.exception() is not None:
-        back.abort()
-    elif context.backend < 0:
-        back.expect_within(context.route.target.first_byte)
-
-
-def _interim(context: ExchangeContext, answer: ResponseHead) -> None:
-    """Pass on an interim answer (103 Early Hints); RFC 9110 §15.2."""
-    if context.exchange.head.version == 1 and not context.connection.left:
-        lines = response_heads.relayed_lines(
-            answer, context.exchange, context.route, context.filters, length_known=False
-        )
-        context.connection.write(response_heads.interim(answer.status, lines))
+def _kind(answer: ResponseHead) -> str:
+    return "sse" if answer.index.get(b"content-type", b"").startswith(b"text/event-stream") else "chunked"

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from sidecar.policy.policy import RequestBounds
-from sidecar.proxy.codec.body_framing import LAST_CHUNK, Body, chunk
-from sidecar.proxy.connection import Connection
-from sidecar.proxy.upstream import UpstreamError
+from sidecar.proxy.body_framing import LAST_CHUNK, Body, LengthBody, chunk
+from sidecar.proxy.codec.chunked import ChunkedBody
+from sidecar.proxy.strict_rules import CHUNKED
+from sidecar.proxy.upstream_error import UpstreamError
 from sidecar.vocabulary import Code
+
+if TYPE_CHECKING:
+    from sidecar.proxy.backend_connection import BackendConnection
+    from sidecar.proxy.client_connection import ClientConnection
 
 
 class TooLarge(Exception):
     """The body passes the route's bound."""
+
+
+def request_body(framing: int) -> Body:
+    """Return the reader of a request's body."""
+    return ChunkedBody() if framing == CHUNKED else LengthBody(framing)
 
 
 class _Pace:
@@ -39,52 +51,104 @@ class _Pace:
         self._began += seconds
 
 
-async def collect(connection: Connection, body: Body, bound: int, bounds: RequestBounds) -> bytes:
-    """Return a whole body of at most `bound` bytes."""
-    pieces: list[bytes] = []
-    pace = _Pace(connection.loop, bounds)
-    while not body.done:
-        if not connection.buffer:
-            connection.expect_within(pace.patience())
-        piece = await connection.read(body)
-        pace.received += len(piece)
-        if pace.received > bound:
+class CollectedBody:
+    """A BodySink that puts a whole body of at most `bound` bytes together and hands it to `then`."""
+
+    def __init__(
+        self, connection: ClientConnection, bound: int, bounds: RequestBounds, then: Callable[[bytes], None]
+    ) -> None:
+        self._connection = connection
+        self._bound = bound
+        self._then = then
+        self._pieces: list[bytes] = []
+        self._pace = _Pace(connection.loop, bounds)
+        connection.expect_within(self._pace.patience())
+
+    def body_piece(self, data: bytes) -> None:
+        pace = self._pace
+        pace.received += len(data)
+        if pace.received > self._bound:
             raise TooLarge
-        pieces.append(piece)
-    connection.expect_within(0)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._pieces.append(data)
+        self._connection.expect_within(pace.patience())
+
+    def body_ended(self) -> None:
+        self._connection.expect_within(0)
+        pieces = self._pieces
+        self._then(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
 
-async def upload(
-    front: Connection, back: Connection, body: Body, chunked: bool, bound: int, bounds: RequestBounds, patience: float
-) -> None:
-    """Stream a body to the backend; both sides' pace is respected, nothing is collected.
+class StreamedBody:
+    """A BodySink that sends a body on as it comes; both sides' pace is respected, nothing is collected.
 
-    A backend that takes nothing for `patience` seconds has failed.
+    A backend that takes nothing for `patience` seconds has failed: `failed` is told. `ended` is called
+    once all is sent.
     """
-    pace = _Pace(front.loop, bounds)
-    while not body.done:
-        front.expect_within(pace.patience())
-        piece = await front.read(body)
-        front.expect_within(0)
-        if not piece:
-            continue
-        pace.received += len(piece)
-        if pace.received > bound:
+
+    def __init__(
+        self,
+        front: ClientConnection,
+        back: BackendConnection,
+        *,
+        chunked: bool,
+        bound: int,
+        bounds: RequestBounds,
+        patience: float,
+        ended: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._front = front
+        self._back = back
+        self._chunked = chunked
+        self._bound = bound
+        self._patience = patience
+        self._ended = ended
+        self._failed = failed
+        self._pace = _Pace(front.loop, bounds)
+        self._held_since = 0.0
+        # A timer of its own: the backend connection's deadline belongs to who waits for the response.
+        self._timer: asyncio.TimerHandle | None = None
+        self.done = False
+        front.expect_within(self._pace.patience())
+
+    def body_piece(self, data: bytes) -> None:
+        pace, back = self._pace, self._back
+        pace.received += len(data)
+        if pace.received > self._bound:
             raise TooLarge
-        before = front.loop.time()
-        back.write(chunk(piece) if chunked else piece)
+        back.write(chunk(data) if self._chunked else data)
         if back.writing_paused:
-            await _taken(back, patience)
-        pace.waited(front.loop.time() - before)
-    if chunked:
-        back.write(LAST_CHUNK)
+            self._front.expect_within(0)
+            self._front.hold_body()
+            if self._timer is None:
+                self._held_since = self._front.loop.time()
+                self._timer = self._front.loop.call_later(self._patience, self._not_taken)
+        elif self._timer is None:
+            self._front.expect_within(pace.patience())
 
+    def body_ended(self) -> None:
+        if self._chunked:
+            self._back.write(LAST_CHUNK)
+        self._front.expect_within(0)
+        self.stop()
+        self.done = True
+        self._ended()
 
-async def _taken(back: Connection, patience: float) -> None:
-    # A timer of its own: the connection's deadline belongs to who reads the answer.
-    try:
-        async with asyncio.timeout(patience):
-            await back.drain()
-    except TimeoutError:
-        raise UpstreamError(Code.BACKEND_TIMEOUT, "does not take the request") from None
+    def backend_takes_more(self) -> None:
+        """The backend has taken what was held back."""
+        if self._timer is None:
+            return
+        self.stop()
+        self._pace.waited(self._front.loop.time() - self._held_since)
+        self._front.expect_within(self._pace.patience())
+        self._front.release_body()
+
+    def stop(self) -> None:
+        """Wait for the backend no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _not_taken(self) -> None:
+        self._timer = None
+        self._failed(UpstreamError(Code.BACKEND_TIMEOUT, "does not take the request"))

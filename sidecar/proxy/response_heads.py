@@ -12,7 +12,7 @@ from sidecar.exchange import Exchange
 from sidecar.head import Fields
 from sidecar.messages.refusals import refusal
 from sidecar.policy.policy import Route
-from sidecar.proxy.codec.http1 import ResponseHead
+from sidecar.proxy.codec.response_heads import ResponseHead
 from sidecar.proxy.forwarding_headers import named_by_connection
 from sidecar.responses.interfaces import ResponseFilters
 from sidecar.vocabulary import Code

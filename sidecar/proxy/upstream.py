@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
-from sidecar.errors import SidecarError
 from sidecar.policy.policy import BackendTarget
-from sidecar.proxy.codec.http1 import END_OF_HEAD, FieldReader, Malformed, ResponseHead, parse_response_head
-from sidecar.proxy.connection import Connection, PeerLeft, TooSlow
+from sidecar.proxy.backend_connection import BackendConnection
+from sidecar.proxy.codec.response_heads import ResponseHeadReader
+from sidecar.proxy.upstream_error import UpstreamError
 from sidecar.vocabulary import Code
 
 _KEEP_IDLE: Final = 55.0
 """Seconds that a connection waits for its next request; common backends close theirs after 60 or more …"""
 _KEEP_FRESH: Final = 1.5
 """… but Node after 5 and gunicorn after 2: what must not be sent twice only takes connections this fresh."""
-_MAX_HEAD: Final = 64 * 1024
-_MAX_INTERIM: Final = 16
 _MAX_WAITING: Final = 1024
-
-
-class UpstreamError(SidecarError):
-    """The backend did not give an answer; `code` is what the client is told."""
-
-    def __init__(self, code: Code, reason: str, *, unsent: bool = False) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.unsent = unsent
 
 
 class Upstream:
@@ -37,13 +25,13 @@ class Upstream:
     def __init__(self, target: BackendTarget, loop: asyncio.AbstractEventLoop) -> None:
         self.target = target
         self._loop = loop
-        self._idle: deque[Connection] = deque()
+        self._idle: deque[BackendConnection] = deque()
         self._open = 0
         self._closed = False
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self.reader = FieldReader(frozenset())
+        self._reader = ResponseHeadReader()
 
-    def idle(self, *, replayable: bool) -> Connection | None:
+    def idle(self, *, replayable: bool) -> BackendConnection | None:
         """Return a clean connection that waits for its next request, or None.
 
         What must not be sent twice (not `replayable`) only takes one that was used a moment ago.
@@ -54,12 +42,14 @@ class Upstream:
         while self._idle:
             connection = self._idle.pop()
             # Bytes that came while nobody asked belong to no answer.
-            if not (connection.left or connection.buffer or connection.idle_since < oldest):
+            if not (connection.left or connection.has_unread or connection.idle_since < oldest) and (
+                replayable or connection.is_silent()
+            ):
                 return connection
             connection.abort()
         return None
 
-    async def open(self) -> Connection:
+    async def open(self) -> BackendConnection:
         """Open a connection, or wait for a place for it: at most the connect timeout in all."""
         try:
             async with asyncio.timeout(self.target.connect):
@@ -85,9 +75,9 @@ class Upstream:
                 raise
         self._open += 1
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> BackendConnection:
         target = self.target
-        connection = Connection(self._loop)
+        connection = BackendConnection(self._loop, self._reader)
         made = False
         try:
             await self._loop.create_connection(
@@ -103,10 +93,14 @@ class Upstream:
         finally:
             # Whoever is cancelled here may have been connected already: the slot is given back once, never twice.
             if made and not connection.left:
-                connection.on_lost = lambda _: self._free()
+                connection.on_lost = self
             else:
                 self._free()
         return connection
+
+    def lost(self, connection: BackendConnection) -> None:  # noqa: ARG002  each connection takes one slot
+        """Give back the slot of a connection that is gone."""
+        self._free()
 
     def _free(self) -> None:
         self._open -= 1
@@ -119,10 +113,10 @@ class Upstream:
                 turn.set_result(None)
                 return
 
-    def release(self, connection: Connection, *, clean: bool) -> None:
+    def release(self, connection: BackendConnection, *, clean: bool) -> None:
         """Take a connection back, or throw it away when anything about its last exchange was odd."""
-        connection.expect_within(0)
-        if not clean or connection.left or connection.buffer or self._waiting or self._closed:
+        connection.forget()
+        if not clean or connection.left or connection.has_unread or self._waiting or self._closed:
             # Somebody waits for a slot: a fresh connection is the simplest thing to hand over.
             connection.abort()
             return
@@ -165,38 +159,3 @@ class Pools:
     def close(self) -> None:
         for pool in self._pools.values():
             pool.close()
-
-
-async def read_answer(
-    connection: Connection,
-    method: str,
-    within: float,
-    reader: FieldReader,
-    on_interim: Callable[[ResponseHead], None] | None = None,
-) -> ResponseHead:
-    """Wait for the head of the final answer (or a 101); interim ones go to `on_interim`."""
-    connection.expect_within(within)
-    interim = 0
-    try:
-        while True:
-            end = connection.buffer.find(END_OF_HEAD)
-            if end < 0:
-                if len(connection.buffer) > _MAX_HEAD:
-                    raise UpstreamError(Code.BACKEND_BROKEN, "the answer's head is too large")
-                await connection.more()
-                continue
-            raw, connection.buffer = connection.buffer[:end], connection.buffer[end + 4 :]
-            answer = parse_response_head(raw, method, reader)
-            if answer.status >= 200 or answer.status == 101:
-                return answer
-            interim += 1
-            if interim > _MAX_INTERIM:
-                raise UpstreamError(Code.BACKEND_BROKEN, "too many interim answers")
-            if on_interim is not None and answer.status != 100:
-                on_interim(answer)
-    except Malformed as error:
-        raise UpstreamError(error.code, error.reason) from None
-    except PeerLeft:
-        raise UpstreamError(Code.BACKEND_BROKEN, "closed without an answer", unsent=not connection.buffer) from None
-    except TooSlow:
-        raise UpstreamError(Code.BACKEND_TIMEOUT, "no answer in time") from None

@@ -9,11 +9,10 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sidecar.decision import Refuse
 from sidecar.events import about
+from sidecar.head import RequestHead
 from sidecar.messages.websocket_messages import RefuseMessage, RewriteMessage
-from sidecar.proxy import response_heads
-from sidecar.proxy.codec.http1 import ResponseHead
+from sidecar.proxy.codec.response_heads import ResponseHead
 from sidecar.proxy.codec.websocket_frames import (
     BINARY,
     CLOSE,
@@ -30,10 +29,8 @@ from sidecar.proxy.codec.websocket_frames import (
     close_frame,
     encode,
 )
-from sidecar.proxy.connection import Connection, PeerLeft, TooSlow
+from sidecar.proxy.connection import ByteStream, PeerLeft, TooSlow
 from sidecar.proxy.exchange_context import ExchangeContext
-from sidecar.proxy.response_relay import relay
-from sidecar.proxy.upstream import UpstreamError, read_answer
 from sidecar.vocabulary import Code, Event, Outcome
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
@@ -43,55 +40,15 @@ _UNDECIDED: Final = 1.0
 """Seconds of silence after which a message leaves whose end may begin a secret: for all we know, it is whole."""
 _TURN: Final = 64
 """Frames that one socket may have relayed before the others have their turn."""
-_OWN: Final = frozenset({b"sec-websocket-extensions"})
+NOT_NEGOTIATED: Final = frozenset({b"sec-websocket-extensions"})
+"""What the head of an upgrade request loses: no extension is understood here."""
 
 
-async def relay_socket(context: ExchangeContext) -> None:
-    """Upgrade both sides and relay until one of them closes."""
-    fault = _fault(context)
-    if fault:
-        await context.refuse(Refuse(Code.REQUEST_MALFORMED, {"reason": fault}, close=True))
-        return
-    put = await context.key()
-    if put is None:
-        await context.refuse(Refuse(Code.CREDENTIAL_UNAVAILABLE, {}, close=True))
-        return
-    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket"
-    head = context.request_bytes(put, _OWN, upgrade)
-    upstream = context.parts.upstream(context.route.target)
-    back = upstream.idle(replayable=False) or await upstream.open()
-    try:
-        context.left_for_backend()
-        back.write(head)
-        answer = await read_answer(back, "GET", context.route.target.first_byte, upstream.reader)
-        context.head_arrived()
-        context.keep = False
-        if answer.status != 101:
-            await relay(context, back, answer)
-            return
-        if not _accepted(context, answer):
-            raise UpstreamError(Code.BACKEND_BROKEN, "a wrong answer to the upgrade")
-        lines = response_heads.relayed_lines(
-            answer, context.exchange, context.route, context.filters, length_known=False
-        )
-        context.status = 101
-        context.answered = True
-        context.connection.write(
-            response_heads.head(101, upgrade + b"\r\n" + lines, context.exchange, context.route, keep=True)
-        )
-        await _Socket(context, back).run()
-    except PeerLeft:
-        if context.connection.left or context.answered:
-            raise
-        raise UpstreamError(Code.BACKEND_BROKEN, "closed during the upgrade") from None
-    finally:
-        back.close()  # once it was told why …
-        back.loop.call_later(_LAST_WORDS, back.abort)  # … unless it does not listen
+UPGRADE: Final = b"Connection: Upgrade\r\nUpgrade: websocket"
 
 
-def _fault(context: ExchangeContext) -> str:
+def fault_of_upgrade(head: RequestHead, *, has_body: bool) -> str:
     """Return what is wrong with an upgrade request, or nothing (RFC 6455 §4.2.1)."""
-    head = context.exchange.head
     index = head.index
     named = {name.strip(b" \t").lower() for name in index.get(b"connection", b"").split(b",")}
     try:
@@ -102,14 +59,15 @@ def _fault(context: ExchangeContext) -> str:
         return "upgrade request"
     if index.get(b"sec-websocket-version") != b"13" or len(key) != 16:
         return "websocket handshake"
-    return "upgrade with a body" if context.framing != 0 or context.connection.buffer else ""
+    return "upgrade with a body" if has_body else ""
 
 
-def _accepted(context: ExchangeContext, answer: ResponseHead) -> bool:
-    key = context.exchange.head.index[b"sec-websocket-key"]
+def accepts_upgrade(head: RequestHead, answer: ResponseHead) -> bool:
+    """Say whether a 101 is the answer to this upgrade request (RFC 6455 §4.1)."""
+    key = head.index[b"sec-websocket-key"]
     digest = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
     chosen = answer.index.get(b"sec-websocket-protocol")
-    offered = {part.strip() for part in context.exchange.head.index.get(b"sec-websocket-protocol", b"").split(b",")}
+    offered = {part.strip() for part in head.index.get(b"sec-websocket-protocol", b"").split(b",")}
     return (
         answer.index.get(b"sec-websocket-accept") == digest
         and answer.index.get(b"upgrade", b"").lower() == b"websocket"
@@ -118,13 +76,13 @@ def _accepted(context: ExchangeContext, answer: ResponseHead) -> bool:
     )
 
 
-class _Socket:
+class WebSocketRelay:
     """Two pumps and the first close frame of either side."""
 
-    def __init__(self, context: ExchangeContext, back: Connection) -> None:
+    def __init__(self, context: ExchangeContext, front: ByteStream, back: ByteStream) -> None:
         bounds = context.policy.bounds
         self._context = context
-        self._front = context.connection
+        self._front = front
         self._back = back
         self._idle = bounds.socket_idle
         self._max = bounds.max_socket_message
@@ -135,7 +93,8 @@ class _Socket:
         self._closing: Frame | None = None
 
     async def run(self) -> None:
-        activity = self._context.parts.activity
+        """Relay both ways, then close the backend's side; the client's is closed by its exchange."""
+        activity = self._context.services.activity
         activity.stream_began("websocket")
         pumps = [
             asyncio.create_task(self._pump(self._front, self._back, from_client=True)),
@@ -156,6 +115,9 @@ class _Socket:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
             activity.stream_ended("websocket")
+            back = self._back.connection
+            back.close()  # once it was told why …
+            back.loop.call_later(_LAST_WORDS, back.abort)  # … unless it does not listen
 
     async def _end(self, first: asyncio.Task[None], pumps: list[asyncio.Task[None]]) -> None:
         """Tell both sides why it ends, and give the one that has to answer a moment for it."""
@@ -186,11 +148,11 @@ class _Socket:
         if not connection.left:
             connection.write(encode(frame, mask=not to_client))
 
-    async def _pump(self, source: Connection, sink: Connection, *, from_client: bool) -> None:
+    async def _pump(self, source: ByteStream, sink: ByteStream, *, from_client: bool) -> None:
         reader = FrameReader(masked=from_client, max_message=self._max)
         looked_at = self._inspector is not None if from_client else self._filter is not None
         messages = _Whole() if looked_at else None
-        budget = _Budget(self._rate, source.loop.time) if from_client and self._rate else None
+        budget = _Budget(self._rate, source.connection.loop.time) if from_client and self._rate else None
         at = taken = 0
         while True:
             frame, at = reader.take(source.buffer, at)
@@ -213,7 +175,7 @@ class _Socket:
             if frame.opcode == CLOSE:
                 return
 
-    async def _more(self, source: Connection, sink: Connection, *, from_client: bool) -> None:
+    async def _more(self, source: ByteStream, sink: ByteStream, *, from_client: bool) -> None:
         """Wait for bytes; what waits behind the filter leaves when nothing comes for a while, or ever."""
         while True:
             waits = self._waiting > 0 and not from_client
@@ -233,7 +195,7 @@ class _Socket:
                     await self._let_go(sink)
                 raise
 
-    async def _let_go(self, sink: Connection) -> None:
+    async def _let_go(self, sink: ByteStream) -> None:
         for each in self._released():
             sink.write(encode(each, mask=False))
         await sink.drain()
@@ -264,7 +226,7 @@ class _Socket:
 
     def _inspected(self, frame: Frame) -> bytes:
         assert self._inspector is not None
-        exchange, events = self._context.exchange, self._context.parts.events
+        exchange, events = self._context.exchange, self._context.services.events
         if frame.opcode == TEXT:
             found = self._inspector.inspect_text(frame.data.decode(), exchange.head.path)
         else:

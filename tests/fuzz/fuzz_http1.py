@@ -6,19 +6,13 @@ import engine
 import h11
 
 with engine.instrumented():
-    from sidecar.proxy.codec.body_framing import ChunkedBody
-from sidecar.proxy.codec.http1 import (
-    CHUNKED,
-    FieldReader,
-    Malformed,
-    find_head,
-    parse_request_head,
-    parse_response_head,
-    request_framing,
-)
+    from sidecar.proxy.codec.chunked import ChunkedBody
+    from sidecar.proxy.codec.request_heads import RequestHeadReader
+    from sidecar.proxy.codec.response_heads import ResponseHeadReader
+    from sidecar.proxy.strict_rules import CHUNKED, Malformed, find_end_of_head, request_framing
 
 OPEN = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-MEMORY = FieldReader()
+REQUESTS, RESPONSES = RequestHeadReader(), ResponseHeadReader()
 """One for all, as in a process: what it remembers must not change what it reads."""
 
 
@@ -33,7 +27,7 @@ def head_of(data: bytes, step: int) -> bytes | None:
     searched = 0
     for end in [*range(step, len(data), step), len(data)]:
         try:
-            at = find_head(data[:end], searched)
+            at = find_end_of_head(data[:end], searched)
         except Malformed:
             return None
         if at >= 0:
@@ -48,7 +42,7 @@ def request(data: bytes, step: int) -> None:
     if raw is None:
         return
     try:
-        head = parse_request_head(raw, 8192, 100, MEMORY)
+        head = REQUESTS.read(raw + b"\r\n\r\n", 8192, 100)
         framing = request_framing(head)
     except Malformed:
         return
@@ -78,7 +72,7 @@ def response(data: bytes, step: int) -> None:
     if raw is None:
         return
     try:
-        answer = parse_response_head(raw, "GET", MEMORY)
+        answer = RESPONSES.read(raw + b"\r\n\r\n", "GET")
     except Malformed:
         return
     if answer.status < 200 or answer.status > 599:
@@ -98,17 +92,16 @@ def response(data: bytes, step: int) -> None:
 
 
 def taken(pieces: list[bytes]) -> tuple[bytes, bytes, bool] | None:
-    body, out, buffer = ChunkedBody(), b"", b""
+    body, out = ChunkedBody(), b""
     for number, piece in enumerate(pieces):
-        buffer += piece
         try:
-            got, buffer = body.take(buffer)
+            got, left = body.take(piece)
         except Malformed:
             return None
         out += got
         if body.done:
-            return out, buffer + b"".join(pieces[number + 1 :]), True
-    return out, buffer, False
+            return out, left + b"".join(pieces[number + 1 :]), True
+    return out, b"", False
 
 
 def chunked(data: bytes, step: int) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.proxy import listener, websocket_relay
+from sidecar.proxy import websocket_relay
+from sidecar.proxy.handler import Handler
 from tests.integration.test_websockets import HANDSHAKE, PING, sent, switching
 from tests.support.backends import Backend, answer
 from tests.support.raw import Raw, get, post
@@ -155,7 +156,7 @@ def watched(running: Running, turns: Turns, client: Raw, flood: bytes, done: int
 
 def test_who_sends_many_requests_at_once_takes_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     turns = Turns()
-    monkeypatch.setattr(listener, "serve", turns.counted(listener.serve))
+    monkeypatch.setattr(Handler, "begin", turns.counted(Handler.begin))
     with Backend() as backend, threaded(tmp_path, backend.url) as running, running.connect() as client:
         watched(running, turns, client, get("/", "Origin: https://evil.example") * 500, 500)
     assert turns.most <= 3

@@ -1,0 +1,386 @@
+"""The client's side of the proxy: heads in, one exchange after another, bodies handed to who asked for them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sidecar.proxy.body_framing import Body
+from sidecar.proxy.connection import HIGH_WATER, ByteStream, Connection, TooSlow
+from sidecar.proxy.strict_rules import END_OF_HEAD, Malformed, find_end_of_head, malformed, request_framing
+from sidecar.vocabulary import Code
+
+if TYPE_CHECKING:
+    from sidecar.head import RequestHead
+    from sidecar.policy.policy import RequestBounds
+
+_UNREAD: Final = 30.0
+"""Seconds that a client has for the rest of an answer once its connection is over."""
+_LINGER: Final = 1.0
+_LINGER_BYTES: Final = 1024 * 1024
+_BODY_TURN: Final = 64 * 1024
+"""Bytes of a body that are read before other connections get their turn."""
+
+_HEAD: Final = 0  # a head is awaited
+_TURN: Final = 1  # the next head waits for this connection's turn, or for the client to read
+_BUSY: Final = 2  # an exchange is under way, and nobody reads
+_BODY: Final = 3  # a body is read
+_STREAM: Final = 4  # a WebSocket reads
+_OVER: Final = 5  # what comes is dropped
+
+
+class BodySink(Protocol):
+    """Takes a request's body, piece by piece."""
+
+    def body_piece(self, data: bytes) -> None: ...
+
+    def body_ended(self) -> None: ...
+
+
+class ExchangeUnderWay(Protocol):
+    """What a connection tells the exchange that it serves."""
+
+    def failed(self, error: Exception) -> None:
+        """Something broke: chunk syntax, a deadline, a fault of ours."""
+        ...
+
+    def client_left(self) -> None: ...
+
+    def client_takes_more(self) -> None: ...
+
+    def shut_down(self) -> None:
+        """The process ends."""
+        ...
+
+
+class Owner(Protocol):
+    """What a connection needs of its listener."""
+
+    def bounds(self) -> RequestBounds: ...
+
+    def connected(self, connection: ClientConnection) -> bool: ...
+
+    def waits(self, connection: ClientConnection) -> None: ...
+
+    def asked(self, connection: ClientConnection) -> None: ...
+
+    def read_head(self, raw: bytes, bounds: RequestBounds) -> RequestHead: ...
+
+    def serve(self, connection: ClientConnection, head: RequestHead, framing: int) -> None: ...
+
+    def refuse_head(self, connection: ClientConnection, raw: bytes, error: Malformed) -> None: ...
+
+    def lost(self, connection: ClientConnection) -> None: ...
+
+    @property
+    def draining(self) -> bool: ...
+
+
+class ClientConnection(Connection):
+    """One connection of a client."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner) -> None:
+        super().__init__(loop)
+        self._owner = owner
+        self._mode = _TURN
+        self._buffer = b""
+        self._searched = 0
+        self._exchange: ExchangeUnderWay | None = None
+        self._body: Body | None = None
+        self._sink: BodySink | None = None
+        self._stream: ByteStream | None = None
+        self._body_held = False
+        self._over_bytes = 0
+        self.began = 0  # of the received bytes, those before the current request
+        self.peer = ""
+
+    @property
+    def busy(self) -> bool:
+        """An exchange is under way."""
+        return self._exchange is not None
+
+    # --- what the event loop calls -------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peername = transport.get_extra_info("peername")
+        self.peer = str(peername[0]) if peername else ""
+        if self._owner.connected(self):
+            self._mode = _HEAD
+            self._owner.waits(self)
+            self.expect_within(self._owner.bounds().idle_timeout)
+        else:
+            # At max_connections, new connections are closed without a response: each word would cost what is missing.
+            self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self.received += len(data)
+        mode = self._mode
+        if mode == _HEAD:
+            self._head(self._buffer + data if self._buffer else data)
+        elif mode == _BODY:
+            self._take_body(data)
+        elif mode == _STREAM:
+            assert self._stream is not None
+            self._stream.arrived(data)
+        elif mode == _OVER:
+            self._over_bytes += len(data)
+            if self._over_bytes >= _LINGER_BYTES:
+                self._end()
+        else:
+            self._buffer += data
+            if len(self._buffer) > HIGH_WATER:
+                self.stop_reading()
+
+    def timed_out(self) -> None:
+        mode = self._mode
+        if mode == _STREAM:
+            assert self._stream is not None
+            self._stream.timed_out()
+        elif self._exchange is not None:
+            self._exchange.failed(TooSlow())
+        elif mode == _HEAD and self._buffer:
+            self._refuse(self._buffer, Malformed(Code.REQUEST_TIMEOUT, "head"))
+        elif mode == _OVER:
+            self._end()
+        else:
+            self._linger()
+
+    def lost(self) -> None:
+        self._mode = _OVER
+        self._buffer = b""
+        if self._stream is not None:
+            self._stream.lost()
+        elif self._exchange is not None:
+            self._exchange.client_left()
+        self._owner.lost(self)
+
+    def writable(self) -> None:
+        if self._stream is not None:
+            self._stream.writable()
+        elif self._exchange is not None:
+            self._exchange.client_takes_more()
+        elif self._mode == _TURN:
+            self.loop.call_soon(self._next)
+
+    # --- heads ---------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        """Look for the next head, now that it is this connection's turn."""
+        if self._mode != _TURN or self.left or self._paused:
+            return
+        if self._owner.draining:
+            self._linger()
+            return
+        self._mode = _HEAD
+        if self._buffer:
+            self._head(self._buffer)
+        else:
+            self.go_on_reading()
+            self._wait_for_head()
+
+    def _wait_for_head(self) -> None:
+        self._owner.waits(self)
+        self.expect_within(self._owner.bounds().idle_timeout)
+
+    def _head(self, buffer: bytes) -> None:
+        """Serve the request whose head is complete in the buffer, or wait for more of it."""
+        owner = self._owner
+        if buffer.startswith(b"\r\n") and len(buffer) > 2 and not self._searched:
+            buffer = buffer[2:]  # RFC 9112 §2.2: one empty line before a request is forgiven.
+        bounds = owner.bounds()
+        try:
+            end = buffer.find(END_OF_HEAD)
+            if end < 0:
+                self._incomplete(buffer, bounds)
+                return
+            head = owner.read_head(buffer[: end + 4], bounds)
+            framing = request_framing(head)
+        except Malformed as error:
+            self._refuse(buffer, error)
+            return
+        owner.asked(self)
+        self._mode = _BUSY
+        self._deadline = 0.0
+        self._buffer = buffer[end + 4 :]
+        self._searched = 0
+        self.began = self.received - len(buffer)
+        owner.serve(self, head, framing)
+
+    def _incomplete(self, buffer: bytes, bounds: RequestBounds) -> None:
+        find_end_of_head(buffer, self._searched)
+        if len(buffer) > bounds.max_header_bytes:
+            raise Malformed(Code.HEADERS_TOO_LARGE, "head")
+        if not self._searched:
+            self.expect_within(bounds.header_timeout)
+            if buffer[0] < 33 and buffer not in {b"\r\n", b"\r"}:
+                raise malformed("no request line")
+        self._searched = len(buffer)
+        self._buffer = buffer
+        self.go_on_reading()
+
+    def _refuse(self, raw: bytes, error: Malformed) -> None:
+        self._owner.asked(self)
+        self._mode = _BUSY
+        self._deadline = 0.0
+        self._buffer = b""
+        self.began = self.received - len(raw)
+        self._owner.refuse_head(self, raw, error)
+
+    # --- exchanges -----------------------------------------------------------------------------
+
+    def exchange_began(self, exchange: ExchangeUnderWay) -> None:
+        """Tell an exchange from now on what happens to the connection."""
+        self._exchange = exchange
+
+    def exchange_ended(self, *, keep: bool) -> None:
+        """Serve the next request, or close: once, by the exchange that is over."""
+        self._exchange = self._body = self._sink = self._stream = None
+        if self.left:
+            return
+        if not keep or self._owner.draining:
+            self._linger()
+            return
+        if self._buffer or self._paused:
+            # Who sends many requests at once takes turns with the others; and who does not read what is
+            # answered here is not served on.
+            self._mode = _TURN
+            if self._paused:
+                self.expect_within(self._owner.bounds().idle_timeout)
+            else:
+                self.loop.call_soon(self._next)
+            return
+        self._mode = _HEAD
+        if self._reading_stopped:
+            self.go_on_reading()
+        self._owner.waits(self)
+        self.expect_within(self._owner.bounds().idle_timeout)
+
+    # --- bodies --------------------------------------------------------------------------------
+
+    @property
+    def has_unread(self) -> bool:
+        """Bytes have come that nobody has taken yet."""
+        return self._buffer != b""
+
+    def take_whole(self, length: int) -> bytes | None:
+        """Return a body of a known length if all of it has come, else None."""
+        buffer = self._buffer
+        if not 0 <= length <= len(buffer):
+            return None
+        self._buffer = buffer[length:]
+        return buffer[:length]
+
+    def read_body(self, body: Body, sink: BodySink) -> None:
+        """Hand the body to `sink`, now and as it comes."""
+        self._mode = _BODY
+        self._body = body
+        self._sink = sink
+        data, self._buffer = self._buffer, b""
+        self.go_on_reading()
+        if data or body.done:
+            self._take_body(data)
+
+    def stop_body(self) -> None:
+        """Stop handing out the body; what comes of it waits."""
+        if self._mode == _BODY:
+            self._mode = _BUSY
+            self._body = self._sink = None
+            self._body_held = False
+
+    def hold_body(self) -> None:
+        """Hand out no more of the body until `release_body`: its sink cannot take it now."""
+        self._body_held = True
+        self.stop_reading()
+
+    def release_body(self) -> None:
+        """Hand out the body again."""
+        self._body_held = False
+        if self._mode == _BODY and self._buffer:
+            self.loop.call_soon(self._go_on_with_body)
+        else:
+            self.go_on_reading()
+
+    def _go_on_with_body(self) -> None:
+        if self._mode == _BODY and not self._body_held:
+            data, self._buffer = self._buffer, b""
+            self.go_on_reading()
+            self._take_body(data)
+
+    def _take_body(self, data: bytes) -> None:
+        if self._body_held or self._buffer:
+            self._buffer += data
+            return
+        body, sink, exchange = self._body, self._sink, self._exchange
+        assert body is not None
+        assert sink is not None
+        assert exchange is not None
+        later = b""
+        if len(data) > _BODY_TURN:
+            data, later = data[:_BODY_TURN], data[_BODY_TURN:]
+        try:
+            piece, rest = body.take(data)
+            done = body.done
+            self._buffer = rest + later if rest else later
+            if done:
+                self._mode = _BUSY
+                self._body = self._sink = None
+                if len(self._buffer) > HIGH_WATER:
+                    self.stop_reading()
+            elif later:
+                self.stop_reading()
+                self.loop.call_soon(self._go_on_with_body)
+            if piece:
+                sink.body_piece(piece)
+            if done:
+                sink.body_ended()
+        except Exception as error:  # noqa: BLE001  whatever breaks ends the exchange, in its one place for that
+            self.stop_body()
+            exchange.failed(error)
+
+    def stream(self) -> ByteStream:
+        """Read this connection by awaiting from now on."""
+        self._mode = _STREAM
+        self._stream = ByteStream(self, self._buffer)
+        self._buffer = b""
+        return self._stream
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def _linger(self) -> None:
+        """Close without a reset that would take the answer away from a client that still sends."""
+        self._mode = _OVER
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        self._over_bytes = len(self._buffer)
+        self._buffer = b""
+        if transport.can_write_eof():
+            transport.write_eof()
+        if self._over_bytes >= _LINGER_BYTES:
+            self._end()
+            return
+        self.expect_within(_LINGER)
+        self.go_on_reading()
+
+    def _end(self) -> None:
+        # It counts until it is lost: who does not read what is left holds it open, and not for long.
+        transport = self.transport
+        if transport is None:
+            return
+        unsent = transport.get_write_buffer_size()
+        transport.close()
+        if unsent:
+            self.loop.call_later(_UNREAD, self.abort)
+
+    def close_when_idle(self) -> None:
+        """Close now if no exchange is under way; an exchange closes it at its end."""
+        if self._exchange is None and self._mode != _OVER:
+            self.close()
+
+    def shut_down(self) -> None:
+        """End now, whatever is under way."""
+        exchange = self._exchange
+        self.abort()
+        if exchange is not None:
+            exchange.shut_down()

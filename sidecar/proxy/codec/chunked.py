@@ -1,0 +1,76 @@
+"""Chunked bodies, decoded by aiohttp's parser in its strict mode, for requests and responses alike."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.proxy.codec.parser import PARSER_ERRORS, body_parser
+from sidecar.proxy.strict_rules import END_OF_HEAD, Malformed
+from sidecar.vocabulary import Code
+
+_HEAD: Final = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+_MOST_SILENT: Final = 4096
+"""Bytes without any data among them: extensions of chunks, and trailers, which are both dropped."""
+
+
+class ChunkedBody:
+    """A chunked body (RFC 9112 §7.1). Extensions and trailers are checked and dropped; both are bounded.
+
+    Each body has a parser of its own: one that was used again would put the trailers of this message
+    among the fields of the next. The request parser also reads responses, because the response parser
+    takes a line feed for a line's end.
+    """
+
+    __slots__ = ("_code", "_last", "_parser", "_payload", "_silent", "done")
+
+    def __init__(self, code: Code = Code.REQUEST_MALFORMED) -> None:
+        self.done = False
+        self._code = code
+        self._last = b""  # the last three bytes: the end of the body may stand in two reads
+        self._silent = 0
+        self._parser, self._payload = body_parser(_HEAD, most_trailers=128, longest=8190)
+
+    def take(self, buffer: bytes) -> tuple[bytes, bytes]:
+        """Return the data in a buffer, and what stands behind the body's end."""
+        if self.done:
+            return b"", buffer
+        last = self._last
+        found = buffer.find(END_OF_HEAD)
+        if (found < 0 or found + 4 == len(buffer)) and not (last and (last + buffer[:3]).find(END_OF_HEAD) >= 0):
+            # No end of the body has anything behind it here.
+            self._last = buffer[-3:] if len(buffer) > 2 else (last + buffer)[-3:]
+            return self._feed(buffer), b""
+        return self._take_in_steps(buffer)
+
+    def _take_in_steps(self, buffer: bytes) -> tuple[bytes, bytes]:
+        """Feed up to each place where the body may end: the parser would read on into the next message."""
+        whole = self._last + buffer
+        before = len(self._last)
+        pieces, at, found = [], 0, whole.find(END_OF_HEAD)
+        while found >= 0 and not self.done:
+            end = found + 4 - before
+            if end > at:
+                pieces.append(self._feed(buffer[at:end]))
+                at = end
+            found = whole.find(END_OF_HEAD, found + 1)
+        if not self.done and at < len(buffer):
+            pieces.append(self._feed(buffer[at:]))
+            at = len(buffer)
+        self._last = whole[-3:]
+        return b"".join(pieces), buffer[at:]
+
+    def _feed(self, data: bytes) -> bytes:
+        try:
+            self._parser.feed_data(data)
+        except PARSER_ERRORS:
+            raise Malformed(self._code, "chunk") from None
+        payload = self._payload
+        self.done = payload.is_eof()
+        piece: bytes = payload.read_nowait(-1)
+        if piece:
+            self._silent = 0
+        else:
+            self._silent += len(data)
+            if self._silent > _MOST_SILENT:
+                raise Malformed(self._code, "chunk extension or trailers too long")
+        return piece

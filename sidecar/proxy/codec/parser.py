@@ -1,0 +1,70 @@
+"""aiohttp's compiled parser, called with the arguments that its C constructor takes in this order."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aiohttp import http_parser
+from aiohttp.http import HttpProcessingError
+
+from sidecar.errors import ConfigError
+
+# The pure-Python parsers, which the annotations of aiohttp describe, take other arguments.
+_REQUESTS: Final[Any] = http_parser.HttpRequestParser
+_RESPONSES: Final[Any] = http_parser.HttpResponseParser
+_UNBOUNDED: Final = 1 << 30
+"""Sizes are bounded before the parser sees anything, by the policy."""
+
+PARSER_ERRORS: Final = (HttpProcessingError, ValueError)
+
+
+class _NoFlowControl:
+    """The protocol of a parser's payload, which is emptied after every feed: there is nothing to pause."""
+
+    def pause_reading(self) -> None:
+        """Called above a payload's limit, which no single read reaches."""
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called at the end of each payload."""
+
+
+_FLOW: Final = _NoFlowControl()
+
+
+def require_compiled_parser() -> None:
+    """Raise ConfigError when aiohttp reads HTTP in pure Python.
+
+    That parser is several times slower, and has let requests through that the compiled one refuses.
+    """
+    for parser in (_REQUESTS, _RESPONSES):
+        if parser.__module__ != "aiohttp._http_parser":
+            raise ConfigError(
+                "aiohttp runs without its compiled parser: install a wheel for this platform, "
+                "or unset AIOHTTP_NO_EXTENSIONS"
+            )
+
+
+def parsed_request_head(raw: bytes) -> Any:
+    """Return aiohttp's message of a complete request head; raise one of PARSER_ERRORS.
+
+    A parser of its own for each head: nothing that one client sent can change how the next is read.
+    """
+    # protocol, loop, limit, timer, longest line, most fields, longest field, error class,
+    # with body, until close, decompress
+    parser = _REQUESTS(_FLOW, None, _UNBOUNDED, None, _UNBOUNDED, _UNBOUNDED, _UNBOUNDED, None, False, False, False)
+    ((message, _),) = parser.feed_data(raw)[0]
+    return message
+
+
+def parsed_response_head(raw: bytes) -> Any:
+    """Return aiohttp's message of a complete response head; raise one of PARSER_ERRORS."""
+    parser = _RESPONSES(_FLOW, None, _UNBOUNDED, None, _UNBOUNDED, _UNBOUNDED, _UNBOUNDED, None, False, False, False)
+    ((message, _),) = parser.feed_data(raw)[0]
+    return message
+
+
+def body_parser(head: bytes, most_trailers: int, longest: int) -> tuple[Any, Any]:
+    """Return a parser that has read `head` and goes on with its body, and the payload that it fills."""
+    parser = _REQUESTS(_FLOW, None, _UNBOUNDED, None, longest, most_trailers, longest, None, True, False, False)
+    ((_, payload),) = parser.feed_data(head)[0]
+    return parser, payload

@@ -1,0 +1,18 @@
+"""A backend that gave no usable answer."""
+
+from __future__ import annotations
+
+from sidecar.errors import SidecarError
+from sidecar.vocabulary import Code
+
+
+class UpstreamError(SidecarError):
+    """The backend did not give an answer; `code` is what the client is told.
+
+    unsent  the request cannot have been acted upon: nothing of an answer has come
+    """
+
+    def __init__(self, code: Code, reason: str, *, unsent: bool = False) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.unsent = unsent
