@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from sidecar.policy.policy import BackendTarget
-from sidecar.proxy.connection import Connection
+from sidecar.proxy.backend_connection import BackendConnection
 from sidecar.proxy.upstream import Pools
 
 
@@ -14,7 +14,7 @@ def target(port: int) -> BackendTarget:
     return BackendTarget("127.0.0.1", port, None, "127.0.0.1", b"127.0.0.1", True, 1, 1, 1, 4, True)
 
 
-async def opened(pools: Pools, of: BackendTarget) -> Connection:
+async def opened(pools: Pools, of: BackendTarget) -> BackendConnection:
     pool = pools.pool(of)
     return pool.idle(replayable=True) or await pool.open()
 
