@@ -65,6 +65,7 @@ def parsed_response_head(raw: bytes) -> Any:
 
 def body_parser(head: bytes, most_trailers: int, longest: int) -> tuple[Any, Any]:
     """Return a parser that has read `head` and goes on with its body, and the payload that it fills."""
-    parser = _REQUESTS(_FLOW, None, _UNBOUNDED, None, longest, most_trailers, longest, None, True, False, False)
+    # A payload without a loop would ask for one; it is never waited for, so anything will do.
+    parser = _REQUESTS(_FLOW, _FLOW, _UNBOUNDED, None, longest, most_trailers, longest, None, True, False, False)
     ((_, payload),) = parser.feed_data(head)[0]
     return parser, payload
