@@ -3,40 +3,43 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test clients fuzz check bench fmt lock clean
+.PHONY: help demo test clients fuzz check bench fmt lock clean
 
-demo: $(VENV)/.runtime
+help:            ## print the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+demo: $(VENV)/.runtime ## run a small chat behind a sidecar
 	$(BIN)/python -m sidecar demo
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev ## run every test; installs what it needs (ARGS: options of pytest)
 	bash tests/support/install-tools
 	$(MAKE) --no-print-directory clients
 	$(BIN)/python -m pytest $(ARGS)
 
 # Real clients and servers of the chat protocols, and the fuzzer, apart from all that the project itself needs.
-clients: .venv-clients/.installed tests/clients/node/node_modules/.installed
+clients: .venv-clients/.installed tests/clients/node/node_modules/.installed ## install the real clients that tests use
 
 # Ten minutes in all; `make fuzz FUZZ_SECONDS=600` digs for as long in each target.
 FUZZ_SECONDS ?= 150
-fuzz: $(VENV)/.dev .venv-clients/.installed
+fuzz: $(VENV)/.dev .venv-clients/.installed ## fuzz each target (FUZZ_SECONDS each)
 	set -e; for each in splice sanitize http1 frames; do \
 		nice $(BIN)/python tests/fuzz/fuzz_$$each.py -max_total_time=$(FUZZ_SECONDS) -verbosity=0; done
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev ## format, lint and types, as CI runs them
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check --output-format=concise .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.dev ## measure beside peers
 	bash tests/support/install-tools
 	$(BIN)/python bench/run.py $(ARGS)
 
-fmt: $(VENV)/.dev
+fmt: $(VENV)/.dev ## format, and fix what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix --output-format=concise .
 
 # The locks are made by uv from pyproject.toml; every line has its hashes.
-lock:
+lock: ## write the lock files again from pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras -o requirements.lock pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras --group dev -o requirements-dev.lock pyproject.toml
 	uv pip compile --python-version 3.11 --generate-hashes --no-annotate -o requirements-clients.lock tests/clients/requirements.in
@@ -63,5 +66,5 @@ tests/clients/node/node_modules/.installed: tests/clients/node/package-lock.json
 	command -v npm >/dev/null || { echo 'npm is not installed: tests of JavaScript clients are skipped' >&2; test -z "$$CI"; }
 	! command -v npm >/dev/null || { npm ci --prefix tests/clients/node --ignore-scripts --no-audit --no-fund --silent && touch $@; }
 
-clean:
+clean: ## remove environments and caches
 	rm -rf $(VENV) .venv-clients .fuzz tests/clients/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -14,6 +14,7 @@ FIXED: Final[Mapping[str, str]] = {
     "bans": "clients.ban",
     "host": "requests.hosts",
     "https": "requests.https_only",
+    "user_agent": "requests.denied_user_agents",
     "cors": "cors.allowed_origins",
     "fetch_metadata": "cors.allowed_origins",
     "concurrency": "requests.concurrent_per_client",

@@ -8,6 +8,7 @@ from sidecar.errors import Problems
 from sidecar.guards.host import HostGuard, build_host
 from sidecar.guards.https import HttpsGuard
 from sidecar.guards.organization import OrganizationGuard, build_organization
+from sidecar.guards.user_agent import UserAgentGuard, build_user_agent
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.services import Services
 
@@ -19,6 +20,7 @@ class RequestGuards:
     organization: OrganizationGuard
     host: HostGuard | None
     https: HttpsGuard | None
+    user_agent: UserAgentGuard | None
 
 
 def build(schema: PolicySchema, services: Services, problems: Problems) -> RequestGuards:
@@ -30,4 +32,5 @@ def build(schema: PolicySchema, services: Services, problems: Problems) -> Reque
         ),
         host=build_host(schema.requests.hosts, problems.at("requests.hosts")),
         https=HttpsGuard() if schema.requests.https_only else None,
+        user_agent=build_user_agent(schema.requests.denied_user_agents, problems.at("requests.denied_user_agents")),
     )

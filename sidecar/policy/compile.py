@@ -115,6 +115,7 @@ class _Compiler:
             ("organization", self._requests.organization),
             ("host", self._requests.host),
             ("https", self._requests.https if enforced("https") else None),
+            ("user_agent", self._requests.user_agent),
             ("cors", self._origins.cors),
             ("fetch_metadata", self._origins.fetch_metadata),
             ("concurrency", self.clients.concurrency),

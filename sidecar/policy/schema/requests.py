@@ -29,6 +29,9 @@ class Requests(Section):
     https_only: Annotated[bool, FLAG] = Field(
         default=False, description="true: GET and HEAD over http are redirected to https, everything else is refused"
     )
+    denied_user_agents: Many[Annotated[str, strings.LINE]] = Field(
+        default=(), description="programs that are refused, by a part of their User-Agent", examples=[["GPTBot"]]
+    )
     concurrent_per_client: Annotated[int, whole(1, 100_000)] | None = Field(
         default=20, description="requests and streams of one client at the same time; null: no limit"
     )

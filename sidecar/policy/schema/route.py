@@ -15,13 +15,13 @@ from sidecar.policy.schema.limits_and_sessions import RateLimit
 from sidecar.policy.schema.quantities import size
 
 GuardName: TypeAlias = Literal[
-    "address", "ban", "host", "https", "cors", "fetch_metadata", "concurrency", "rate_limits", "session", "message",
-    "content_filter", "redaction", "ownership",
+    "address", "ban", "host", "https", "user_agent", "cors", "fetch_metadata", "concurrency", "rate_limits", "session",
+    "message", "content_filter", "redaction", "ownership",
 ]  # fmt: skip
 """What may be observed. The request's grammar, the body's size and credentials are not among them: a request
 that two parsers read differently, or one without its key, cannot be let pass just to see."""
 
-LISTENER_WIDE: Final = frozenset({"address", "ban", "host", "https", "concurrency"})
+LISTENER_WIDE: Final = frozenset({"address", "ban", "host", "https", "user_agent", "concurrency"})
 """Guards of the whole listener: one route cannot observe them alone."""
 
 Protocol: TypeAlias = Literal[

@@ -90,7 +90,7 @@ REFUSED = {
     "not a word": ("unmatched: 404", "3:12: unmatched: is not a word that is known here; write proxy or deny"),
     "observed grammar": (
         "observe: [shape]",
-        ("3:11: observe[0]: is not known here; write address, ban, host, https, cors, fetch_metadata, concurrency, "
+        ("3:11: observe[0]: is not known here; write address, ban, host, https, user_agent, cors, fetch_metadata, concurrency, "
         "rate_limits, session, message, content_filter, redaction or ownership"),
     ),
     "a key pasted as a word is not repeated": (
