@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of our output left (`sidecar … | head`): nothing to say, and nobody to say it to.
+        # The reader of standard output closed it (`sidecar … | head`): there is nowhere left to write.
         sys.stderr.close()
         return FAILED
     return result

@@ -45,7 +45,7 @@ class Refuse:
     """Answer here with a refusal. `fields` come on top of what every refusal carries.
 
     `close` ends the connection after the answer: the framing of what follows cannot be trusted.
-    `event` is recorded in place of the code's own, where the log knows more than the client is told.
+    `event` is recorded in place of the code's own, where the log may know more than the client.
     """
 
     code: Code
@@ -74,7 +74,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """The body goes on changed; `changes` is what the page may be told (`X-Sidecar-Sanitized`).
+    """The body goes on changed; `changes` is the value of `X-Sidecar-Sanitized`, for the page.
 
     `drop` are lower-case names of fields that the head loses because they described the old body
     (`content-encoding`, when a compressed body goes on opened).

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 class SidecarError(Exception):
-    """A failure whose message is one line, written for an operator, and holds no secret."""
+    """A failure whose message is one line for an operator and contains no secret."""
 
 
 class ConfigError(SidecarError):
@@ -29,9 +29,8 @@ class StoreUnavailable(SidecarError):
 class Problem:
     """One thing wrong in a policy.
 
-    `path` is the key's path as an operator would say it (`cors.allowed_origins[1]`); `what` says
-    what is wrong, `instead` what to write. Line and column (from 1) are put in by the document,
-    which alone knows them; 0 means that the place is not in the file.
+    `path` is the key's path (`cors.allowed_origins[1]`), `what` the fault, `instead` what to write.
+    Line and column count from 1 and are filled in by the document; 0: the place is not in the file.
     """
 
     path: str
@@ -77,6 +76,6 @@ class PolicyError(SidecarError):
         return [self._line(p) for p in self.problems]
 
     def _line(self, problem: Problem) -> str:
-        # What a variable says has no line: its place is its name, `environment:ALLOWED_ORIGINS`.
+        # A value from the environment has no line: its place is its name, `environment:ALLOWED_ORIGINS`.
         place = "" if problem.path.startswith("environment:") else f"{self.source}:{problem.line}:{problem.column}: "
         return f"{place}{problem}"

@@ -74,7 +74,7 @@ def about(
     status: int = 0,
     detail: Mapping[str, Any] | None = None,
 ) -> SecurityEvent:
-    """Build the event that says `event` about an exchange."""
+    """Build an event of the kind `event` from an exchange."""
     return SecurityEvent(
         event,
         outcome,

@@ -12,12 +12,12 @@ from sidecar.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who is asking.
+    """The client of a request.
 
     address  the client's address as text, IPv4-in-IPv6 unmapped (`203.0.113.9`)
     subject  what counts as one client: the address, or its IPv6 prefix (`2001:db8:1:2::/64`)
     network  the address's /24 or /64, for binding sessions
-    trusted  the peer is a trusted proxy: its forwarding headers are believed
+    trusted  the peer is a trusted proxy, whose forwarding headers count
     refused  the address may not come in (deny list, or not on the allow list)
     exempt   it can never be banned (a trusted proxy itself)
     """

@@ -29,7 +29,7 @@ class WaitingGuard(Protocol):
 
 
 class AnyGuard(Protocol):
-    """Ask about the head, at once or not: its `Step` says which."""
+    """A guard of the head that answers at once or has to be awaited; its `Step` states which."""
 
     @property
     def name(self) -> str: ...
@@ -77,7 +77,7 @@ class HeaderWriter(Protocol):
 
 
 Enforced: TypeAlias = Callable[[str], bool]
-"""Says whether the guard of a name refuses on the route at hand; False: it only observes."""
+"""Guard name → whether that guard refuses on the route at hand; False: it only observes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Paths into JSON, compiled once: the part of RFC 9535 that says where a text is.
+"""Paths into JSON, compiled once: the part of RFC 9535 that locates a value.
 
 Names (`$.message`, `$['odd name']`), indexes (`$.data[0]`, `$.messages[-1]`), wildcards (`[*]`, `.*`)
 and, at the end only, all descendants (`..*`).

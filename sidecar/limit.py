@@ -37,7 +37,7 @@ class Ask:
 
 
 class Take(NamedTuple):
-    """The one answer to an Ask; a tuple, because three are made for each request.
+    """The result of one Ask; a tuple, because a request makes three or more.
 
     allowed      this limit had room (the request passes only when all of its limits had)
     remaining    how many more would pass now

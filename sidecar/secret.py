@@ -7,7 +7,7 @@ from typing import NoReturn
 
 
 class Secret:
-    """Hold a secret with one way out, `reveal()`.
+    """A secret value; only `reveal()` returns it.
 
     It does not print, format, pickle, hash or compare by `==` in variable time, so that it cannot
     reach a log line, an error or a dict's repr by accident.

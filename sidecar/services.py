@@ -43,7 +43,7 @@ class Services:
 
     waits     the rate store is across the network
     secrets   the plain keys that answers must not hold; None without a vault
-    key_of    provider → who supplies an organization's key for it (moderation)
+    key_of    provider → supplier of an organization's key for it (moderation)
     verify    returns the claims of a bearer token; None when no key is known to verify one with
     reports   counts CSP reports
     handles   resolves phantom keys; None without a vault

@@ -37,10 +37,10 @@ class Session:
 
 
 def key_of(session_id: str) -> str:
-    """Return the name under which a session is stored: nobody who reads it can present the id."""
+    """Return the hash under which a session is stored; the id cannot be computed from it."""
     return hashlib.sha256(session_id.encode()).hexdigest()
 
 
 def seal_of(session_id: str) -> bytes:
-    """Return the key (32 bytes) that seals the session's data: only who holds the id has it."""
+    """Return the key (32 bytes) that encrypts the session's data; it is derived from the id alone."""
     return hmac.digest(session_id.encode(), SEAL_LABEL, "sha256")

@@ -44,7 +44,7 @@ class MasterSecret:
 class Settings:
     """The environment as values. URLs may hold passwords, so they are secrets too.
 
-    overrides  what the environment says in place of the policy, as it was written
+    overrides  values that replace those of the policy, as they were written
     """
 
     policy: Path = Path(POLICY)
@@ -56,7 +56,7 @@ class Settings:
     overrides: Mapping[str, str] = field(default_factory=dict)
 
     def master_secret(self, needed_by: str = "the vault") -> MasterSecret:
-        """Return the master secret of the vault, or raise ConfigError that says what needs one."""
+        """Return the master secret of the vault, or raise ConfigError that names what needs one."""
         if self.encryption_key is not None:
             return MasterSecret("ENCRYPTION_KEY", self.encryption_key, self.encryption_key_previous)
         if self.jwt_secret is not None:
@@ -64,7 +64,7 @@ class Settings:
         raise ConfigError(f"ENCRYPTION_KEY is not set, and {needed_by} needs it; {MAKE_ONE}")
 
     def token_secret(self, needed_by: str = "the admin API") -> Secret:
-        """Return the HS256 secret of admin tokens, or raise ConfigError that says what needs one."""
+        """Return the HS256 secret of admin tokens, or raise ConfigError that names what needs one."""
         if self.jwt_secret is None:
             raise ConfigError(f"JWT_SECRET is not set, and {needed_by} needs it; {MAKE_ONE}")
         return self.jwt_secret
@@ -110,7 +110,7 @@ def _strong(name: str, value: str) -> Secret:
 
 
 def _value(environ: Mapping[str, str], name: str) -> str | None:
-    """Return the value of NAME, or what the file says that NAME_FILE names."""
+    """Return the value of NAME, or the content of the file that NAME_FILE names."""
     value, path = environ.get(name), environ.get(f"{name}_FILE")
     if value and path:
         raise ConfigError(f"{name} and {name}_FILE are both set; keep one of them")

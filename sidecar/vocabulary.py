@@ -1,7 +1,7 @@
-"""The closed vocabularies: what the log calls a fact, and what a client is told.
+"""The closed vocabularies: events of the log, and codes of refusals.
 
-`Event` is a metric's label and a log line's name; `Code` is what stands in a refusal's body.
-Both lists are part of the contract with operators and browsers: add, never rename.
+`Event` is a metric's label and a log line's name; `Code` is in a refusal's body. Operators and pages
+depend on both: members are added, never renamed.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Event(Enum):
 
 
 class Code(Enum):
-    """What a client is told: (status, the sentence for people, the event that is recorded)."""
+    """A refusal: (status, the sentence for people, the event that is recorded)."""
 
     REQUEST_MALFORMED = (400, "The request is malformed", Event.REQUEST_MALFORMED)
     MESSAGE_INVALID = (400, "The message is not valid", Event.MESSAGE_INVALID)

@@ -41,7 +41,7 @@ async def _demo(port: int, management: int, scratch: Path) -> None:
     from sidecar.demo.backend import serving
     from sidecar.demo.policy import policy_text
 
-    # A key of the shape that the provider's have, known to nobody: the stand-in model demands it.
+    # A random key in the provider's format; the stand-in model demands it.
     key = Secret("sk-proj-" + secrets.token_urlsafe(48))
     async with serving(key=key) as backend:
         public, other = _free_or_any(port), _free_or_any(management)

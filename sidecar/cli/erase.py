@@ -1,7 +1,7 @@
 """`sidecar erase --session ID | --ip A | --org ORG`: delete what is stored about a subject.
 
-A running sidecar does it, through its admin API: it alone knows what is in its memory, it tells the
-other replicas, and it writes the audit entry. The token for that is made here and good for a minute.
+The command calls the admin API of a running sidecar, which deletes from its memory and the stores, informs
+the other replicas and writes the audit entry. The token for the call is made here and lasts a minute.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _subject(arguments: argparse.Namespace) -> tuple[str, str]:
     if arguments.session is not None:
         text: str = arguments.session
-        # Only its hash travels: an id in a path would stand in somebody's access log.
+        # Only the hash is sent: an id in a path would be written to access logs.
         is_key = len(text) == 64 and all(character in "0123456789abcdef" for character in text)
         return "session", text if is_key else key_of(text)
     if arguments.ip is not None:

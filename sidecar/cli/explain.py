@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n".join(lines(said)))
         for note in said.notes:
             print(f"note: {note}", file=sys.stderr)
-    # What was asked for is the explanation, and here it is: a refusal is told by its words, or by `decision` in JSON.
+    # The explanation was asked for and is given, so the exit code is 0; `decision` in JSON tells a refusal.
     return 0
 
 

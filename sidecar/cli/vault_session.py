@@ -119,7 +119,7 @@ def iso(seconds: float | None) -> str | None:
 
 
 def as_plain(record: Any) -> dict[str, Any]:
-    """Return a record for JSON, its times in ISO 8601. Records of lists hold no secret."""
+    """Return a record for JSON, its times in ISO 8601. Records of lists contain no secret."""
     return {key: iso(value) if key.endswith("_at") else value for key, value in asdict(record).items()}
 
 

@@ -34,7 +34,7 @@ class Explainer:
 
 
 async def explain_request(document: PolicyDocument, services: Services, question: Question) -> Explanation:
-    """Explain by a policy alone, without a sidecar that runs: windows are empty, what is presented is believed."""
+    """Explain from a policy alone: rate limit windows are empty, and a presented session counts as live."""
     sessions = AssumedSessions(services.sessions)
     services = read_only_services(services, sessions)
     said = await Evaluation(compile_policy(document, services), services, question, None, sessions).explained()

@@ -1,4 +1,4 @@
-"""What the guards said about a request, as values: for a terminal, and for a program."""
+"""What each guard decided about a request, as values for a terminal or a program."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sidecar.decision import Detail
 
 @dataclass(frozen=True, slots=True)
 class GuardReport:
-    """What one guard said. `key` is what in the policy made it so, `place` where that stands."""
+    """The decision of one guard. `key` is the policy key that caused it, `place` its file and line."""
 
     guard: str
     decision: str  # pass, change, observe, answer, refuse
@@ -24,7 +24,7 @@ class GuardReport:
 
 @dataclass(slots=True)
 class Explanation:
-    """All that was said. `body` is what the backend would receive; it leaves by `sidecar explain` alone."""
+    """The decisions of all guards. `body` is what the backend would receive; only `sidecar explain` shows it."""
 
     request: Mapping[str, Any]
     policy: Mapping[str, Any]

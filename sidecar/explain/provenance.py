@@ -1,4 +1,4 @@
-"""Which key of a policy made a guard say what it said."""
+"""Which key of a policy caused a guard's decision."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIXED: Final[Mapping[str, str]] = {
     "moderation": "content_filter.moderation",
     "ownership": "ownership.mode",
 }
-"""Guards that one key speaks for, whatever they say."""
+"""Guards whose every decision comes from one key."""
 
 OBSERVED_AS: Final[Mapping[str, str]] = {"bans": "ban", "session_id": "session", "moderation": "content_filter"}
 """Guards whose name under `observe` is another one."""
@@ -123,7 +123,7 @@ SPECIAL: Final[Mapping[str, Callable[[Provenance, Detail], str]]] = {
     "content_filter": _content,
     "credential": _credential,
 }
-"""Guards that more than one key speaks for."""
+"""Guards whose decisions come from several keys."""
 
 
 def _index(named: Sequence[Any], name: object) -> str:

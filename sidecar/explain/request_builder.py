@@ -9,9 +9,9 @@ from sidecar.guards.clients.networks import parse_address
 
 
 def head_of(question: Question, hosts: Sequence[str], notes: list[str]) -> bytes:
-    """Return the bytes of the head; what was not said and has to be is assumed, and noted.
+    """Return the bytes of the head; required fields that were left out are filled in and noted.
 
-    Raise ValueError for what could not be one head of one client.
+    Raise ValueError for what is not one request head.
     """
     if parse_address(question.address) is None:
         raise ValueError(f"{question.address[:64]!r} is not an address")

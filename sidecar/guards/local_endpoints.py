@@ -14,7 +14,7 @@ _READING: Final = ("GET", "HEAD")
 
 
 class RateLimitStatus:
-    """`GET /api/rate-limit/status`: the caller's own state, and nobody else's. Asking costs nothing."""
+    """`GET /api/rate-limit/status`: the caller's own state. The request is not counted."""
 
     name = "rate_limit_status"
 
@@ -26,7 +26,7 @@ class RateLimitStatus:
         if exchange.head.method in _READING:
             return self._guard.status(exchange)
         refuse = Refuse(Code.METHOD_NOT_ALLOWED, {}, [(b"Allow", b"GET, HEAD")])
-        # A step says once whether it waits, so a refusal has to be awaited where an answer is.
+        # A step either waits or not, for all of its decisions: a refusal has to be awaited where an answer is.
         return _ready(refuse) if self.waits else refuse
 
 

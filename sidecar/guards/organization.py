@@ -1,4 +1,4 @@
-"""Which organization, and which user, a request belongs to: by word of those who may say it."""
+"""Which organization and which user a request belongs to: from a token, a trusted proxy or the host."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REMEMBERED: Final = 60.0
 SOURCES: Final = ("token", "header", "host")
 
 Known: TypeAlias = tuple[str, str, float]
-"""What a token said: organization, user, and until when that may be believed."""
+"""The claims of a token: organization, user, and until when they may be used."""
 
 NOTHING: Final[Known] = ("", "", 0.0)
 
@@ -37,7 +37,7 @@ def build_organization(
     *,
     verify: Verify | None = None,
 ) -> OrganizationGuard:
-    """Build the guard; `problems` stands at `organizations`. Without `verify` no token is believed."""
+    """Build the guard; `problems` stands at `organizations`. Without `verify` no token counts."""
     for number, source in enumerate(sources):
         if source not in SOURCES:
             problems.at(f"from[{number}]").add(f"{source!r} is not a source", f"write {', '.join(SOURCES)}")
@@ -58,11 +58,11 @@ def _name(organization: str, problems: Problems) -> None:
 
 
 class OrganizationGuard:
-    """Set `exchange.organization` by the first source that speaks, and `exchange.user` by the token.
+    """Set `exchange.organization` from the first source that names one, and `exchange.user` from the token.
 
     A client chooses neither: a token counts when it verifies, a header when a trusted proxy sent it,
-    a host when the policy maps it. What does not count is passed over, not refused: a bearer token
-    may be the backend's own matter.
+    a host when the policy maps it. Other values are ignored, not refused: a bearer token may belong
+    to the backend.
     """
 
     name = "organization"
@@ -129,6 +129,6 @@ def _user(value: object) -> str:
     """Return the subject as a bounded key: long or odd ones by their hash."""
     if not isinstance(value, str) or not value:
         return ""
-    # "ip:…" is how limits name a client without a user: nobody may call himself that.
+    # Limits use "ip:…" for a client without a user: no user may have such a name.
     plain = len(value) <= LONGEST_USER and value.isascii() and value.isprintable() and not value.startswith("ip:")
     return value if plain else "sha256:" + hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()

@@ -29,7 +29,7 @@ def build_user_agent(denied: Sequence[str], problems: Problems) -> UserAgentGuar
 class UserAgentGuard:
     """Refuse a User-Agent that holds one of the entries, in any case; a request without the header passes.
 
-    The header is the client's own claim: this keeps out crawlers that are honest about themselves and
+    The header is the client's own claim: this keeps out crawlers that name themselves and
     scanners in their default settings, and nothing else.
     """
 

@@ -29,7 +29,7 @@ from sidecar.services import Services
 
 
 class Responses:
-    """The response filters of one policy. `known_secrets` are the plain keys that no response may hold."""
+    """The response filters of one policy. `known_secrets` are the plain keys that no response may contain."""
 
     def __init__(self, schema: PolicySchema, services: Services, problems: Problems) -> None:
         self._schema = schema

@@ -35,13 +35,13 @@ class KnownSecretsSource:
 
 
 class ResponseObserver(Protocol):
-    """A further filter of a route: it looks at answers, and may learn from them."""
+    """A further filter of a route that reads responses: for token usage, sessions or conversations."""
 
     def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None: ...
 
 
 class RouteResponseFilters:
-    """An ResponseFilters: redaction first, so that what others learn from is what the client sees.
+    """The ResponseFilters of one route: redaction first, so that observers read what the client receives.
 
     `keys` is None where known secrets are not looked for. In observe mode (`enforce=False`) secrets
     are reported and pass.

@@ -16,7 +16,7 @@ MOST: Final = 256 * 1024
 """Bytes of a JSON answer, or of one event, that are looked at; longer ones pass and teach nothing."""
 
 SEEN: Final = 64
-"""Ids that are told apart within one answer."""
+"""Different ids that are reported from one response."""
 
 Found: TypeAlias = Callable[[Exchange, str], Awaitable[None]]
 _SPACE: Final = b" \t"
@@ -24,9 +24,9 @@ _SPACE: Final = b" \t"
 
 @dataclass(frozen=True, slots=True)
 class IdRule:
-    """What is looked for in bodies, and who is told of each text or whole number that stands there.
+    """Paths that are searched in bodies, and the function that each text or integer found there is passed to.
 
-    `when` names the requests whose answers teach it; None: all.
+    `when` selects the requests whose responses are searched; None: all.
     """
 
     paths: tuple[Path, ...]
@@ -35,13 +35,13 @@ class IdRule:
     hints: tuple[bytes, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        # One of the names must stand in a body that holds anything for us.
+        # A body without any of these names cannot contain an id.
         names = {step for path in self.paths for step in path.steps[-1:] if isinstance(step, str)}
         object.__setattr__(self, "hints", tuple(sorted(orjson.dumps(name) for name in names)))
 
 
 class IdExtractor:
-    """What one answer has taught so far: each id is told once."""
+    """Collects the ids found in one response; reports each id once."""
 
     __slots__ = ("_exchange", "_hints", "_rules", "_seen")
 
@@ -52,7 +52,7 @@ class IdExtractor:
         self._seen: set[tuple[int, str]] = set()
 
     def read(self, text: bytes) -> None:
-        """Look into one JSON text; what is none teaches nothing."""
+        """Search one JSON text; text that is not JSON is skipped."""
         if not any(hint in text for hint in self._hints):
             return
         try:
@@ -73,7 +73,7 @@ class IdExtractor:
 
 
 class JsonReader:
-    """A ResponseFilter: read one JSON answer as it passes. Its last byte waits for what it taught."""
+    """A ResponseFilter: reads one JSON response as it passes. The last byte is held until found ids are stored."""
 
     __slots__ = ("_extractor", "_held", "_parts", "_size")
 
@@ -100,9 +100,9 @@ class JsonReader:
 
 
 class LinesReader:
-    """A ResponseFilter: read events (WHATWG HTML §9.2.6), or lines of JSON, as they pass; nothing is held back.
+    """A ResponseFilter: reads events (WHATWG HTML §9.2.6) or lines of JSON as they pass; nothing is held back.
 
-    A reader acts on an event at its blank line, which is let go when what the event taught is stored.
+    A client acts on an event at its blank line, which is sent once the ids of the event are stored.
     """
 
     __slots__ = ("_data", "_events", "_extractor", "_rest", "_size")

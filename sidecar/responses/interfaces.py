@@ -30,10 +30,10 @@ class SocketMessageFilter(Protocol):
 
 
 class ResponseFilters(Protocol):
-    """What looks at the answers of a route: redaction, usage, learned sessions.
+    """What reads the responses of a route: redaction, token usage, learned sessions.
 
-    `wanted` says whether there is anything to look for now; then the backend is asked for an
-    uncompressed, whole answer. A filter records what it found when it is finished.
+    `wanted` returns whether there is anything to look for now; then the backend is asked for an
+    uncompressed, whole response. A filter records what it found when it is finished.
     """
 
     def wanted(self) -> bool: ...
@@ -51,7 +51,7 @@ class ResponseFilters(Protocol):
         ...
 
     def suspects(self, lines: bytes) -> bool:
-        """Say whether a block of header lines may hold something that must not pass; False is certain."""
+        """Return whether a block of header lines may contain something that must not pass; False is certain."""
         ...
 
     def value(self, exchange: Exchange, value: bytes) -> bytes:

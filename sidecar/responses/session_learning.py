@@ -53,7 +53,7 @@ class SessionLearner:
         self._ended = ended
 
     async def begin(self, exchange: Exchange, session_id: str, *, instead: bool = False) -> None:
-        """Learn an id. `instead`: the browser forgets the old one for it, so conversations move along."""
+        """Store a learned id. `instead`: it replaces the browser's old id, whose conversations move to it."""
         old, rule = exchange.session, self._rule
         try:
             finding = await learn(
@@ -70,7 +70,7 @@ class SessionLearner:
             if instead and old is not None and exchange.session is not None:
                 await self._store.move(old.key, exchange.session.key, exchange.now)
         except StoreUnavailable:
-            return  # told by the store itself; the client's next request finds no session
+            return  # the store reports it; the client's next request finds no session
         self._record(exchange, finding.event, finding.detail)
 
     async def end(self, exchange: Exchange) -> None:
@@ -115,8 +115,8 @@ class CookieObserver:
 class BodyObserver:
     """A ResponseObserver: learn from JSON bodies and events, at the rules' paths.
 
-    `header` is a field that names a conversation (`told` hears of it). Where a request's body has
-    not been looked at (`sees_bodies` False) its answer teaches nothing: it may repeat what the client invented.
+    `header` is a field that names a conversation (passed to `told`). Where a request's body was not
+    inspected (`sees_bodies` False) its response is not used: it may repeat an id that the client invented.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ def conversations(ownership: Ownership, paths: tuple[Path, ...]) -> list[IdRule]
 
 
 async def owned(ownership: Ownership, exchange: Exchange, found: str) -> None:
-    """Give a conversation to the exchange's session; without the store it stays nobody's."""
+    """Give a conversation to the exchange's session; without the store it stays unowned."""
     try:
         await ownership.own(exchange, found)
     except StoreUnavailable:

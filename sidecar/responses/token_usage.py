@@ -19,7 +19,7 @@ GOOGLE: Final = usage("$.usageMetadata", "promptTokenCount", "candidatesTokenCou
 PLACES: Final[tuple[Usage, ...]] = tuple(
     dict.fromkeys((*(each for protocol in KNOWN for each in protocol.usage), GOOGLE))
 )
-"""Where any provider's answer or event may report; which one speaks shows in the answer itself."""
+"""Every place where a provider's response or event reports tokens; a response matches at most one."""
 
 WHOLE: Final = 256 * 1024
 HEAD: Final = 4 * 1024
@@ -61,7 +61,7 @@ class TokenUsage:
 
 
 class ReportedUsage:
-    """What an answer has reported so far. Streams report running totals: the newest word counts."""
+    """The tokens that one response has reported so far. Streams report running totals: the newest counts."""
 
     __slots__ = ("input", "model", "output")
 
@@ -99,7 +99,7 @@ class _Counter:
 
     def __init__(self, reader: _Reader, organization: str, provider: str, count: Count) -> None:
         self._reader = reader
-        # Not the exchange, which holds this: a cycle would keep all of a request until the collector comes.
+        # Not the exchange: it refers to this object, and a reference cycle would keep the request until a collection.
         self._organization = organization
         self._provider = provider
         self._count = count
@@ -156,7 +156,7 @@ class _Events:
     def feed(self, chunk: bytes) -> None:
         text = self._text
         if not text and chunk.endswith(b"\n\n") and _REPORTS.search(chunk) is None:
-            return  # whole events, as most come, and none that says anything of tokens
+            return  # whole events, as most come, and none that reports tokens
         at, searched = 0, max(0, len(text) - 3)
         text += chunk
         while (blank := _BLANK.search(text, max(at, searched))) is not None:
@@ -185,7 +185,7 @@ def _shorten(text: bytearray) -> bool:
 
 
 def _report(text: bytes, *, cut: bool, told: ReportedUsage) -> None:
-    """Learn from a JSON text, or from the ends of one."""
+    """Read the usage of a JSON text, or of its two ends."""
     if _REPORTS.search(text) is None:
         return
     if cut:
@@ -202,7 +202,7 @@ def _report(text: bytes, *, cut: bool, told: ReportedUsage) -> None:
 def _from_ends(text: bytes) -> dict[str, Any]:
     """Read the last report of a text whose middle is missing.
 
-    A quote within a JSON string is escaped, so that a model's words cannot pose as a report.
+    A quote within a JSON string is escaped, so a model's text cannot look like a report.
     """
     found = [match for match in _REPORTS.finditer(text) if text[match.start() - 1 : match.start()] != b"\\"]
     if not found:

@@ -1,8 +1,7 @@
-"""Counters as plain numbers: counting costs an addition, the exposition is made when somebody asks.
+"""Counters as plain numbers: counting is one addition, the exposition is made at a scrape.
 
-They are written by the event loop's thread and read by the thread that renders a scrape. A reader
-copies a dict in one step (`list(d.items())` holds the interpreter's lock throughout), and a number
-that is one request younger than its neighbour is fine.
+The event loop's thread writes them, the thread that renders a scrape reads them. A reader copies a
+dict in one step (`list(d.items())` does not release the interpreter's lock); numbers may differ by one request.
 """
 
 from __future__ import annotations

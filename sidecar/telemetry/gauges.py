@@ -46,10 +46,10 @@ def _unknown() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """Questions, asked on the event loop at each scrape; each answers at once, from memory.
+    """Functions that are called on the event loop at each scrape and return at once, from memory.
 
-    None for a number means that nobody knows it now (the store is away): the gauge is left out.
-    `stores` says which shared stores answer: `{"redis": True}`.
+    None means that the number is unknown (the store is away): the gauge is left out.
+    `stores` returns which shared stores answer: `{"redis": True}`.
     """
 
     active_requests: Callable[[], int | None] = _unknown

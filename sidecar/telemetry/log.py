@@ -80,7 +80,7 @@ class Log:
         return sum(writer.close(timeout) for writer in self._writers) == len(self._writers)
 
     def _lost(self, count: int) -> bytes:
-        """Return the line that says how many lines are missing. Called by the writing threads."""
+        """Return the line that reports how many lines were dropped. Called by the writing threads."""
         now = self._clock.now()
         event = SecurityEvent(Event.OVERLOADED, Outcome.FAILED, now, detail={"log_lines_dropped": count})
         return dump(event_fields(event, TimestampFormatter()(now)))

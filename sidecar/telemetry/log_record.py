@@ -96,7 +96,7 @@ def served_fields(served: Served, stamp: str) -> dict[str, Any]:
 
 
 def served_line(served: Served, stamp: str, processed: bool) -> bytes:
-    """Return the line of a finished request: what `dump(served_fields(…))` says, at a third of its cost.
+    """Return the line of a finished request: equal to `dump(served_fields(…))`, at a third of the cost.
 
     When every text is plain (printable ASCII without quotes and backslashes) nothing needs escaping.
     """
@@ -130,8 +130,8 @@ def served_line(served: Served, stamp: str, processed: bool) -> bytes:
 def dump(fields: dict[str, Any]) -> bytes:
     """Return one line of ASCII JSON with its newline. Never raises, never more than MAX_LINE.
 
-    Anything else than ASCII is escaped: a C1 control, a bidi override or a line separator in a path
-    must not reach the terminal of whoever reads the log.
+    Everything but ASCII is escaped: a C1 control, a bidi override or a line separator in a path
+    must not reach the terminal of a person who reads the log.
     """
     try:
         line = orjson.dumps(fields, default=_plain, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
@@ -160,7 +160,7 @@ def _escaped(fields: dict[str, Any]) -> bytes:
 
 
 def _plain(value: object) -> object:
-    """Make a value of JSON of anything else: mappings stay mappings, a Secret says `Secret(***)`."""
+    """Return a JSON value for any other type: mappings stay mappings, a Secret becomes `Secret(***)`."""
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 

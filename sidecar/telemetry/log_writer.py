@@ -1,4 +1,4 @@
-"""Lines out of the process: a bounded queue and a thread, so that a blocked pipe blocks nobody."""
+"""Writes log lines from a bounded queue in a thread, so that a blocked pipe does not block requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final
 
 from sidecar.errors import ConfigError
 
-LINGER: Final = 0.05  # seconds that the first line of a batch waits for company
+LINGER: Final = 0.05  # seconds that the first line of a batch waits for more
 RETRY: Final = 0.5  # seconds before a target that failed is tried again
 BATCH: Final = 512  # lines a write
 RESERVE: Final = 4  # of the queue, one part in so many is kept for lines that matter most
@@ -47,7 +47,7 @@ class LogFile:
             try:
                 written = os.write(self._descriptor, view)
             except BlockingIOError:
-                # Whoever shares our standard output made it non-blocking; this thread may wait.
+                # Another process made the shared standard output non-blocking; this thread may wait.
                 select.select([], [self._descriptor], [])
                 continue
             except OSError:
@@ -62,7 +62,7 @@ class LogFile:
             self._descriptor = -1
 
     def _follow(self, path: Path) -> None:
-        """Open the file anew when it was rotated away, or when somebody asked for it."""
+        """Open the file anew when it was rotated, or on request."""
         if self._descriptor >= 0 and not self.stale and _same_file(self._descriptor, path):
             return
         self.stale = False
@@ -88,8 +88,8 @@ def _same_file(descriptor: int, path: Path) -> bool:
 class LogWriter:
     """Write lines to one target, in order, at most `LINGER` late.
 
-    When nobody takes them, `most_lines` wait and newer ones are dropped and counted; routine lines
-    are dropped first. `lost(count)` makes the line that says so once lines flow again.
+    When the target accepts none, `most_lines` wait and newer ones are dropped and counted; routine lines
+    are dropped first. `lost(count)` makes the line that reports it once the target accepts lines again.
     """
 
     def __init__(self, target: LogFile, lost: Callable[[int], bytes], *, most_lines: int = 16_384) -> None:

@@ -80,7 +80,7 @@ class Metrics:
         self._events[key] = self._events.get(key, 0) + 1
 
     def decided(self, report: LimitReport) -> None:
-        """Count what the limits of one request said: all had room, or those that had none refused."""
+        """Count the decisions of one request's limits: all admitted it, or those without room refused it."""
         refused = False
         for ask, take in zip(report.asks, report.takes, strict=True):
             if not take[0]:

@@ -1,4 +1,4 @@
-"""The latest events, kept for whoever looks, and sent to whoever watches."""
+"""The latest events, kept in memory for the admin API and sent to its subscribers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHAT: Final = Event.CHAT_MESSAGE_PROCESSED.value
 class RecentEvents:
     """An EventSink that remembers the last `per_event` facts of each kind.
 
-    Each kind has room of its own, so that a flood of one never pushes the others out.
+    Each kind has a queue of its own, so that a flood of one kind does not displace the others.
     """
 
     def __init__(self, *, per_event: int = 100, most_watchers: int = 16, backlog: int = 256) -> None:
@@ -35,7 +35,7 @@ class RecentEvents:
         self._keep(event.event.value, event)
 
     def served(self, served: Served) -> None:
-        # Kept as it came: an event is made of it only when somebody looks.
+        # Kept as it came: the event is made when it is read.
         if served.inspected and is_processed_message(served):
             self._keep(CHAT, served)
 
@@ -147,6 +147,6 @@ def _is_in(address: str, subject: str) -> bool:
 def _shown(entry: Entry) -> dict[str, Any]:
     number, fact = entry
     event = as_event(fact) if isinstance(fact, Served) else fact
-    # Through the line's own serialising: what a page gets is what the log says.
+    # Serialised like a log line, so that the console shows what the log contains.
     fields: dict[str, Any] = json.loads(dump(event_fields(event, TimestampFormatter()(event.at))))
     return {**fields, "seq": number}

@@ -1,4 +1,4 @@
-"""What a finished request means, said once for the log, the metrics and the console."""
+"""The outcome of a finished request, as the log, the metrics and the console report it."""
 
 from __future__ import annotations
 

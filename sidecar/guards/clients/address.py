@@ -65,13 +65,13 @@ class ForwardedAddress:
     secure: bool | None
     decision: Decision
     host: bytes = b""
-    port: bytes = b""  # said without a host: it belongs to Host
+    port: bytes = b""  # reported without a host: it belongs to Host
 
 
 class AddressGuard:
-    """Set `exchange.client`; by the word of a trusted proxy also `secure` and `public_host`; refuse listed addresses.
+    """Set `exchange.client`, and from a trusted proxy's headers `secure` and `public_host`; refuse listed addresses.
 
-    The headers of a peer that is not trusted are not looked at. The caches make an address cost one
+    The headers of a peer that is not trusted are not read. The caches make an address cost one
     look-up after its first request: `ipaddress` takes longer than all other guards together.
     """
 
@@ -116,7 +116,7 @@ class AddressGuard:
     def _meet(self, peer: str) -> ForwardedAddress:
         address = parse_address(peer)
         if address is None:
-            # A socket without an address (a Unix socket): nobody in particular, and not to be let in past a list.
+            # A Unix socket has no address: one subject for all of its clients, refused where an allow list is set.
             client = Client(NOBODY.address, "local", "local", False, bool(self._allow))
             found = ForwardedAddress(client, None, self._decide(client, None))
         else:
@@ -125,7 +125,7 @@ class AddressGuard:
         return _remember(self._peers, peer, found)
 
     def _walk(self, peer: str, key: tuple[bytes | str | None, ...]) -> ForwardedAddress:
-        """Walk from the nearest hop outwards, as long as the hops are trusted."""
+        """Follow the hops from the nearest outwards, as long as they are trusted."""
         fields = ForwardedFields(*cast(tuple[bytes | None, ...], key[1:]))
         nearest = parse_address(peer)
         assert nearest is not None
@@ -147,8 +147,8 @@ class AddressGuard:
 def client_hop(hops: Sequence[Hop], nearest: Address, trusted: Networks) -> Hop:
     """Return the first hop that is not trusted, nearest first; the outermost one when all are.
 
-    A hop without a readable address (`unknown`, `_hidden`, rubbish) ends the walk at the last address
-    that a trusted proxy vouched for: what stands further out may be anybody's invention.
+    A hop without a readable address (`unknown`, `_hidden`, invalid text) ends the search at the last address
+    that a trusted proxy reported: addresses further out may be invented by the client.
     """
     found = Hop(nearest, hops[0].secure, hops[0].host) if hops else Hop(nearest)
     for hop in hops:

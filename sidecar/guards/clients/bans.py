@@ -44,7 +44,7 @@ INNOCENT: Final = frozenset({
 
 
 class BanGuard:
-    """Refuse a banned client; first after the address, so that a flood of his costs a look-up each."""
+    """Refuse a banned client; asked right after the address, so that each of its requests costs one look-up."""
 
     name = "bans"
 

@@ -10,7 +10,7 @@ from sidecar.exchange import Exchange
 from sidecar.vocabulary import Code
 
 RETRY_AFTER: Final = 1
-"""Seconds to wait: nobody knows when a stream ends, but a client that never waits is of no use either."""
+"""Seconds in Retry-After: when a stream ends is unknown, and a client without a value would retry at once."""
 
 
 def build_concurrency(limit: int, problems: Problems, open_requests: dict[str, int] | None = None) -> ConcurrencyGuard:
@@ -43,9 +43,9 @@ class Slot:
 class ConcurrencyGuard:
     """Count open requests by client; refuse the one too many with 429, as Traefik, HAProxy and OpenAI do.
 
-    503 would say that the service is busy, and make balancers take it out; it is this client who is.
-    Whoever ends an exchange calls all of `exchange.releases`. `open_requests` is handed from policy to
-    policy, so that a reload forgets no stream; it holds clients with an open request only, and
+    Not 503: load balancers would take the pod out, and only this client is busy.
+    The end of an exchange calls all of `exchange.releases`. `open_requests` is passed from policy to
+    policy, so that a reload keeps count of streams; it contains clients with an open request only, and
     connections bound it.
     """
 

@@ -9,10 +9,10 @@ from typing import Final
 from sidecar.guards.clients.networks import Address, parse_address
 
 HOPS: Final = 32
-"""Hops that are looked at, from the nearest on; no honest chain is longer."""
+"""Hops that are read, from the nearest on; real chains are shorter."""
 
 LONGEST_ITEM: Final = 256
-"""Characters of one hop's item; a longer one says nothing readable."""
+"""Characters of one hop's item; a longer one is not an address or host."""
 
 PAIR = re.compile(r'\s*([A-Za-z-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*')  # RFC 7239 §4
 
@@ -22,12 +22,12 @@ LONGEST_HOST: Final = 270
 """A name of 253 characters (RFC 1035 §2.3.4), a port, and a little more."""
 
 USUAL_PORTS: Final = frozenset({"80", "443"})
-"""What `X-Forwarded-Port` says of a listener inside as often as of the public one; no page has them in its origin."""
+"""Ports that `X-Forwarded-Port` often names because the inner listener has them; a page's origin never does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What one proxy said of who connected to it; None (or an empty host) is what it did not say, or not readably.
+    """What one proxy reported about its client; None (or an empty host): not reported, or not readable.
 
     host  the Host that it was asked for, lower-case, with its port if that is not the scheme's own
     """
@@ -62,10 +62,10 @@ def x_forwarded_hops(fields: ForwardedFields) -> list[Hop]:
     """Read the four lists, nearest hop first.
 
     Schemes, hosts and ports belong to addresses one by one when there are as many of them; otherwise
-    the nearest one, which a trusted proxy wrote, speaks for all.
+    the nearest one, which a trusted proxy wrote, counts for all.
     """
     found = [_node(item) for item in _nearest_first(fields.addresses)]
-    # Without addresses the word of the peer itself remains.
+    # Without addresses, the peer's own report remains.
     count = len(found) or 1
     schemes = _aligned(_nearest_first(fields.scheme), count)
     hosts = _aligned(_nearest_first(fields.host), count)
@@ -77,7 +77,7 @@ def x_forwarded_hops(fields: ForwardedFields) -> list[Hop]:
 
 
 def forwarded_hops(fields: ForwardedFields) -> list[Hop]:
-    """Read `Forwarded`, nearest hop first; where it says nothing, the nearest `X-Forwarded-*` beside it speaks."""
+    """Read `Forwarded`, nearest hop first; what it leaves out is taken from the nearest `X-Forwarded-*`."""
     hops = []
     scheme = _aligned(_nearest_first(fields.scheme), 1)[0]
     host = _aligned(_nearest_first(fields.host), 1)[0]
@@ -116,7 +116,7 @@ def public_port(text: str) -> bytes:
 
 
 def nearest_port(value: bytes | None) -> bytes:
-    """Return the port that the nearest proxy said, as `public_port` does."""
+    """Return the port that the nearest proxy reported, as `public_port` does."""
     return public_port(_aligned(_nearest_first(value), 1)[0])
 
 

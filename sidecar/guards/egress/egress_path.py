@@ -1,4 +1,4 @@
-"""Which paths of a provider may be called: as written, for nobody knows how the other end reads a path."""
+"""Which paths of a provider may be called; compared as written, because the provider's reading is unknown."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _UNCLEAR: Final = re.compile(r"//|/\.{1,2}(?:/|\Z)|[\\;]|%(?:2[5ef]|5c|[01][0-9a
 
 
 class EgressPathGuard:
-    """The last word about a path. `allowed` matches whole paths in their own letter case; None allows none.
+    """Refuse a path that is not allowed. `allowed` matches whole paths, case-sensitive; None allows none.
 
-    The routing table has folded the path to find its route; a provider receives it as it was sent.
+    The routing table folds the path to find its route; the provider receives it as it was sent.
     """
 
     name = "path"

@@ -28,8 +28,8 @@ LONGEST: Final = 2048
 class PhantomKeyGuard:
     """Set `exchange.organization` and the session by the handle that the backend holds; refuse all else.
 
-    A real key in place of a handle is refused as well: a backend that still holds one should be found out.
-    `header` is a custom provider's own. Without a vault (`handles` is None) nothing can be believed.
+    A real key in place of a handle is refused as well, so that a backend that still has one is noticed.
+    `header` is a custom provider's own. Without a vault (`handles` is None) every call is refused.
     """
 
     name = "handle"
@@ -40,7 +40,7 @@ class PhantomKeyGuard:
         self._handles = handles
 
     async def check(self, exchange: Exchange) -> Decision:
-        exchange.organization = ""  # nobody's call, until the handle says whose
+        exchange.organization = ""  # no organization until the handle is resolved
         index = exchange.head.index
         if SOCKET_KEY in index.get(b"sec-websocket-protocol", b"").lower():
             return self._refusal("subprotocol")

@@ -24,7 +24,7 @@ LARGEST_WINDOW: Final = 31 * 86_400
 def build_rate_limit(limits: Sequence[Limit], store: RateStore, *, waits: bool) -> RateLimitGuard:
     """Build the guard of one route over the global limits and its own, which `check_limits` found good.
 
-    `waits` says whether the store may have to be waited for (it is across the network).
+    `waits`: the store is across the network and may have to be awaited.
     """
     return (WaitingRateLimitGuard if waits else RateLimitGuard)(tuple(limits), store)
 
@@ -48,8 +48,8 @@ def check_limits(limits: Sequence[Limit], problems: Problems, before: Sequence[L
 class RateLimitGuard:
     """Take one request of every limit from a store that answers at once; refuse when one has no room.
 
-    `exchange.limits` is the report. Per session and per user count verified ones only: who has none
-    counts under his address, so that leaving an id out, or inventing ids, escapes nothing.
+    `exchange.limits` is the report. Limits per session and per user count verified ones only; a request
+    without one counts under its address, so that leaving an id out, or inventing ids, gains nothing.
     """
 
     name = "rate_limits"
@@ -80,7 +80,7 @@ class RateLimitGuard:
             self._look(exchange, asks, takes)
 
     def status(self, exchange: Exchange) -> Answer:
-        """Answer `GET /api/rate-limit/status`: the caller's own state, and nobody else's."""
+        """Answer `GET /api/rate-limit/status` with the caller's own state."""
         self.peek(exchange)
         return status_answer(exchange)
 
@@ -142,9 +142,9 @@ class WaitingRateLimitGuard(RateLimitGuard):
 
 
 class RateLimitHeaderWriter:
-    """The limits' header lines. Over a store that answers at once it looks for itself where nobody did.
+    """The header lines of the limits. A store that answers at once is asked where no guard asked it before.
 
-    Over one that does not, the proxy awaits `guard.peek(exchange)` before a refusal goes out.
+    Over a store that must be awaited, the proxy awaits `guard.peek(exchange)` before it sends a refusal.
     """
 
     owns = frozenset(

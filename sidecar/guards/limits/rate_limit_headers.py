@@ -1,4 +1,4 @@
-"""How limits are told: the two header families, `Retry-After`, and the JSON of the status page."""
+"""Rate limit headers: the two families, `Retry-After`, and the JSON of the status page."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RateLimitHeaders:
         self._limits = limits
         self._client = tuple(number for number, limit in enumerate(limits) if limit.per in PER_CLIENT)
         self._organization = tuple(number for number, limit in enumerate(limits) if limit.per is Per.ORGANIZATION)
-        # Which limit speaks for the organization, when there is none to choose from.
+        # The organization limit whose state the headers report, where there is no choice.
         few = len(self._organization) < 2
         self._lone_organization = _tightest(self._organization, ()) if few else None
         self._texts: dict[tuple[int, int], bytes] = {}
@@ -62,7 +62,7 @@ class RateLimitHeaders:
         return text % tuple(values)
 
     def _text(self, client: int, organization: int) -> bytes:
-        """Make what is filled in when these two limits speak for their families."""
+        """Prepare the header lines for the case that these two limits are the tightest of their families."""
         text = self._lists
         for number, prefix in ((client, b"X-RateLimit-"), (organization, b"X-RateLimit-Org-")):
             if number >= 0:
@@ -94,7 +94,7 @@ def _tightest(family: tuple[int, ...], takes: Takes) -> int:
 
 
 def status_body(report: LimitReport | None, now: float) -> bytes:
-    """Return the caller's own limits as JSON. Subjects stay out: a caller knows who he is, a log of this need not."""
+    """Return the caller's own limits as JSON, without the subjects: they would end up in logs."""
     limits = []
     if report is not None:
         moment = RateLimitHeaders(()).moment

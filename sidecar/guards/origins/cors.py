@@ -40,7 +40,7 @@ OWN_EXPOSED: Final = (
     "X-Sidecar-Sanitized",
     "X-Session-ID",
 )
-"""What the sidecar itself says and a page may read, in every policy."""
+"""The sidecar's own response headers that a page may read, in every policy."""
 
 CORS_HEADERS: Final = frozenset(
     b"access-control-" + name
@@ -54,7 +54,7 @@ CORS_HEADERS: Final = frozenset(
         b"max-age",
     )
 )
-"""What a backend may say and the sidecar says instead."""
+"""CORS headers of the backend, which the sidecar replaces."""
 
 VARY = b"Vary: Origin\r\n"
 VARY_PREFLIGHT = b"Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers\r\n"
@@ -72,10 +72,10 @@ def build_cors(
     *,
     observe: bool = False,
 ) -> CorsGuard:
-    """Build the guard; its `header_writer` speaks on every response. `problems` stands at `cors`.
+    """Build the guard and its `header_writer`. `problems` stands at `cors`.
 
-    `observe`: nothing is refused, so the backend's own CORS headers must go on working; the header writer is
-    silent then, and a preflight's answer carries what it would have said.
+    `observe`: nothing is refused, so the backend's own CORS headers must go on working; the header writer
+    writes nothing then, and the answer to a preflight carries its own headers.
     """
     origins = problems.at("allowed_origins")
     anywhere = "*" in allowed_origins
@@ -209,7 +209,7 @@ class CorsGuard:
         host, secure = exchange.host, exchange.secure
         if self._same.holds(origin, host, secure=secure):
             return True
-        # X-Forwarded-Port is as often the port that the proxy listens on inside; Host is the browser's own word.
+        # X-Forwarded-Port is often the proxy's inner port; Host comes from the browser.
         sent = exchange.head.index.get(b"host", b"").lower()
         return host.startswith(sent + b":") and self._same.holds(origin, sent, secure=secure)
 
@@ -275,7 +275,7 @@ class CorsHeaderWriter:
         return [*self._fields(origin), (b"Vary", VARY_PREFLIGHT[6:-2])] if self._observe else []
 
     def _fields(self, origin: bytes) -> Fields:
-        # A literal `*` tells shared caches that one answer serves all; with credentials the compiler refuses it.
+        # A literal `*` lets shared caches serve one response to all origins; with credentials the compiler refuses it.
         allowed = b"*" if self._guard.anywhere and not self._credentials else origin
         fields: Fields = [(b"Access-Control-Allow-Origin", allowed)]
         if self._credentials:

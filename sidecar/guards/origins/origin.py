@@ -190,12 +190,12 @@ def is_loopback(host: str) -> bool:
 
 @cache
 def _suffixes() -> PublicSuffixList:
-    # Names that the list does not know (`corp`, `internal`) are an operator's own: nobody registers there.
+    # Names that the list does not know (`corp`, `internal`) are the operator's own; they cannot be registered.
     return PublicSuffixList(accept_unknown=False)
 
 
 def is_public_suffix(host: str) -> bool:
-    """Say whether strangers can register names directly below a host (`com`, `co.uk`, `github.io`)."""
+    """Return whether the public can register names directly below a host (`com`, `co.uk`, `github.io`)."""
     return bool(_suffixes().is_public(host))
 
 

@@ -89,7 +89,7 @@ def embeddable(embedders: Sequence[str]) -> Headers:
     framers = " ".join(["'self'", *sources])
     return {
         **app(embedders),
-        # It knows no list; frame-ancestors speaks for it, and the backend's own must not contradict.
+        # X-Frame-Options takes no list: frame-ancestors replaces it, and the backend's own must not contradict.
         "X-Frame-Options": None,
         "Content-Security-Policy": f"{APP_CSP}; frame-ancestors {framers}",
         "Permissions-Policy": permissions(("microphone",)),
@@ -99,7 +99,7 @@ def embeddable(embedders: Sequence[str]) -> Headers:
 
 
 def none(_: Sequence[str]) -> Headers:
-    """Nothing of our own: the backend's pass, but what it says of its make."""
+    """No headers of our own: the backend's pass, except those that name its software."""
     return {}
 
 

@@ -78,7 +78,7 @@ def check_value(name: str, value: str, problems: Problems) -> None:
 
 
 def check_csp(value: str, problems: Problems) -> None:
-    """Report the slips that make a policy weaker than it reads: browsers skip them without a word."""
+    """Report mistakes that make a policy weaker than it looks: browsers ignore such parts silently."""
     if "," in value:
         problems.add("has a comma, which begins a second policy", "separate directives by semicolons")
     seen: set[str] = set()

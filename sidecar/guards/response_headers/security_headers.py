@@ -48,7 +48,7 @@ LEAKS: Final = frozenset(
     b"x-litellm-version x-litellm-response-cost x-litellm-key-spend x-litellm-key-tpm-limit "
     b"x-litellm-key-rpm-limit public-key-pins expect-ct".split()
 )
-"""What tells strangers of the backend's make, machines or accounts: removed from its answers, always."""
+"""Headers that reveal the backend's software, machines or accounts: always removed from its responses."""
 
 
 def build_security_headers(
@@ -115,7 +115,7 @@ class SecurityHeaders:
         self._https = self._block(self.values)
 
     def lines(self, exchange: Exchange) -> bytes:
-        # A browser that hears of HSTS over plain http must ignore it (RFC 6797 §8.1).
+        # A browser must ignore HSTS over plain http (RFC 6797 §8.1).
         return self._https if exchange.secure else self._http
 
     def _block(self, names: Iterable[str]) -> bytes:

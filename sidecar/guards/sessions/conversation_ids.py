@@ -33,8 +33,8 @@ NUMBER = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
 class UrlIdPlaces:
     """Where a protocol's URLs name a conversation.
 
-    after   `…/{after}/{id}…`: the segment behind one of these, unless it is a word of the protocol itself
-    words   such words
+    after   `…/{after}/{id}…`: the segment behind one of these, unless it is a fixed segment of the protocol
+    words   those fixed segments
     before  where given, one of these must follow: `…/{after}/{id}/{before}`
     query   names of query parameters
     """
@@ -111,7 +111,7 @@ def names_of(protocol: str) -> ConversationIdPlaces:
 
 
 class BodyIdPrefilter:
-    """Whether a body may hold a name of ours in any spelling: most hold none, and need no second reading."""
+    """Tells whether a body may contain one of the names in any spelling; most contain none and are not parsed."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         names = {step for path in paths for step in path.steps[-1:] if isinstance(step, str)}
@@ -133,9 +133,9 @@ def hides_names(body: bytes) -> bool:
 
 
 def in_value(value: Any, paths: Sequence[Path]) -> list[str] | Refuse:
-    """Return the ids that stand at the paths, or why they cannot be told.
+    """Return the ids at the paths, or the reason why they cannot be read.
 
-    An id is a text or a whole number. A backend may make one of a list or a truth, we cannot know which.
+    An id is a text or an integer. A list or a boolean is refused: backends convert them in different ways.
     """
     ids: list[str] = []
     for path in paths:
@@ -157,7 +157,7 @@ def form_of(content_type: bytes | None) -> ContentType | None:
 
 
 def in_form(form: ContentType, body: bytes, paths: Sequence[Path]) -> list[str] | str:
-    """Return the fields whose names are paths of one name, or a word for why they cannot be told."""
+    """Return the fields whose names are paths of one name, or the reason why they cannot be read."""
     names = FormNames((path.name for path in paths if path.name is not None), prefixed=False)
     fields = urlencoded(body, names) if form.kind is Kind.URLENCODED else multipart(body, form.boundary, names)
     return fields if isinstance(fields, str) else [field.text for field in fields]

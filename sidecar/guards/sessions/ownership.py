@@ -31,10 +31,10 @@ MAX_OPENED: Final = 1 << 20
 
 
 class Ownership:
-    """What the guards of a route's head and body, and the watcher of its answers, share.
+    """Shared by the ownership guards of a route's head and body and the observer of its responses.
 
-    `adopt` gives an id that nobody owns to the session that names it; otherwise such an id is as
-    foreign as another session's. Nothing belongs to a request without a session.
+    `adopt` gives an unowned id to the session that names it; otherwise an unowned id is refused like
+    another session's. A request without a session owns nothing.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class BodyOwnershipGuard:
         return (await self._ownership.judge(exchange, ids) or KEEP) if ids else KEEP
 
     def _found(self, exchange: Exchange, body: bytes) -> list[str] | Refuse:
-        """Return the ids in a body, or why they cannot be told."""
+        """Return the ids in a body, or the reason why they cannot be read."""
         index, paths = exchange.head.index, self._ownership.names.paths
         kind = index.get(b"content-type", b"")
         opened = open_body(index.get(b"content-encoding"), body, MAX_OPENED)

@@ -1,4 +1,4 @@
-"""Whether the session that a client presents exists, is his, and may be used from where he is."""
+"""Whether the session that a client presents exists, and may be used from the client's network."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sidecar.stores.interfaces import SessionStore
 from sidecar.vocabulary import Code, Event
 
 TOUCH_AFTER: Final = 60.0
-"""Seconds between two writes of "was seen": a store across the network is not told of each request.
-A quarter of the time that a session may be idle, where that is less: use must keep it alive."""
+"""Seconds between two updates of the time of last use, so that not each request writes to the store.
+A quarter of the idle time, where that is less: use must keep a session alive."""
 
 READING: Final = frozenset({"GET", "HEAD"})
 
@@ -50,7 +50,7 @@ def network_of(client: Client, binding: Binding) -> str:
 
 
 def is_same_network(session: Session, client: Client, binding: Binding) -> bool:
-    """Say whether a client is where the session was made. A session made under `strict` holds an address."""
+    """Return whether a client is in the network where the session was made; under `strict` it is an address."""
     if binding is Binding.STRICT:
         return session.network == client.address
     return session.network in (client.network, client.address)
@@ -150,7 +150,7 @@ class BodySessionGuard:
 
 
 def has_expired(session_id: str, now: float) -> bool:
-    """Say whether an id of ours says itself that its time is over; only the log's wording hangs on it."""
+    """Return whether an issued id is past the expiry that it contains; only the log's event depends on it."""
     _, separator, moment = session_id.rpartition(".")
     try:
         return bool(separator) and int(moment, 16) <= now

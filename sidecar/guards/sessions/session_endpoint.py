@@ -1,4 +1,4 @@
-"""`POST` and `DELETE /api/session`: begin, renew and end a session; and learn those that a backend makes."""
+"""`POST` and `DELETE /api/session`: create, renew and end a session; also stores sessions that a backend makes."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class CookieRule:
 
 
 class SessionEndpoint:
-    """Answer for the session path. `random` returns that many bytes nobody can foresee.
+    """Answer the session path. `random` returns that many unpredictable bytes.
 
-    The guards of the head have been asked before: limits, CORS and Fetch Metadata protect this path
-    like every other. A POST with a live session renews it: a new id, the old one dead, its
-    conversations moved, its end where it was.
+    The guards of the head run first: limits, CORS and Fetch Metadata protect this path like every
+    other. A POST with a live session renews it: it gets a new id, the old id ends, conversations move
+    to the new id, the expiry stays.
     """
 
     name = "session"
@@ -152,10 +152,10 @@ async def learn(
     binding: Binding,
     shape: Shape = is_well_formed,
 ) -> Finding | None:
-    """Store a session that the backend made and named in its answer; None for one that is known or too weak.
+    """Store a session that the backend named in its response; None for one that is known or too weak.
 
-    Called with `mode: learn` only, and never with an id that a client invented: it stood in an answer,
-    and what the client itself presented there is merely repeated. From here on the exchange belongs to it.
+    Called with `mode: learn` only, and never with an id that the client presented: the response would only
+    repeat it. From here on the exchange belongs to the session.
     """
     if not shape(session_id) or session_id == exchange.session_id:
         return None

@@ -14,10 +14,10 @@ from sidecar.session import key_of
 from sidecar.vocabulary import Code
 
 Shape: TypeAlias = Callable[[str], bool]
-"""Says whether a text can be a session id at all."""
+"""Text → whether it has the form of a session id."""
 
 SHAPE = re.compile(r"[A-Za-z0-9._~+/=-]{22,256}")
-"""22 characters of 6 bits are the first to hold 128; nobody guesses one of 2^128."""
+"""22 characters of 6 bits hold 128 bits, which cannot be guessed."""
 
 HEX = re.compile(r"[0-9a-fA-F-]+")
 SMALLEST_HEX: Final = 32
@@ -28,7 +28,7 @@ COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 
 
 def is_well_formed(session_id: str) -> bool:
-    """Say whether an id can hold 128 bits and nothing that is special anywhere."""
+    """Return whether an id can hold 128 bits and has no special character of headers, URLs or shells."""
     if SHAPE.fullmatch(session_id) is None:
         return False
     return HEX.fullmatch(session_id) is None or len(session_id) - session_id.count("-") >= SMALLEST_HEX
@@ -68,7 +68,7 @@ class SessionIdGuard:
     """Set `exchange.session_id` and `session_key` from the head; refuse malformed and differing ids.
 
     One request names one session. A header for the sidecar and another id for the backend would let
-    a client use one session to reach the other's conversations. `shape` says what an id looks like
+    a client use one session to reach the other's conversations. `shape` is the form of an id
     (the backend's own, where its sessions are learned); `forgives` names requests that go on without
     their bad id, and `strips` that the backend does not see it then.
     """
@@ -97,9 +97,9 @@ class SessionIdGuard:
         return refusal
 
     def forgive(self, exchange: Exchange, refusal: Refuse) -> Pass:
-        """Let a request go on as one without a session: what it presented is shown to nobody behind us.
+        """Let a request go on without a session: the id that it presented is removed.
 
-        A page must load for a person whose cookie has run out; the backend must not take the id for good.
+        A page must load for a person whose cookie has expired; the backend must not accept that id.
         """
         findings: tuple[Finding, ...] = ()
         if refusal.code is Code.INVALID_SESSION_ID and refusal.recorded is not None:
