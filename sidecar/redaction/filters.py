@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from sidecar.errors import Problems
 from sidecar.redaction.assignments import GENERIC, AssignmentScanner
-from sidecar.redaction.deltas import TEXT_DELTAS, Deltas, Path
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.redaction.patterns import SHAPES, ShapeScanner
-from sidecar.redaction.prefilter import Prefilter, PrefilteredScanner, Question, joined, present, quiet_events
+from sidecar.redaction.prefilter import Prefilter, PrefilteredScanner, Question, joined, present
+from sidecar.redaction.record_lines import Body, RecordLinesFilter
 from sidecar.redaction.scanner import Both, Scanner, StreamFilter, clean
 from sidecar.redaction.sse import EventStreamFilter
 from sidecar.redaction.websocket_filter import FrameFilter
@@ -40,6 +40,23 @@ _TEXT_TYPES: Final = frozenset(
     }
 )
 _EVENT_STREAM: Final = b"text/event-stream"
+_RECORDS: Final = frozenset(
+    {
+        b"application/x-ndjson",
+        b"application/ndjson",
+        b"application/x-jsonlines",
+        b"application/jsonlines",
+        b"application/jsonl",
+        b"application/json-seq",
+        b"application/stream+json",
+        b"application/x-json-stream",
+        b"application/json-stream",
+        b"text/x-ndjson",
+        b"text/ndjson",
+        b"text/jsonl",
+    }
+)
+_DOCUMENTS: Final = frozenset({b"text/html", b"text/css", b"text/javascript", b"application/javascript"})
 
 
 class RedactionFilter(Protocol):
@@ -55,17 +72,14 @@ class RedactionFilter(Protocol):
 class Redaction:
     """The redaction of a policy. The set of known secrets may change; filters in flight keep theirs."""
 
-    __slots__ = ("_deltas", "_events", "_known", "_shapes", "_suspects", "_text", "suspicious")
+    __slots__ = ("_known", "_question", "_shapes", "_suspects", "_text", "suspicious")
 
-    def __init__(
-        self, known: SecretMatcher | None, shapes: Scanner | None, suspects: Prefilter, deltas: Deltas
-    ) -> None:
+    def __init__(self, known: SecretMatcher | None, shapes: Scanner | None, suspects: Prefilter) -> None:
         self._shapes = shapes
         self._suspects = suspects
-        self._deltas = deltas
         self._known: SecretMatcher | None = None
         self._text: Scanner | None = None
-        self._events: Question | None = None
+        self._question: Question | None = None
         self.suspicious: Question = _never
         """Whether `redact_value` may change any value in these bytes, such as a whole block of header lines."""
         self.know(known)
@@ -74,12 +88,12 @@ class Redaction:
         """Use another set of known secrets from the next answer on."""
         self._known = known if known is not None and known.size else None
         if self._known is None and self._shapes is None:
-            self._text, self._events, self.suspicious = None, None, _never
+            self._text, self._question, self.suspicious = None, None, _never
             return
         suspects = joined((self._suspects, *((self._known.suspects,) if self._known is not None else ())))
         self.suspicious = present(suspects.whole)
-        self._text = PrefilteredScanner(_both(self._known, self._shapes), present(suspects.anything()))
-        self._events = quiet_events(suspects, self._deltas.names)
+        self._question = present(suspects.anything())
+        self._text = PrefilteredScanner(_both(self._known, self._shapes), self._question)
 
     @property
     def active(self) -> bool:
@@ -94,12 +108,15 @@ class Redaction:
         if self._text is None:
             return None
         if kind == _EVENT_STREAM:
-            return EventStreamFilter(self._text, self._deltas, loud=self._events)
-        return StreamFilter(self._text)
+            return EventStreamFilter(self._text, question=self._question)
+        if kind in _DOCUMENTS:
+            return StreamFilter(self._text)
+        body = Body.RECORDS if kind in _RECORDS else Body.JSON if kind.endswith(b"json") else Body.TEXT
+        return RecordLinesFilter(self._text, body, question=self._question)
 
     def frames(self) -> FrameFilter | None:
         """Return the filter of one direction of a WebSocket's text messages."""
-        return None if self._text is None else FrameFilter(self._text, self._deltas)
+        return None if self._text is None else FrameFilter(self._text)
 
     def redact_value(self, value: bytes, counts: dict[str, int] | None = None) -> bytes:
         """Return a complete value (a header, an error body) without what must not pass."""
@@ -110,13 +127,12 @@ def build_redaction(
     known: SecretMatcher | None,
     patterns: Sequence[str],
     problems: Problems,
-    deltas: Iterable[Path] = TEXT_DELTAS,
 ) -> Redaction:
     """Build what `redaction` of a policy asks for; unknown names are problems, each with its place."""
     for at, name in enumerate(patterns):
         if name not in PATTERN_NAMES:
             problems.at(f"[{at}]").add(f'"{name}" is not a known pattern', f"one of {', '.join(sorted(PATTERN_NAMES))}")
-    return Redaction(known, *_scanner(frozenset(patterns)), Deltas(deltas))
+    return Redaction(known, *_scanner(frozenset(patterns)))
 
 
 def _scanner(names: frozenset[str]) -> tuple[Scanner | None, Prefilter]:
@@ -147,7 +163,7 @@ def media_type(content_type: bytes) -> bytes:
 
 def is_text(kind: bytes) -> bool:
     """Say whether people or programs read it as text: patterns over pictures find only accidents."""
-    return kind.startswith(b"text/") or kind in _TEXT_TYPES or kind.endswith((b"+json", b"+xml"))
+    return kind.startswith(b"text/") or kind in _TEXT_TYPES or kind in _RECORDS or kind.endswith((b"+json", b"+xml"))
 
 
 def redact_value(value: bytes, scanner: Scanner | None, counts: dict[str, int] | None = None) -> bytes:

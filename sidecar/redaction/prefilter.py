@@ -53,29 +53,6 @@ def present(pattern: bytes) -> Question:
     return question
 
 
-_STRANGE: Final = (
-    rb"\\",  # what a text says may be another than what stands here
-    rb"\A\xef\xbb\xbf",
-    rb"(?:\A|[\r\n])data(?:[^:]|:[^ {]|: [^{]|: ?\z|\z)",  # no object: a text itself, the end, or a part of either
-)
-
-
-def quiet_events(suspects: Prefilter, names: Iterable[str]) -> Question | None:
-    """Return the question whether events must be parsed, or None when these texts cannot be told by their names.
-
-    If not, then no text of them holds anything, and none ends in what may be the beginning of a hit:
-    a text without an escape stands in its event as it is, between its name and a quote.
-    """
-    known = sorted(names)
-    if "*" in known or not suspects.whole:
-        return None
-    named = b"|".join(re2.escape(name.encode()) for name in known)
-    cut = b"(?:" + suspects.cut + b")"
-    text = b'"(?:' + named + rb')"[ \t\r\n]*:[ \t\r\n]*(?:"[^"]*)?' + cut + b'"'
-    ends = cut + rb"(?:[\r\n]|\z)"
-    return present(b"|".join((suspects.whole, text, ends, *_STRANGE)))
-
-
 class PrefilteredScanner:
     """A scanner behind the first question."""
 
@@ -87,6 +64,6 @@ class PrefilteredScanner:
         self.reach = scanner.reach
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
-        if self._question(text):
+        if self._question(before + text if before else text):
             return self._scanner.scan(text, before, final)
         return (), len(text)

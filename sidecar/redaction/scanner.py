@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 MARK: Final = b"[redacted]"
 OUTSIDE: Final = b""  # what stands before the first byte of a stream
-_CONTEXT: Final = 3  # bytes of what has passed that a scanner may ask for: a `%3D` in front of a key
+_CONTEXT: Final = 96  # bytes of what has passed that a scanner may ask for: a secret may have begun there
 
 
 class Hit(NamedTuple):
@@ -94,6 +94,11 @@ class StreamFilter:
         self._covered = 0
         self._before = OUTSIDE
         self.counts: dict[str, int] = {} if counts is None else counts
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes are held back."""
+        return len(self._held)
 
     def feed(self, chunk: bytes) -> bytes:
         return self._pass(self._held + chunk if self._held else chunk, final=False)

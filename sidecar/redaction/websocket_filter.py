@@ -2,49 +2,70 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import Final
 
-import orjson
+from sidecar.redaction.joined_texts import JoinedTexts, Record
+from sidecar.redaction.records import Piece, read_message
+from sidecar.redaction.scanner import OUTSIDE, Hit, Scanner, clean, context, rewrite, tally
 
-from sidecar.redaction.delta_stream import Changes, DeltaStream, Event
-from sidecar.redaction.deltas import Delta, Deltas, put
-from sidecar.redaction.scanner import Scanner, clean
+MAX_REASON: Final = 123
+"""Bytes of a close reason (RFC 6455 §5.5)."""
+MAX_CONTROL: Final = 125
+_SHORT: Final = 4  # live bytes at the end of a control frame that may be there by chance
 
 
 class FrameFilter:
     """Clean one direction of a WebSocket, message by message; borders of messages stay where they are."""
 
-    __slots__ = ("_deltas", "_joined", "_scanner", "counts")
+    __slots__ = ("_before", "_joined", "_scanner", "counts")
 
-    def __init__(self, scanner: Scanner, deltas: Deltas, counts: dict[str, int] | None = None) -> None:
+    def __init__(self, scanner: Scanner, counts: dict[str, int] | None = None) -> None:
         self._scanner = scanner
-        self._deltas = deltas
         self.counts: dict[str, int] = {} if counts is None else counts
-        self._joined = DeltaStream(scanner, self.counts)
+        self._joined = JoinedTexts(scanner, self.counts)
+        self._before = OUTSIDE  # what control frames said last
 
     def feed(self, message: bytes) -> list[bytes]:
-        """Take a complete text message; return those that may be sent now, in order."""
+        """Take a complete text message; return the messages that may be sent now, in order."""
+        return [data for data, _ in self.take(message, binary=False)]
+
+    def take(self, message: bytes, *, binary: bool) -> list[tuple[bytes, bool]]:
+        """Take a complete message; return the messages that may be sent now, each with whether it is binary."""
         raw = clean(message, self._scanner, self.counts)
-        event = _parsed(raw)
-        deltas = [Delta((), (), raw.decode("utf-8", "replace"))] if event is None else self._deltas.find(event)
-        return self._joined.push(Event(raw, _rebuilt), deltas)
+        pieces = [Piece(("plain",), 0, len(raw), raw, False, True)] if binary and raw else read_message(raw)
+        return _messages(self._joined.push(Record(raw, pieces, binary)))
 
     def finish(self) -> list[bytes]:
-        return self._joined.finish()
+        """Return the messages that wait, as if all texts ended here."""
+        return [data for data, _ in self.rest()]
+
+    def rest(self) -> list[tuple[bytes, bool]]:
+        """Return the messages that wait, each with whether it is binary; what comes is still joined with them."""
+        return _messages(self._joined.decided())
+
+    def control(self, payload: bytes) -> bytes:
+        """Return the payload of a ping or pong as the client may see it.
+
+        It cannot wait for the next one: an end that may begin a secret is replaced, too.
+        """
+        size = len(payload)
+        hits, live = self._scanner.scan(payload, self._before, False)
+        self._before = context(self._before, payload)
+        if size - live >= _SHORT:
+            hits = [*(hit for hit in hits if hit.start < live), Hit(live, size, "undecided")]
+        if not hits:
+            return payload
+        edit = rewrite(payload, hits, size, 0)
+        tally(self.counts, edit.kinds)
+        return edit.clean[:MAX_CONTROL]
+
+    def close_reason(self, reason: bytes) -> bytes:
+        """Return the reason of a close frame as the client may see it; it stays valid UTF-8."""
+        shown = clean(reason, self._scanner, self.counts)
+        if shown == reason:
+            return reason
+        return shown[:MAX_REASON].decode("utf-8", "ignore").encode()
 
 
-def _parsed(raw: bytes) -> Any:
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _rebuilt(raw: bytes, changed: Changes) -> bytes:
-    event = json.loads(raw) if _parsed(raw) is not None else ""
-    for path, text in changed.items():
-        if not path and not raw.startswith(b'"'):
-            return text.encode()
-        event = put(event, path, text)
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+def _messages(records: list[Record]) -> list[tuple[bytes, bool]]:
+    return [(record.leave(), record.binary) for record in records]

@@ -155,15 +155,25 @@ class _ReportedFrames:
         self._enforce = enforce
         self._report = _Report(inner.counts, exchange, events, enforce)
 
-    def feed(self, message: bytes) -> list[bytes]:
-        clean = self._inner.feed(message)
+    def take(self, message: bytes, *, binary: bool) -> list[tuple[bytes, bool]]:
+        clean = self._inner.take(message, binary=binary)
         self._report.say()
-        return clean if self._enforce else [message]
+        return clean if self._enforce else [(message, binary)]
 
-    def finish(self) -> list[bytes]:
-        rest = self._inner.finish()
+    def rest(self) -> list[tuple[bytes, bool]]:
+        rest = self._inner.rest()
         self._report.say()
         return rest if self._enforce else []
+
+    def control(self, payload: bytes) -> bytes:
+        clean = self._inner.control(payload)
+        self._report.say()
+        return clean if self._enforce else payload
+
+    def close_reason(self, reason: bytes) -> bytes:
+        clean = self._inner.close_reason(reason)
+        self._report.say()
+        return clean if self._enforce else reason
 
 
 class _SocketFrames:
@@ -177,17 +187,34 @@ class _SocketFrames:
         self._known = answers.known()
         self._inner = answers.frames_now(exchange)
 
-    def feed(self, message: bytes) -> list[bytes]:
+    def _renewed(self) -> list[tuple[bytes, bool]]:
+        """Use the secrets of this moment; return the messages that the filter before them kept waiting."""
         known = self._answers.known()
-        left: list[bytes] = []
-        if known is not self._known:
-            left = self.finish()
-            self._known = known
-            self._inner = self._answers.frames_now(self._exchange)
-        return [*left, *(self._inner.feed(message) if self._inner is not None else [message])]
+        if known is self._known:
+            return []
+        left = self.rest()
+        self._known = known
+        self._inner = self._answers.frames_now(self._exchange)
+        return left
+
+    def take(self, message: bytes, *, binary: bool) -> list[tuple[bytes, bool]]:
+        left = self._renewed()
+        return [*left, *(self._inner.take(message, binary=binary) if self._inner is not None else [(message, binary)])]
+
+    def rest(self) -> list[tuple[bytes, bool]]:
+        return self._inner.rest() if self._inner is not None else []
+
+    def control(self, payload: bytes) -> bytes:
+        return self._inner.control(payload) if self._inner is not None and payload else payload
+
+    def close_reason(self, reason: bytes) -> bytes:
+        return self._inner.close_reason(reason) if self._inner is not None and reason else reason
+
+    def feed(self, message: bytes) -> list[bytes]:
+        return [data for data, _ in self.take(message, binary=False)]
 
     def finish(self) -> list[bytes]:
-        return self._inner.finish() if self._inner is not None else []
+        return [data for data, _ in self.rest()]
 
 
 class _Chain:

@@ -22,11 +22,31 @@ class BackendResponseHead(Protocol):
 
 
 class SocketMessageFilter(Protocol):
-    """Looks at complete messages in order, and may keep some waiting; `finish` lets those go."""
+    """Looks at complete messages in order, and may keep some waiting."""
 
-    def feed(self, message: bytes) -> list[bytes]: ...
+    def take(self, message: bytes, *, binary: bool) -> list[tuple[bytes, bool]]:
+        """Return the messages that may be sent now, in order, each with whether it is binary."""
+        ...
 
-    def finish(self) -> list[bytes]: ...
+    def rest(self) -> list[tuple[bytes, bool]]:
+        """Return the messages that wait; what comes later is still joined with them."""
+        ...
+
+    def control(self, payload: bytes) -> bytes:
+        """Return the payload of a ping or pong as the client may see it."""
+        ...
+
+    def close_reason(self, reason: bytes) -> bytes:
+        """Return the reason of a close frame as the client may see it."""
+        ...
+
+    def feed(self, message: bytes) -> list[bytes]:
+        """Return what `take` does of a text message."""
+        ...
+
+    def finish(self) -> list[bytes]:
+        """Return what `rest` does, without saying which messages are binary."""
+        ...
 
 
 class ResponseFilters(Protocol):

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.redaction.delta_stream import MAX_CHANNELS
-from sidecar.redaction.deltas import Deltas
+from sidecar.redaction.joined_texts import MAX_PLACES
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.redaction.sse import MAX_EVENT, EventStreamFilter
 from sidecar.secret import Secret
@@ -22,7 +21,7 @@ KNOWN = SecretMatcher([Secret(KEY)])
 
 
 def stream(known: SecretMatcher = KNOWN) -> EventStreamFilter:
-    return EventStreamFilter(known, Deltas())
+    return EventStreamFilter(known)
 
 
 def openai(token: str, index: int = 0) -> bytes:
@@ -192,7 +191,7 @@ def test_a_changed_event_keeps_its_other_lines_and_numbers() -> None:
 def test_data_over_several_lines() -> None:
     event = b'data: {"delta":\ndata: "my %s"}\n\n' % KEY[:12].encode()
     clean = run(stream(), [event, b'data: {"delta":\ndata:  "%s."}\n\n' % KEY[12:].encode()])
-    assert text_of(clean) == "my [redacted]."
+    assert clean == b'data: {"delta":\ndata: "my [redacted]"}\n\ndata: {"delta":\ndata:  "."}\n\n'
 
 
 @pytest.mark.parametrize(
@@ -200,14 +199,20 @@ def test_data_over_several_lines() -> None:
     [
         pytest.param(b"data: key %s", b"data:%s!", b"data: key [redacted]\n\ndata:!\n\n", id="plain-text-tokens"),
         pytest.param(b'data: "key %s"', b'data: "%s!"', b'data: "key [redacted]"\n\ndata: "!"\n\n', id="json-strings"),
-        pytest.param(b'data: {"delta": "key %s', b'data: {"delta": "%s!"}', None, id="broken-json"),
+        pytest.param(
+            b'data: {"delta": "key %s',
+            b'data: {"delta": "%s!"}',
+            b'data: {"delta": "key [redacted]\n\ndata: {"delta": "!"}\n\n',
+            id="broken-json",
+        ),
+        pytest.param(b"data: key %s", b"data: 5\ndata: %s!", None, id="another-line-between"),
     ],
 )
 def test_data_that_is_no_object(first: bytes, second: bytes, expected: bytes | None) -> None:
     events = first % KEY[:10].encode() + b"\n\n" + second % KEY[10:].encode() + b"\n\n"
     clean = run(stream(), every(events, 5))
     if expected is None:
-        assert clean == events, "nobody can join what is not JSON"
+        assert clean == events, "no reader joins these"
     else:
         assert clean == expected
 
@@ -238,9 +243,9 @@ def test_what_waits_is_bounded_and_what_was_live_goes() -> None:
 
 def test_texts_are_bounded() -> None:
     filtered = stream()
-    for number in range(3 * MAX_CHANNELS):
+    for number in range(3 * MAX_PLACES):
         filtered.feed(openai("hello", number))
-    assert len(filtered._joined._channels) <= MAX_CHANNELS
+    assert len(filtered._joined._places) <= MAX_PLACES
     assert filtered.counts == {}
 
 

@@ -1,0 +1,198 @@
+"""Streams of records without events: JSON lines, `0:"…"` lines, arrays that grow (RFC 7464, ndjson, AI SDK, Gemini).
+
+Whether a body is one is seen at its beginning; any other body is cleaned as it comes, byte by byte.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final
+
+from sidecar.redaction.joined_texts import JoinedTexts, Record, leave
+from sidecar.redaction.prefilter import Question
+from sidecar.redaction.records import read_message, read_tokens
+from sidecar.redaction.scanner import Scanner, StreamFilter, clean
+
+MAX_LINE: Final = 256 * 1024
+"""A longer line of a declared stream of records is cleaned as plain bytes while it passes …"""
+MAX_SEEN_LINE: Final = 4096
+"""… and a line of this length where only its beginning looks like a record: it may be a document."""
+_SMALL: Final = 4096
+_READ: Final = 16 * 1024
+"""Bytes of an array that are read for texts in pieces whatever the size of the chunks."""
+
+_LINE: Final = re.compile(rb"[^\n]*\n")
+# An element of an array, or a line of one: strings are passed over.
+_ELEMENT: Final = re.compile(rb'(?:[^"\n}]++|"(?:[^"\\\n]|\\.)*+"|\}(?![ \t\r]*,))*+(?:\n|\}[ \t\r]*,)')
+_BLANK: Final = re.compile(rb"[ \t\r\n\x1e]*")
+_RECORD: Final = re.compile(rb'[ \t\x1e]*(?:[\w-]{1,16}:[ ]?["\[{\dtfn]|\{[ \t]*["}]|\["?)')
+_MAYBE: Final = re.compile(rb"[ \t\x1e]*(?:[\w-]{1,16}(?::[ ]?)?|\{[ \t]*)?\Z")
+_OPEN: Final = re.compile(rb"[{\[,:][ \t\r]*\n\Z")
+_ARRAY: Final = re.compile(rb"\[[ \t\r\n]*(?:\{|\Z)")
+
+
+class Body(Enum):
+    """What a media type says of a body's framing."""
+
+    RECORDS = "records"  # lines that are records
+    JSON = "json"  # a document, or records that are called so
+    TEXT = "text"  # anything
+
+
+class _Mode(Enum):
+    UNSEEN = 0
+    BYTES = 1
+    LINES = 2
+    ELEMENTS = 3
+
+
+class RecordLinesFilter:
+    """Clean one body that may be a stream of records.
+
+    A record is held until its line ends; a line that does not look like the beginning of a record passes
+    as it comes.
+    """
+
+    __slots__ = ("_body", "_joined", "_mode", "_pending", "_plain", "_records", "_scanner", "_seen", "_sent", "counts")
+
+    def __init__(
+        self,
+        scanner: Scanner,
+        body: Body,
+        counts: dict[str, int] | None = None,
+        *,
+        question: Question | None = None,
+    ) -> None:
+        self._scanner = scanner
+        self._body = body
+        self.counts: dict[str, int] = {} if counts is None else counts
+        self._joined = JoinedTexts(scanner, self.counts, question)
+        self._mode = _Mode.LINES if body is Body.RECORDS else _Mode.UNSEEN
+        self._pending = b""
+        self._sent = 0  # bytes of what is pending that have left already
+        self._plain: StreamFilter | None = None  # of a line, or a body, that passes as it comes
+        self._records = 0
+        self._seen = 0  # bytes of an array that were read
+
+    def feed(self, chunk: bytes) -> bytes:
+        if self._mode is _Mode.BYTES:
+            assert self._plain is not None
+            return self._plain.feed(chunk)
+        out: list[bytes] = []
+        if self._mode is _Mode.UNSEEN:
+            chunk = self._see(chunk, out)
+        if self._mode is _Mode.ELEMENTS:
+            if len(chunk) > _SMALL and self._seen + len(chunk) > _READ:
+                self._pass(self._pending + chunk, out)  # a document: nobody streams texts in pieces so large
+                self._pending = b""
+                return b"".join(out)
+            self._seen += len(chunk)
+        if chunk:
+            self._lines(self._pending + chunk if self._pending else chunk, out)
+        return b"".join(out)
+
+    def finish(self) -> bytes:
+        out: list[bytes] = []
+        pending, self._pending = self._pending, b""
+        if self._plain is not None:
+            if self._mode is not _Mode.UNSEEN:  # there, what is pending has been fed already
+                self._emit((self._plain.feed(pending),), out)
+            self._emit((self._plain.finish(),), out)
+        elif pending and self._records:
+            self._record(pending, out)
+        elif pending:
+            self._emit((clean(pending, self._scanner, self.counts),), out)  # one record is no stream
+        self._emit(leave(self._joined.finish()), out)
+        return b"".join(out)
+
+    def _see(self, chunk: bytes, out: list[bytes]) -> bytes:
+        """Decide what the body is, and return what of it is still to be read."""
+        text = self._pending + chunk
+        begin = _BLANK.match(text)
+        start = begin.end() if begin is not None else 0
+        if self._body is Body.JSON:
+            if start == len(text):
+                out.append(chunk)
+                return b""
+            is_array = _ARRAY.match(text, start) is not None
+            self._mode = _Mode.ELEMENTS if is_array else _Mode.LINES if text[start] in b'{"' else _Mode.BYTES
+        elif _RECORD.match(text, start):
+            self._mode = _Mode.LINES
+        elif not _MAYBE.match(text, start):
+            self._mode = _Mode.BYTES
+        if self._mode is _Mode.BYTES or self._mode is _Mode.UNSEEN:
+            # What may become the prefix of a record leaves like any text.
+            if self._plain is None:
+                self._plain = StreamFilter(self._scanner, self.counts)
+            out.append(self._plain.feed(chunk))
+            self._pending = text if self._mode is _Mode.UNSEEN else b""
+            return b""
+        if self._plain is not None:
+            if self.counts:
+                self._mode = _Mode.BYTES  # a key in the first bytes: they are no prefix
+                out.append(self._plain.feed(chunk))
+                self._pending = b""
+                return b""
+            self._sent = len(self._pending) - self._plain.waiting
+            self._plain = None
+        return chunk
+
+    def _lines(self, text: bytes, out: list[bytes]) -> None:
+        at = 0
+        if self._plain is not None:
+            end = text.find(b"\n") + 1
+            self._emit((self._plain.feed(text[: end or len(text)]),), out)
+            if not end:
+                return
+            self._emit((self._plain.finish(),), out)
+            self._plain = None
+            at = end
+        cut = _ELEMENT if self._mode is _Mode.ELEMENTS else _LINE
+        while (found := cut.match(text, at)) is not None:
+            line = found.group()
+            if not self._records and self._mode is _Mode.LINES and _OPEN.search(line) is not None:
+                self._mode = _Mode.BYTES  # the first line of a document that is written over many
+                self._pending = b""
+                self._pass(text[at:], out)
+                return
+            self._record(line, out)
+            at = found.end()
+        rest = text[at:]
+        self._pending = b""
+        if not rest or (len(rest) <= self._longest() and self._waits(rest)):
+            self._pending = rest
+            return
+        self._pass(rest, out)
+
+    def _longest(self) -> int:
+        return MAX_LINE if self._body is Body.RECORDS else MAX_SEEN_LINE
+
+    def _waits(self, rest: bytes) -> bool:
+        """Say whether an unfinished line may be a record."""
+        if self._body is not Body.TEXT:
+            return True
+        return (_RECORD.match(rest) or _MAYBE.match(rest)) is not None
+
+    def _pass(self, text: bytes, out: list[bytes]) -> None:
+        """Pass a part of a line that is no record as it comes."""
+        self._emit(leave(self._joined.decided()), out)
+        if self._plain is None:
+            self._plain = StreamFilter(self._scanner, self.counts)
+        self._emit((self._plain.feed(text),), out)
+
+    def _emit(self, parts: Iterable[bytes], out: list[bytes]) -> None:
+        """Send what is clean, but not the bytes that left before it was known what they begin."""
+        for part in parts:
+            out.append(part[self._sent :] if self._sent else part)
+            self._sent = max(0, self._sent - len(part))
+
+    def _record(self, raw: bytes, out: list[bytes]) -> None:
+        self._records += 1
+        if not self._sent and len(raw) <= _SMALL and self._joined.skips(raw):
+            out.append(raw)
+            return
+        shown = clean(raw, self._scanner, self.counts)
+        pieces = read_tokens(shown, ((0, len(shown)),), ()) if self._mode is _Mode.ELEMENTS else read_message(shown)
+        self._emit(leave(self._joined.push(Record(shown, pieces))), out)

@@ -1,0 +1,236 @@
+"""Reads one record of a stream (an event, a line, a message): which texts it holds, and where.
+
+Texts at the same place of successive records are one text: the place of a JSON string is the path of
+names and positions that leads to it, the place of any other text is its field.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import orjson
+
+Place: TypeAlias = tuple[Any, ...]
+
+MAX_TEXTS: Final = 256
+"""Texts of one record that are joined with those of other records; further ones are read by themselves."""
+
+TEXT_NAMES: Final = frozenset(
+    b"answer arguments chunk completion content data delta message output partial_json reasoning reasoning_content "
+    b"refusal response result text thinking token value".decode().split()
+)
+"""Names under which chat protocols stream texts: here even one byte that may begin a secret waits."""
+
+_STRING: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
+_TOKEN: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)(?:"([ \t]*:)?|\Z)', re.DOTALL)
+_PREFIX: Final = re.compile(rb'[^\s"{\[]{0,32}[ ]?(?=[{\["])')  # `0:"…"`, `42["…"]`, a record separator
+_BREAK: Final = re.compile(rb"\r\n|\n|\r")
+_LINE: Final = re.compile(rb"([^\r\n]*)(?:\r\n|\n|\r|\Z)")
+_BOM: Final = b"\xef\xbb\xbf"
+_PLAIN: Final = "plain"
+
+
+class Piece(NamedTuple):
+    """A text in a record.
+
+    start, end  where it stands in the record; -1 for a line break that framing puts between two pieces
+    text        what a reader gets, as UTF-8
+    quoted      it stands in a JSON string
+    patient     the record waits even when only one byte of the text may begin a secret
+    """
+
+    place: Place
+    start: int
+    end: int
+    text: bytes
+    quoted: bool
+    patient: bool
+
+
+def read_json(raw: bytes, spans: Iterable[tuple[int, int]], place: Place) -> list[Piece] | None:
+    """Return the string values of JSON that stands in the spans of a record; None when it is no JSON."""
+    spans = list(spans)
+    value = _parsed(b"\n".join(raw[start:end] for start, end in spans))
+    if value is None:
+        return None
+    leaves: list[Place | None] = []
+    _walk(value, (*place, *_kind(value)), leaves)
+    strings = [found.span(1) for start, end in spans for found in _STRING.finditer(raw, start, end)]
+    if len(strings) != len(leaves):
+        return read_tokens(raw, spans, place)  # names that stand twice: a parser keeps the last
+    pairs = [(leaf, span) for leaf, span in zip(leaves, strings, strict=True) if leaf is not None]
+    return [
+        Piece(leaf, start, end, _text(raw[start:end]), True, leaf[-1] in TEXT_NAMES or len(leaf) == len(place))
+        for leaf, (start, end) in pairs[:MAX_TEXTS]
+        if start < end
+    ]
+
+
+def read_tokens(raw: bytes, spans: Iterable[tuple[int, int]], place: Place) -> list[Piece]:
+    """Return the string values of what is no whole JSON value; the place of each is the name before it."""
+    found: list[Piece] = []
+    name = ""
+    for start, end in spans:
+        for token in _TOKEN.finditer(raw, start, end):
+            if token.group(2) is not None:
+                name = token.group(1).decode("utf-8", "replace")
+            elif token.group(1) and len(found) < MAX_TEXTS:
+                text = _text(token.group(1))
+                found.append(Piece((*place, name), *token.span(1), text, True, name in TEXT_NAMES or not name))
+    return found
+
+
+def read_value(raw: bytes, start: int, end: int, place: Place, *, patient: bool = True) -> list[Piece]:
+    """Return the texts of a value that may be JSON, JSON behind a short prefix, or a text itself."""
+    if start >= end:
+        return []
+    prefix = _PREFIX.match(raw, start, end)
+    if prefix is not None:
+        begin = prefix.end()
+        named = (*place, prefix.group()) if begin > start else place
+        pieces = read_json(raw, ((begin, end),), named)
+        if pieces is None and begin == start and raw[start] != 0x22:
+            pieces = read_tokens(raw, ((start, end),), named)
+        if pieces is not None:
+            return pieces
+    return [Piece((*place, _PLAIN), start, end, raw[start:end], False, patient)]
+
+
+def read_message(raw: bytes) -> list[Piece]:
+    """Return the texts of a message or a line."""
+    return read_value(raw, 0, len(raw.rstrip(b"\r\n")), ())
+
+
+def read_event(raw: bytes) -> list[Piece]:
+    """Return the texts of a server-sent event: of its data, its comments, and of any other field."""
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+        return read_value(raw, 6, len(raw) - 2, (b"data",))  # as nearly all events are written
+    data: list[tuple[int, int]] = []
+    others: list[tuple[bytes, int, int]] = []
+    at = len(_BOM) if raw.startswith(_BOM) else 0
+    for line in _LINE.finditer(raw, at):
+        start, end = line.span(1)
+        colon = raw.find(b":", start, end)
+        if colon < 0:
+            continue
+        field = raw[start:colon]
+        start = colon + 1 + raw.startswith(b" ", colon + 1)
+        if field == b"data":
+            data.append((start, end))
+        else:
+            others.append((field, start, end))
+    pieces = _read_data(raw, data, (b"data",))
+    for field, start, end in others:
+        pieces += read_value(raw, start, end, (field,), patient=False)
+    return pieces
+
+
+def event_data(raw: bytes) -> bytes:
+    """Return what a reader gets as the event's data."""
+    lines = [line for line in _BREAK.split(raw.removeprefix(_BOM)) if line.startswith(b"data:")]
+    return b"\n".join(line[5:].removeprefix(b" ") for line in lines)
+
+
+def _read_data(raw: bytes, spans: list[tuple[int, int]], place: Place) -> list[Piece]:
+    if len(spans) == 1:
+        return read_value(raw, *spans[0], place)
+    first = next((start for start, end in spans if start < end), None)
+    if first is not None and raw[first] in b'{["':
+        pieces = read_json(raw, spans, place)
+        if pieces is not None:
+            return pieces
+    found: list[Piece] = []
+    for start, end in spans:
+        if found:
+            found.append(Piece(found[-1].place, -1, -1, b"\n", False, False))
+        found += read_value(raw, start, end, place)
+    return found
+
+
+def rewritten(raw: bytes, pieces: list[Piece], changed: dict[int, bytes]) -> bytes:
+    """Return the record with other texts in place of the pieces with these numbers."""
+    out: list[bytes] = []
+    at = 0
+    for start, number in sorted((pieces[number].start, number) for number in changed if pieces[number].start >= 0):
+        text = changed[number]
+        out += (raw[at:start], _quoted(text) if pieces[number].quoted else text)
+        at = pieces[number].end
+    return b"".join((*out, raw[at:]))
+
+
+Reader: TypeAlias = Callable[[bytes], list[Piece]]
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(data)  # halves of surrogate pairs, NaN: some servers send them
+    except (ValueError, RecursionError):
+        return None
+
+
+def _text(raw: bytes) -> bytes:
+    """Return the text of a JSON string's content."""
+    if b"\\" not in raw:
+        return raw
+    text = _parsed(b'"' + raw + b'"')
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else raw
+
+
+def _quoted(text: bytes) -> bytes:
+    try:
+        shown = text.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        shown = text.decode("utf-8", "replace")
+    return json.dumps(shown, ensure_ascii=False)[1:-1].encode("utf-8", "backslashreplace")
+
+
+def _kind(event: Any) -> Place:
+    """Return what tells interleaved texts of one path apart.
+
+    That is the event's type and the numbers of its block; not ids, because some servers make a new one
+    for each event, nor other top-level indexes, which may count tokens.
+    """
+    if not isinstance(event, dict):
+        return ()
+    get = event.get
+    kind = get("type")
+    block = get("index") if kind == "content_block_delta" else None
+    place = (kind, block, get("output_index"), get("content_index"))
+    try:
+        hash(place)
+    except TypeError:
+        return ()  # lists or objects: not what these names mean in any protocol
+    return place if any(part is not None for part in place) else ()
+
+
+def _walk(value: Any, place: Place, found: list[Place | None]) -> None:
+    """Collect the places of the strings in a value, in their order; None for a name."""
+    if type(value) is str:
+        found.append(place)
+    elif type(value) is dict:
+        for name, below in value.items():
+            found.append(None)
+            if type(below) is str:
+                found.append((*place, name))
+            elif type(below) in _NESTED:
+                _walk(below, (*place, name), found)
+    elif type(value) is list:
+        for at, below in enumerate(value):
+            if type(below) is str or type(below) in _NESTED:
+                _walk(below, (*place, _number(below, at)), found)
+
+
+_NESTED: Final = frozenset({dict, list})
+
+
+def _number(element: Any, at: int) -> int:
+    """Return which of several texts an element continues: its own index, or its place in the list."""
+    own = element.get("index") if type(element) is dict else None
+    return own if type(own) is int else at

@@ -1,0 +1,103 @@
+"""No key passes in pieces, whatever the format of the stream; streams without one pass byte for byte."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.errors import Problems
+from sidecar.redaction.filters import Redaction, build_redaction
+from sidecar.redaction.matcher import SecretMatcher
+from sidecar.secret import Secret
+from tests.support.redaction import cut, every, run
+from tests.support.streams import FORMATS
+
+KEY = "sk-proj-Ab9_z0123456789x"
+NAMES = sorted(set(FORMATS) - {"unknown-names", "data-lines", "own-field", "comments"})
+PLACES = st.lists(st.integers(0, 5000), max_size=9)
+
+
+def build(*secrets: str) -> Redaction:
+    return build_redaction(SecretMatcher(map(Secret, secrets)), (), Problems())
+
+
+KNOWN = build(KEY)
+
+
+def passed(redaction: Redaction, name: str, body: bytes, places: list[int]) -> bytes:
+    stream = redaction.filter_for(FORMATS[name].media_type)
+    assert stream is not None
+    return run(stream, cut(body, places))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 9, 17])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_key_in_pieces_does_not_pass(name: str, size: int) -> None:
+    form = FORMATS[name]
+    text = f"My key is {KEY}, is it not?"
+    body = form.body([text[at : at + size] for at in range(0, len(text), size)])
+    for chunk in (7, 64, len(body)):
+        stream = KNOWN.filter_for(form.media_type)
+        assert stream is not None
+        shown = form.read(run(stream, every(body, chunk)))
+        assert shown.startswith("My key is ")
+        assert shown.endswith("[redacted], is it not?")
+        assert KEY[8:] not in shown
+        assert len(shown) <= len("My key is [redacted], is it not?") + 3, "three bytes may leave before it is seen"
+
+
+@settings(deadline=None)
+@given(name=st.sampled_from(sorted(FORMATS)), text=st.text("sk-proj Ab9_.ü😀", max_size=60), at=PLACES, chunks=PLACES)
+def test_a_stream_without_a_key_passes_byte_for_byte(name: str, text: str, at: list[int], chunks: list[int]) -> None:
+    inside = sorted({place % (len(text) + 1) for place in at} | {0, len(text)})
+    pieces = [text[start:end] for start, end in pairwise(inside)]
+    body = FORMATS[name].body(pieces)
+    assert passed(KNOWN, name, body, chunks) == body
+
+
+@settings(deadline=None)
+@given(name=st.sampled_from(NAMES), at=PLACES, chunks=PLACES)
+def test_no_cut_lets_a_key_pass(name: str, at: list[int], chunks: list[int]) -> None:
+    pieces = [piece.decode() for piece in cut(f"see {KEY} end".encode(), at)]
+    shown = FORMATS[name].read(passed(KNOWN, name, FORMATS[name].body(pieces), chunks))
+    assert KEY[3:] not in shown
+    assert shown.startswith("see ")
+    assert shown.endswith("[redacted] end")
+
+
+def test_texts_that_are_interleaved_are_kept_apart() -> None:
+    lines = [
+        b'{"a":"sk-proj-","b":"fine "}\n',
+        b'{"a":"Ab9_z012","b":"text"}\n',
+        b'{"a":"3456789x","b":"!"}\n',
+    ]
+    stream = KNOWN.filter_for(b"application/x-ndjson")
+    assert stream is not None
+    assert run(stream, lines) == (b'{"a":"[redacted]","b":"fine "}\n{"a":"","b":"text"}\n{"a":"","b":"!"}\n')
+
+
+def test_text_is_not_held_until_its_line_ends() -> None:
+    stream = KNOWN.filter_for(b"text/plain")
+    assert stream is not None
+    assert [stream.feed(piece) for piece in (b"I", b" say: ", b"hello s", b"ir", b"\nnext")] == [
+        b"I", b" say: ", b"hello ", b"sir", b"\nnext",
+    ]  # fmt: skip
+
+
+def test_a_document_over_many_lines_passes_as_it_comes() -> None:
+    stream = KNOWN.filter_for(b"application/json")
+    assert stream is not None
+    assert stream.feed(b'{\n "a": "b",\n "c"') == b'{\n "a": "b",\n "c"'
+    assert stream.feed(b': "sk-proj-') == b': "'
+    assert stream.feed(KEY[8:].encode() + b'"') == b'[redacted]"'
+
+
+def test_a_long_line_is_held_no_longer_than_it_may_be_a_record() -> None:
+    stream = KNOWN.filter_for(b"application/json")
+    assert stream is not None
+    body = b'{"text":"' + b"word " * 2000
+    assert stream.feed(body) == body
+    assert stream.feed(KEY.encode() + b'"}') + stream.finish() == b'[redacted]"}'
