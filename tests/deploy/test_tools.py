@@ -50,6 +50,7 @@ def test_it_is_quiet_when_nothing_is_missing():
         "psql",
         "initdb",
         "node",
+        "php",
     ):
         need(tool)
     done = subprocess.run([INSTALL], capture_output=True, text=True, check=True)

@@ -73,6 +73,10 @@ class Backend:
 def _program(name: str, port: int) -> list[str]:
     if name == "node":
         return [need("node"), str(HERE / "node" / "server.mjs"), str(port)]
+    if name == "form_express":
+        return [need("node"), str(HERE / "node" / "forms.mjs"), str(port)]
+    if name == "form_php":
+        return [need("php"), "-S", f"127.0.0.1:{port}", str(HERE / "servers" / "form_php.php")]
     if name == "chainlit":
         app = str(HERE / "servers" / "chainlit_app.py")
         return [str(PYTHON), "-m", "chainlit", "run", app, "--headless", "--host", "127.0.0.1", "--port", str(port)]
