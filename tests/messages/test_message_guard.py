@@ -217,22 +217,22 @@ def test_all_problems_at_once():
     assert len(problems.found) == 6
 
 
-async def test_the_loop_carries_what_the_head_must_lose():
+def test_the_loop_carries_what_the_head_must_lose():
     recorder = Recorder()
     asked = exchange("POST", "/api/chat", content_type="application/json", content_encoding="gzip")
     body = gzip.compress(b'{"message":"<b>"}')
-    result = await inspect(asked, body, [BodyStep(guard()), BodyStep(guard(max_chars=50))], recorder)
+    result = inspect(asked, body, [BodyStep(guard()), BodyStep(guard(max_chars=50))], recorder)
     assert result == Rewrite(b'{"message":"&lt;b>"}', drop=OPENED)
     assert asked.notes == {"X-Sidecar-Sanitized": "markup=1"}
     assert recorder.names() == ["MESSAGE_SANITIZED"]
     assert json.dumps(recorder.events[0].detail) == '{"markup": 1}'
 
 
-async def test_observing_changes_nothing():
+def test_observing_changes_nothing():
     recorder = Recorder()
     asked = exchange("POST", "/api/chat", content_type="application/json")
-    assert await inspect(asked, b'{"message":"<b>"}', [BodyStep(guard(), enforce=False)], recorder) is KEEP
-    assert await inspect(asked, b'{"message":5}', [BodyStep(guard(), enforce=False)], recorder) is KEEP
+    assert inspect(asked, b'{"message":"<b>"}', [BodyStep(guard(), enforce=False)], recorder) is KEEP
+    assert inspect(asked, b'{"message":5}', [BodyStep(guard(), enforce=False)], recorder) is KEEP
     assert [event.outcome.value for event in recorder.events] == ["observed", "observed"]
 
 
