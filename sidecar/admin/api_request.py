@@ -1,4 +1,4 @@
-"""One call of the admin API: who asks, for what, with which words."""
+"""One call of the admin API: the caller, the endpoint, the parameters."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ class Body:
         return self._values.pop(name, None)
 
     def done(self) -> None:
-        """Refuse what nobody asked for: a misspelt key must not look as if it had worked."""
+        """Refuse unknown keys: a misspelt one must not look as if it had worked."""
         if self._values:
             raise invalid(f"unknown: {', '.join(sorted(self._values))[:200]}")
 

@@ -23,8 +23,8 @@ MAX_ACTOR: Final = 128
 class Authority:
     """Turn tokens into grants.
 
-    A peer that showed too many wrong tokens is told to wait, whatever it shows, unless it is a
-    token that has held before: whoever guesses cannot lock out who knows.
+    A peer that presented too many wrong tokens has to wait, unless its token was accepted before: guessing
+    cannot lock out the holder of a valid token.
     """
 
     def __init__(self, verifier: Verifier, clock: Clock) -> None:

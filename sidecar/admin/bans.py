@@ -1,4 +1,4 @@
-"""Bans: who sits out, putting somebody there, letting somebody back."""
+"""Bans: list, add, lift."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def add(call: ApiRequest) -> ApiResponse:
 
 
 async def lift(call: ApiRequest) -> ApiResponse:
-    """`DELETE /api/bans/{ip}`, or `DELETE /api/bans` with `{"ip": …}`: let somebody back in."""
+    """`DELETE /api/bans/{ip}`, or `DELETE /api/bans` with `{"ip": …}`: lift a ban."""
     call.needs_all()
     if "ip" in call.names:
         text = call.names["ip"]

@@ -24,7 +24,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def ask(base: str, method: str, path: str, token: Secret) -> Any:
-    """Return the JSON of the answer; SidecarError with one line for a refusal or when nobody answers."""
+    """Return the JSON of the response; SidecarError with one line for a refusal or when there is no response."""
     parts = urlsplit(base)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(f"{base!r} is not the address of a management listener; write http://127.0.0.1:9090")

@@ -14,7 +14,7 @@ TYPES: Final = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-# Its own scripts and styles, calls to its own origin, and nothing of anybody else's.
+# Its own scripts and styles, requests to its own origin, and nothing from elsewhere.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"

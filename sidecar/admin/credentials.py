@@ -40,7 +40,7 @@ async def update(call: ApiRequest) -> ApiResponse:
     """`PUT /api/api-credentials/{id}`: change name, hosts, expiry (null: for good) or value."""
     body = await call.body()
     organization = await _owner(call)
-    # null says "for good"; a key that is not there leaves the expiry as it is.
+    # null: never expires; without the key the expiry stays as it is.
     expires = (body.moment("expires_at") or NO_EXPIRY) if body.has("expires_at") else None
     change = Change(
         value=body.secret("value") if body.has("value") else None,
@@ -94,7 +94,7 @@ def _vault(call: ApiRequest) -> Credentials:
 
 
 def _organization(call: ApiRequest, body: Body) -> str:
-    """Return whose credential it is: the caller's own organization, unless the body says which."""
+    """Return the credential's organization: the body's, else the caller's own."""
     if body.has("organization"):
         return call.within(body.text("organization", 128))
     if call.grant.organization is None:

@@ -56,7 +56,7 @@ class Dispatcher:
         if match is not None:
             call.names, call.path = match.names, match.path
         _same_site(call.request)
-        # Before anything that would tell a stranger what there is.
+        # Before any answer that would reveal which endpoints exist.
         call.grant = await self._parts.authority.authenticate(call.peer, call.request.headers.get("Authorization"))
         endpoint = _endpoint(match, call.request.method)
         call.action = endpoint.action
@@ -123,14 +123,14 @@ async def _handled(endpoint: Endpoint, call: ApiRequest) -> ApiResponse | web.St
         raise _translated(error) from None
     except Refused:
         raise
-    except Exception as error:  # noqa: BLE001  the one edge where what nobody foresaw becomes a 500
-        # Only its kind: the text of an exception that nobody foresaw may hold anything.
+    except Exception as error:  # noqa: BLE001  the one place where an unexpected exception becomes a 500
+        # Only its type: the text of an unexpected exception may contain anything.
         _LOG.error("admin: %s failed: %s", endpoint.action, type(error).__name__)
         raise Refused(INTERNAL) from None
 
 
 def _translated(error: VaultError) -> Refused:
-    """Say what the vault said: its messages are written for operators, and hold no secret."""
+    """Pass the vault's message on: it is written for operators and contains no secret."""
     if isinstance(error, NotFound):
         return refuse(Code.NOT_FOUND, str(error))
     return conflict(str(error)) if isinstance(error, Conflict) else invalid(str(error))

@@ -1,4 +1,4 @@
-"""Handles: phantom keys that a backend holds instead of real ones."""
+"""Handles: phantom keys that a backend uses in place of real ones."""
 
 from __future__ import annotations
 

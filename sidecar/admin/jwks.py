@@ -29,7 +29,7 @@ PAUSE: Final = 10.0  # seconds between two readings that tokens with unknown key
 MIN_RSA: Final = 2048  # RFC 7518 §3.3
 MAX_RSA: Final = 8192  # more would only cost time
 
-# Only what makes the public key: private parts that somebody published by mistake are not taken in.
+# Only the parts of the public key: private parts that were published by mistake are not loaded.
 _MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "RSA": ("kty", "n", "e"),
     "EC": ("kty", "crv", "x", "y"),

@@ -29,7 +29,7 @@ MAX_DATE: Final = 253_402_300_800  # the year 10000, in epoch seconds
 
 
 class TokenRefused(Exception):
-    """A token does not hold; `reason` is one word for events, never for the caller."""
+    """A token is not valid; `reason` is one word for events, never sent to the caller."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -73,7 +73,7 @@ class Verifier:
         self._issuer = issuer
 
     def verify(self, token: str) -> Mapping[str, Any]:
-        """Return the claims of a token that holds now, or raise TokenRefused. No I/O."""
+        """Return the claims of a token that is valid now, or raise TokenRefused. No I/O."""
         if len(token) > MAX_TOKEN or not token.isascii():
             raise TokenRefused("malformed")
         header = _header(token)

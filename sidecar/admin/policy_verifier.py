@@ -29,7 +29,7 @@ class PolicyVerifier(Verifier):
         self._begin(clock)
 
     def use(self, tokens: Tokens, clock: Clock) -> None:
-        """Take another section of the policy; the keys of the old one are believed no more."""
+        """Take another section of the policy; keys of the old section are no longer accepted."""
         if tokens != self._tokens:
             self.close()
             self._tokens = tokens

@@ -32,7 +32,7 @@ class EventSubscription(Protocol):
 
 
 class EventHistory(Protocol):
-    """The latest events, each as its log line says it, with a number `seq`."""
+    """The latest events, each with the fields of its log line and a number `seq`."""
 
     def latest(
         self, *, limit: int = 100, organization: str | None = None, after: int = 0
@@ -44,7 +44,7 @@ class EventHistory(Protocol):
 
 
 class PolicyView(Protocol):
-    """The live policy, as operators see it. Neither part holds a secret."""
+    """The live policy, as operators see it. No part contains a secret."""
 
     def state(self) -> Mapping[str, Any]:
         """Return `digest`, `mode`, `source`, `loaded_at`, `successful` and the `problems` of a rejected reload."""
@@ -134,7 +134,7 @@ class Credentials(Protocol):
 
 
 class CredentialTestResult(Protocol):
-    """What a provider said about a key; `status` 0: it did not answer."""
+    """A provider's response to a test of a key; `status` 0: it did not respond."""
 
     @property
     def valid(self) -> bool: ...

@@ -1,4 +1,4 @@
-"""What the management listener says when it says no, and what every answer of it carries."""
+"""Refusals of the management listener, and the headers of all of its responses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What a caller is told. `detail` is for the event, and is not sent."""
+    """What a caller receives. `detail` is for the event, and is not sent."""
 
     status: int
     code: str

@@ -12,7 +12,7 @@ EVERY: Final = "*"
 class Role(IntEnum):
     """What a token lets its holder do; the order is the ladder."""
 
-    NONE = 0  # nobody has been recognised
+    NONE = 0  # the caller is not authenticated
     VIEWER = 1  # reads
     OPERATOR = 2  # also resets limits and bans
     ADMIN = 3  # also credentials, handles, erasure

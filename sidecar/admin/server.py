@@ -19,7 +19,7 @@ from sidecar.vocabulary import Code, Event, Outcome
 
 IDLE: Final = 15.0  # seconds that a connection may be silent, and that a head may take to arrive
 MAX_CONNECTIONS: Final = 256
-MAX_PER_PEER: Final = 64  # so that no neighbour alone keeps the kubelet's probes out
+MAX_PER_PEER: Final = 64  # so that no single peer can keep out the kubelet's probes
 MAX_SCRAPES: Final = 4  # waiting for the one that renders
 SENDING: Final = 30.0  # seconds that an answer may take to leave
 GRACE: Final = 2.0  # seconds that running calls get when the listener stops
@@ -131,7 +131,7 @@ class ManagementServer:
 
 
 async def _send(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Send an answer within `SENDING`: who does not read it must not hold a connection for ever."""
+    """Send a response within `SENDING`: a client that does not read must not keep a connection for ever."""
     try:
         async with asyncio.timeout(SENDING):
             await response.prepare(request)
@@ -174,7 +174,7 @@ class _Server(web.Server):
 
 
 class _Connection(RequestHandler):
-    """One connection; refuses to be one too many, and speaks our refusals when aiohttp would speak its own."""
+    """One connection: closed at once beyond the bound; parser errors get our refusals, not aiohttp's."""
 
     __slots__ = ("_server",)
 

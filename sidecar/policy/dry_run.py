@@ -1,6 +1,6 @@
 """A services that looks at the live one and leaves no trace: limits are not taken, nothing is stored or struck."""
 
-# ruff: noqa: ARG002 - a store that only looks has no use for what it is told to write
+# ruff: noqa: ARG002 - a read-only store ignores what it is given to write
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
@@ -95,7 +95,7 @@ class ReadOnlyRates:
 
 
 class ReadOnlyBans:
-    """A BanStore that knows who sits out, and counts nobody."""
+    """A BanStore that reads the live bans and counts no strike."""
 
     def __init__(self, live: BanStore) -> None:
         self._live = live
@@ -110,7 +110,7 @@ class ReadOnlyBans:
         """Change no rule."""
 
     async def ban(self, subject: str, until: float, reason: str) -> None:
-        """Ban nobody."""
+        """Add no ban."""
 
     async def lift(self, subject: str) -> bool:
         return False

@@ -41,7 +41,7 @@ UNASKED: Final = frozenset({
 """What a backend may pass on from its browser, and a provider has no use for."""
 
 UNANSWERED: Final = frozenset({b"x-request-id", b"alt-svc", b"strict-transport-security", b"nel", b"report-to"})
-"""What a provider says about its own connection; the request's id is ours."""
+"""Response headers about the provider's own connection; the request id is the sidecar's."""
 
 _OPENAI_LIKE: Final = frozenset({"openai", "azure-openai", "google", "mistral", "groq", "openrouter"})
 
@@ -50,8 +50,8 @@ _OPENAI_LIKE: Final = frozenset({"openai", "azure-openai", "google", "mistral", 
 class Shared:
     """What the egress listener has in common with the rest of a policy.
 
-    handles    the book of phantom keys; None without a vault: every call is refused
-    keys       the plain keys that answers must not hold
+    handles    resolves phantom keys; None without a vault: every call is refused
+    keys       the plain keys that responses must not contain
     limits     the guard of `egress.rate_limits`
     enforce    whether those limits refuse, or only observe
     nowhere    a target for the routes that never send anything
@@ -83,7 +83,7 @@ class _Egress:
     def __init__(self, schema: PolicySchema, shared: Shared) -> None:
         self._schema = schema
         self._shared = shared
-        # Who calls is the backend beside us: nobody's forwarding headers are believed, no list of clients applies.
+        # The caller is the backend in this pod: no forwarding headers count, and no list of clients applies.
         self._address: AddressGuard = build_address((), 64, (), (), Problems())
         self._stamps: tuple[HeaderWriter, ...] = (RateLimitHeaderWriter(shared.limits),) if shared.limits.limits else ()
         sessions = (place.name.lower().encode() for place in schema.sessions.places if place.kind == "header")

@@ -64,7 +64,7 @@ class Route:
     target     the backend
     prefix     what the target's path loses on its way (an egress provider's name)
     base       what it gets instead (the base path of the provider's URL)
-    outward    the other end is a third party: it hears nothing about who asked
+    outward    the other end is a third party: it gets no headers about the client
     steps      head guards
     body_steps guards of the complete body; when empty, bodies stream through a counter
     header_writers     header lines of every response
@@ -98,7 +98,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class RequestBounds:
-    """What one client may make us hold or wait for. Sizes in bytes, times in seconds."""
+    """Bounds of what one client can make the sidecar store or wait for. Sizes in bytes, times in seconds."""
 
     max_header_bytes: int
     max_fields: int
@@ -118,7 +118,7 @@ class Policy:
     """One compiled policy. An exchange reads it once and keeps it to its end.
 
     malformed  the route of requests that have no readable head
-    struck     told of every refusal: bans count them
+    struck     called with every refusal: bans count them
     """
 
     digest: str

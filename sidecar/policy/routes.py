@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"(?:/[a-z0-9_~!$&'()*+,=:@-][a-z0-9_.~!$&'()*+,=:@-]*)+")
 _CONTROLS = re.compile("%(?:[01][0-9a-f]|7f)", re.IGNORECASE)
 _MAX_CACHED: Final = 4096
 _LONGEST_CACHED: Final = 512
-"""Characters of a path that is remembered: longer ones are rare, unless somebody means to fill the memory."""
+"""Characters of a path that is remembered: longer ones are rare in real traffic, and would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class RouteTable(Generic[T]):
         return [*(row for _, _, row in self._rows), self._unmatched]
 
     def methods(self, path: str) -> frozenset[str]:
-        """Return the methods of the routes that would have taken this path: what `Allow` says."""
+        """Return the methods of the routes that match this path, for `Allow`."""
         folded = fold(path)
         return frozenset[str]().union(
             *(methods for expression, methods, _ in self._rows if expression.fullmatch(folded))

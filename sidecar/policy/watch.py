@@ -29,7 +29,7 @@ class PolicyWatch:
     """Call `changed()` whenever the policy's text differs from the last one that was seen.
 
     `seen` is the digest of the text in force (`PolicyDocument.text_digest`). A file that cannot be read
-    any more is a change too, told once: whoever reads it next says so.
+    any more is a change too, reported once: the next read fails with the reason.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class PolicyWatch:
         while True:
             hint = asyncio.ensure_future(anext(hints))
             try:
-                # Wait first, look then: what changed before the watch stood made no event to hear.
+                # Set up the watch before reading: a change made before the watch existed causes no event.
                 await asyncio.sleep(0)
                 await self.look()
                 await hint

@@ -21,7 +21,7 @@ MERGED_AT_ONCE: Final = 200
 class Circuit:
     """Whether the shared store may be asked. Requests open it; only the background probe closes it.
 
-    Until the first probe it is open, and says nothing: whoever starts first is not a fault.
+    Until the first probe it is open without an event: starting before Redis is not a fault.
     """
 
     def __init__(self, store: str, events: EventSink, clock: Clock) -> None:
@@ -34,7 +34,7 @@ class Circuit:
         self._told = False
 
     def trip(self, error: StoreUnavailable) -> None:
-        """Ask no more; told once."""
+        """Stop asking the store; recorded once."""
         if self.up or not self._told:
             self.up = False
             self._told = True
@@ -61,7 +61,7 @@ class Circuit:
 
 
 class SharedRateStore(RateStore, Protocol):
-    """A RateStore that tells of what it admits, hands over what it cannot decide, and hears what was admitted since."""
+    """A RateStore that reports what it admits, passes on what it cannot decide, and takes over later admissions."""
 
     admitted: Callable[[Sequence[Ask], float], None] | None
     instead: Callable[[Sequence[Ask], float, StoreUnavailable], Takes] | None
@@ -116,10 +116,10 @@ class FailoverRateStore:
             return here
 
     async def settle(self, clock: Callable[[], float], lost: bool) -> None:
-        """Tell the primary what was admitted without it, then close the circuit.
+        """Send the primary what was admitted without it, then close the circuit.
 
-        `lost`: the primary came back empty, and hears of everything that this replica knows. Raises
-        StoreUnavailable when it goes away meanwhile; what it had not heard stays owed.
+        `lost`: the primary came back empty and is sent everything that this replica knows. Raises
+        StoreUnavailable when it goes away meanwhile; what was not sent is sent the next time.
         """
         if lost:
             self._debt, self._owed = MemoryRateStore(self._most), MemoryRateStore(self._most)

@@ -11,7 +11,7 @@ from sidecar.session import Session
 
 
 class RateStore(Protocol):
-    """Exact sliding windows: no window of that length ever holds more than its limit."""
+    """Exact sliding windows: no window of that length ever contains more than its limit."""
 
     def take(self, asks: Sequence[Ask], now: float) -> Takes | Awaitable[Takes]:
         """Consume one request of every ask, or none: all limits of a request in one round trip.
@@ -34,7 +34,7 @@ class RateStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """An address that sits out. `until` is epoch seconds."""
+    """A banned address. `until` is epoch seconds."""
 
     subject: str
     until: float
@@ -43,7 +43,7 @@ class Ban:
 
 
 class BanStore(Protocol):
-    """Who sits out, known locally so that a banned client costs almost nothing."""
+    """Bans, known locally, so that a request of a banned client costs almost nothing."""
 
     def banned(self, subject: str, now: float) -> float:
         """Return until when (epoch seconds) the subject is banned, 0.0 if it is not. Local, no I/O."""
@@ -95,7 +95,7 @@ class SessionStore(Protocol):
         ...
 
     async def create(self, session: Session, seal: bytes, ttl: float) -> int:
-        """Store a session; return how many older ones of its client ended to make room for it."""
+        """Store a session; return how many older ones of its client were ended to make room."""
         ...
 
     async def get(self, key: str, seal: bytes, now: float) -> Session | None:
@@ -107,7 +107,7 @@ class SessionStore(Protocol):
         ...
 
     async def delete(self, key: str) -> bool:
-        """End a session. Its conversations stay its own until their time is over: nobody else gets them."""
+        """End a session. Its conversations stay bound to it until they expire, so that no other session gets them."""
         ...
 
     async def own(self, conversation: str, key: str, ttl: float, now: float) -> str:

@@ -1,4 +1,4 @@
-"""Who sits out, in this process."""
+"""The bans of this process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sidecar.stores.sliding_window import BUCKETS, SPAN, Row, add, empty, expire
 class MemoryBanStore:
     """Ban a subject for `duration` when its refusals weigh `strikes` or more within `within` seconds.
 
-    At most `max_subjects` are banned and as many are watched. When the watched are too many, the one
-    whose last strike is oldest is forgotten. When the banned are too many, those that sit out keep
-    sitting, and nobody is added until one is through: his requests meet the rate limits still.
+    At most `max_subjects` are banned and as many are counted. When too many are counted, the one whose last
+    strike is oldest is forgotten. When too many are banned, no ban is added until one ends; the rate
+    limits still hold for those requests.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class MemoryBanStore:
         return self.judge(subject, row[0], now)
 
     def judge(self, subject: str, strikes: int, now: float) -> Ban | None:
-        """Ban a subject if it has earned that many strikes and does not sit out yet; return the ban."""
+        """Ban a subject that has that many strikes and is not banned yet; return the ban."""
         if strikes < self._strikes or self.banned(subject, now):
             return None
         made = Ban(subject, now + self._duration, "strikes", strikes)
         return made if self.learn(made, now) else None
 
     def learn(self, ban: Ban, now: float) -> bool:
-        """Put a ban down; return whether there was room for it."""
+        """Store a ban; return whether there was room for it."""
         self._rows.pop(ban.subject, None)
         if ban.subject not in self._bans and len(self._bans) >= self._most:
             if now < self._full_until:
@@ -86,7 +86,7 @@ class MemoryBanStore:
         return self._bans.pop(subject, None) is not None
 
     async def ban(self, subject: str, until: float, reason: str) -> None:
-        """Ban by hand. A full table makes room by the ban that ends first."""
+        """Ban by hand. In a full table it replaces the ban that ends first."""
         if subject not in self._bans and len(self._bans) >= self._most:
             del self._bans[min(self._bans.values(), key=lambda ban: ban.until).subject]
         self._rows.pop(subject, None)

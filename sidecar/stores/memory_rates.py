@@ -11,7 +11,7 @@ from sidecar.limit import Ask, Limit, Take, Takes
 from sidecar.stores.sliding_window import SLACK, SPAN, Row, add, empty, expire, frees, width_of
 
 CELLS: Final = 1024
-"""Shared windows of one limit for the subjects that found no room."""
+"""Windows of one limit that are shared by the subjects for whom the table had no room."""
 
 KNOWN: Final = 4096
 """Limits whose table is remembered by identity: some reloads' worth."""
@@ -41,7 +41,7 @@ class Table:
         self.empties = 0.0
 
     def turn(self, now: float) -> None:
-        """Begin the bucket that holds `now`."""
+        """Begin the bucket of the time `now`."""
         self.current = int(now // self.width)
         self.until = (self.current + 1) * self.width
         self.empties = (self.current + SPAN) * self.width + SLACK
@@ -69,7 +69,7 @@ class Table:
         self.crowd = {cell: row for cell, row in self.crowd.items() if row[-2] > oldest}
 
     def row(self, subject: str) -> Row | None:
-        """Return the row that speaks for a subject: its own, else the shared one of its cell."""
+        """Return the row of a subject: its own, else the shared one of its cell."""
         row = self.rows.get(subject)
         if row is None and self.crowd:
             row = self.crowd.get(hash(subject) % CELLS)
@@ -81,8 +81,8 @@ class Table:
 class MemoryRateStore:
     """Answer at once, from at most `max_keys` windows (and 1024 shared ones a limit).
 
-    When all are taken and none has expired, nobody who is counted loses his window. A subject that
-    comes new is then counted in one of the limit's 1024 shared windows, chosen by a hash that
+    When all are taken and none has expired, no counted subject loses its window. A new subject is then
+    counted in one of the limit's 1024 shared windows, chosen by a hash that
     differs from process to process: it may be refused because of others there, and never gets more than
     its limit; when it gets a window of its own again, what the shared one held counts on.
 

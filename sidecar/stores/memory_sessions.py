@@ -13,7 +13,7 @@ PER_SESSION: Final = 256
 """Conversations that one session may own: more push out its own oldest, never another session's."""
 
 STRIDE: Final = 2000
-"""Entries that one cleanup looks at: a millisecond, so that nobody waits for it."""
+"""Entries that one cleanup visits: about a millisecond, so that no request waits for it."""
 
 
 def deadline(session: Session, seen: float, ttl: float) -> float:
@@ -39,7 +39,7 @@ class MemorySessionStore:
         self._owned_round: list[str] = []
 
     def bound(self, per_client: int) -> None:
-        """Take over a reloaded policy's bound; who has more keeps them until he begins another one."""
+        """Take over a reloaded policy's bound; a client above it keeps its sessions until it begins another one."""
         self._per_client = per_client
 
     async def create(self, session: Session, seal: bytes, ttl: float) -> int:  # noqa: ARG002  # nothing leaves the process

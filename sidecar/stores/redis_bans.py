@@ -1,4 +1,4 @@
-"""Bans that replicas share: decided and known here, told and heard in the background."""
+"""Bans that replicas share: decided and looked up locally, exchanged in the background."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sidecar.stores.memory_bans import MemoryBanStore
 from sidecar.stores.redis_connection import Command, RedisClient
 
 QUEUED: Final = 10_000
-"""Changes that wait to be told; older ones are dropped first (their bans hold here all the same)."""
+"""Changes that wait to be sent; older ones are dropped first (their bans hold locally all the same)."""
 
 TOLD_AT_ONCE: Final = 500
 LOG_LENGTH: Final = 10_000
@@ -21,10 +21,10 @@ LISTEN_AGAIN: Final = 120
 
 
 class RedisBanStore:
-    """A MemoryBanStore whose bans travel. `exchange` is called by the background, twice a second.
+    """A MemoryBanStore that shares its bans. `exchange` is called by the background task, twice a second.
 
-    A hash holds the bans, a stream tells the changes. Strikes count at once where they happen, and are
-    added up in the background: who spreads refusals over replicas is banned half a second later.
+    A hash contains the bans, a stream the changes. Strikes count at once where they happen, and are added
+    up in the background: refusals that are spread over replicas lead to a ban half a second later.
     """
 
     def __init__(self, wire: RedisClient, local: MemoryBanStore, prefix: str = "sidecar") -> None:
@@ -66,7 +66,7 @@ class RedisBanStore:
         return self._local.forget(subject)
 
     async def exchange(self, now: float) -> None:
-        """Tell what happened here, hear what happened elsewhere; StoreUnavailable loses nothing."""
+        """Send local changes, receive those of other replicas; StoreUnavailable loses nothing."""
         await self._add_up(now)
         while self._queue:
             batch = [self._queue[place] for place in range(min(TOLD_AT_ONCE, len(self._queue)))]

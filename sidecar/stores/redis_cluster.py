@@ -77,7 +77,7 @@ class ClusterConnection:
                         answers[place] = answer
         except asyncio.CancelledError:
             answers = [StoreUnavailable("the store is closed")] * len(flat)
-        except Exception as error:  # noqa: BLE001  # whatever it is: nobody may be left waiting
+        except Exception as error:  # noqa: BLE001  # whatever it is, the waiting callers must get an answer
             await self._hang_up()
             answers = [unavailable(error)] * len(flat)
         rest = iter(answers)

@@ -1,8 +1,8 @@
 """One connection to Redis that all callers of this process share.
 
-What is submitted in one tick of the loop leaves in one write; answers are read in order while more is
-sent. Nobody waits longer than `timeout`, connecting included, and nothing is retried: whoever gets
-StoreUnavailable has something better to do than to wait.
+What is submitted in one tick of the loop leaves in one write; replies are read in order while more is
+sent. No caller waits longer than `timeout`, connecting included, and nothing is retried: a caller that
+gets StoreUnavailable has a fallback.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Script:
 
 
 Command: TypeAlias = tuple[Any, ...]
-"""A command's words; or a Script, the number of its keys, the keys, the arguments."""
+"""The arguments of a command; or a Script, the number of its keys, the keys, the arguments."""
 
 
 class RedisClient(Protocol):
@@ -53,14 +53,14 @@ class RedisClient(Protocol):
     clustered: bool
 
     def submit(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
-        """Send commands together; the future holds their answers, or StoreUnavailable."""
+        """Send commands together; the future returns their replies, or raises StoreUnavailable."""
         ...
 
     async def close(self) -> None: ...
 
 
 def words(command: Command, full: bool = False) -> tuple[Any, ...]:
-    """Return the words on the wire."""
+    """Return the arguments as they are sent."""
     script = command[0]
     if not isinstance(script, Script):
         return command
@@ -68,9 +68,9 @@ def words(command: Command, full: bool = False) -> tuple[Any, ...]:
 
 
 def encoded(command: Command) -> Command:
-    """Return a command in bytes: a name out of a token's JSON may hold what UTF-8 has no form for."""
+    """Return a command in bytes; a name from a token's JSON may contain surrogates, which UTF-8 cannot encode."""
     rest = [word.encode("utf-8", "surrogatepass") if isinstance(word, str) else word for word in command[1:]]
-    return (command[0], *rest)  # redis-py looks its first word up
+    return (command[0], *rest)  # redis-py looks up its first argument
 
 
 def _packed(connection: Connection, command: Command, full: bool) -> list[bytes]:
@@ -81,13 +81,13 @@ def _packed(connection: Connection, command: Command, full: bool) -> list[bytes]
 
 
 def unavailable(error: BaseException) -> StoreUnavailable:
-    """Say what went wrong in a word or two, without address or password."""
+    """Return the error in a word or two, without address or password."""
     if isinstance(error, StoreUnavailable):
         return error
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
         return StoreUnavailable("Redis did not answer in time")
     if isinstance(error, ResponseError):
-        # Redis names its errors with the first word (OOM, READONLY, LOADING, NOAUTH); the rest may quote.
+        # The first word of a Redis error is its name (OOM, READONLY, LOADING, NOAUTH); the rest may quote data.
         kind = type(error).__name__.removesuffix("Error")
         first = str(error).partition(" ")[0]
         return StoreUnavailable(f"Redis refuses: {first if first.isupper() else kind}"[:60])
@@ -164,7 +164,7 @@ class RedisConnection:
                 self._flight.extend(batch)
                 self._flying.set()
                 await connection.send_packed_command([piece for pieces in packed for piece in pieces], False)
-            except Exception as error:  # noqa: BLE001  # whatever it is: nobody may be left waiting
+            except Exception as error:  # noqa: BLE001  # whatever it is, the waiting callers must get an answer
                 self._hang_up(unavailable(error))
 
     async def _read(self) -> None:
@@ -249,7 +249,7 @@ class RedisConnection:
             self._watch = loop.call_at(oldest.deadline, self._look)
 
     def _hang_up(self, error: StoreUnavailable) -> None:
-        """Fail all that waits, and throw the connection away: what it still holds belongs to nobody."""
+        """Fail all waiting callers, and close the connection: replies that still come belong to no caller."""
         lost = [*self._flight, *self._waiting]
         self._flight.clear()
         self._waiting.clear()

@@ -14,7 +14,7 @@ SILENCE: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatReply:
-    """What a beat learned. `lost`: the server no longer holds what we told it; `reset`: someone reset a limit."""
+    """The result of a heartbeat. `lost`: the server no longer has our data; `reset`: a limit was reset."""
 
     replicas: int
     lost: bool
@@ -38,7 +38,7 @@ class Heartbeat:
         ((mark, replicas, resets),) = await self._wire.submit(
             [self._script.call(self._keys, secrets.token_hex(16), self._replica, SILENCE)]
         )
-        # A mark that we did not see before is new to us: at the start nothing was told yet.
+        # A mark that was not seen before is new to this replica; at the start it has sent nothing yet.
         lost = bool(self._mark) and mark != self._mark
         reset = resets != self._resets
         self._mark, self._resets = mark, resets

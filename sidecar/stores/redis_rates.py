@@ -31,8 +31,8 @@ class RedisRateStore:
     """All limits of a request in one round trip, shared with the other requests of the tick.
 
     Redis' own clock decides. A window that is full is remembered here until it has room, so that
-    whoever floods is refused without asking Redis (`take` returns a tuple then). `clock` is for
-    tests: it stands in for Redis' clock. `admitted` hears of each request that passes, `instead` answers
+    a flood is refused without asking Redis (`take` returns a tuple then). `clock` replaces Redis' clock in
+    tests. `admitted` is called for each request that passes, `instead` answers
     when Redis does not; without it, `take` raises StoreUnavailable.
     """
 
@@ -155,7 +155,7 @@ class RedisRateStore:
             waiter.set_result(self.instead(asks, now, error))
 
     def _call(self, mode: str, requests: Sequence[Sequence[Ask]]) -> Command:
-        """Put requests into one run of the script; the limits, which many share, are said once."""
+        """Put requests into one run of the script; limits that several requests share are sent once."""
         keys: list[str] = []
         sets: dict[tuple[int, ...], tuple[int, list[str]]] = {}
         rules: list[Argument] = []
@@ -173,7 +173,7 @@ class RedisRateStore:
         return self._window.call(keys, self._now(), mode, len(sets), *rules, *chosen)
 
     def _said(self, limit: Limit) -> tuple[Limit, tuple[Argument, ...], str]:
-        """Return a limit as the script hears it, and the beginning of its keys; worked out once."""
+        """Return a limit as the script's arguments, and the beginning of its keys; computed once."""
         entry = self._words.get(id(limit))
         if entry is None:
             if len(self._words) >= KNOWN:

@@ -39,7 +39,7 @@ class RedisSessionStore:
         self._all = f"{prefix}:sessions"
 
     def bound(self, per_client: int) -> None:
-        """Take over a reloaded policy's bound; who has more keeps them until he begins another one."""
+        """Take over a reloaded policy's bound; a client above it keeps its sessions until it begins another one."""
         self._per_client = per_client
 
     async def create(self, session: Session, seal: bytes, ttl: float) -> int:
@@ -133,7 +133,7 @@ class RedisSessionStore:
             total = Erased(total.sessions + erased.sessions, total.conversations + erased.conversations)
 
     async def cleanup(self, now: float) -> int:
-        """Count out what has expired; Redis drops the data itself, and one replica hears the number."""
+        """Remove what has expired from the count; Redis deletes the data itself, and one replica gets the number."""
         (gone,) = await self._wire.submit([("ZREMRANGEBYSCORE", self._all, "-inf", now)])
         return int(gone)
 
@@ -186,7 +186,7 @@ def _milli(seconds: float) -> int:
 
 
 def _sealed(session: Session, seal: bytes) -> bytes:
-    """Encrypt what a session says; bound to its key, so that it does not open elsewhere."""
+    """Encrypt a session's data, bound to its key, so that it does not open under another one."""
     data = [session.organization, session.created, session.network, session.client, session.expires]
     nonce = os.urandom(NONCE_SIZE)
     return nonce + AESGCM(seal).encrypt(nonce, orjson.dumps(data), session.key.encode())

@@ -27,7 +27,7 @@ SENTINEL_PORT: Final = 26379
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """A parsed URL. `options` are redis-py's words for TLS."""
+    """A parsed URL. `options` are redis-py's arguments for TLS."""
 
     kind: str
     hosts: tuple[tuple[str, int], ...]
@@ -41,12 +41,12 @@ class RedisAddress:
     sentinel_password: Secret | None = None
 
     def credentials(self) -> dict[str, Any]:
-        """Return who we are, in redis-py's words."""
+        """Return redis-py's arguments for user and password."""
         return _login(self.username, self.password)
 
 
 def parse_redis_url(url: Secret) -> RedisAddress:
-    """Read a URL; a ConfigError says what is wrong, and never quotes it."""
+    """Read a URL, or raise ConfigError, whose message never quotes it."""
     try:
         parts = urlsplit(url.reveal())
         query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
@@ -135,7 +135,7 @@ async def _primary(target: RedisAddress, patient: float) -> tuple[str, int]:
 
 
 def patience(timeout: float | None) -> dict[str, Any]:
-    """Return redis-py's words for: once, no longer than this, and tell the server nothing about the library."""
+    """Return redis-py's arguments for: no retry, this timeout, no CLIENT SETINFO."""
     return {
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,

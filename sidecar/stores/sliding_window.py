@@ -2,7 +2,7 @@
 
 A window of W seconds is cut into 60 sub-buckets. An admitted request counts from its own sub-bucket
 until 60 later ones are over too: always for W seconds, and for at most one sub-bucket more. So no
-window of W seconds, wherever it begins, ever holds more than the limit, and a steady pace is
+window of W seconds, wherever it begins, ever contains more than the limit, and a steady pace is
 admitted as an exact log would admit it, to within W/60.
 
 A row is a flat array `[total, bucket, count, bucket, count, …]`, oldest first, never more than 61

@@ -1,4 +1,4 @@
-"""What the environment says in place of the policy: four values that deployments like to set there."""
+"""Values of the environment that replace those of the policy."""
 
 from __future__ import annotations
 

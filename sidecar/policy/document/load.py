@@ -11,7 +11,7 @@ import yaml
 from sidecar.errors import PolicyError, Problem
 from sidecar.policy.document.yaml_nodes import NOWHERE, Broken, Builder, Node, Place
 
-MAX_BYTES: Final = 1024 * 1024  # a Kubernetes ConfigMap holds no more
+MAX_BYTES: Final = 1024 * 1024  # the limit of a Kubernetes ConfigMap
 _STEP: Final = re.compile(r"\[\d+\]|[^.\[]+")
 _LOADER: Final[Any] = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 # YAML 1.2.2 §5.1, without the byte order mark that may open the text.
@@ -40,7 +40,7 @@ class Document:
         return self._find(path)[1]
 
     def _find(self, path: str) -> tuple[Node, bool]:
-        """Walk as far as the path goes; tell whether it went to its end."""
+        """Follow a path as far as the document has it; the second value is whether it was found whole."""
         node, rest = self.root, path
         while rest:
             step = _first_step(node, rest)
@@ -112,7 +112,7 @@ def _syntax(error: yaml.MarkedYAMLError, text: str | bytes) -> Problem:
 
 
 def _first_step(node: Node, rest: str) -> str | None:
-    """Return the key of `node` that `rest` begins with: host names hold dots, so the longest one."""
+    """Return the key of `node` that `rest` begins with; the longest one, because host names contain dots."""
     likely = _STEP.match(rest)
     if likely is not None and likely.group() in node.children and (rest[0] == "[" or likely.end() == len(rest)):
         return likely.group()

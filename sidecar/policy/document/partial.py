@@ -43,7 +43,7 @@ class PartialPolicy:
                 errors = error.errors(include_url=False)
 
     def as_written(self, problem: Problem) -> Problem:
-        """Return the problem with the indexes that the file has, also in what it says of other parts."""
+        """Return the problem with the indexes of the file, also where its text mentions other places."""
         what = _PATH.sub(lambda found: self._written(found.group()), problem.what)
         return replace(problem, path=self._written(problem.path), what=what)
 
@@ -96,7 +96,7 @@ def _faulty(error: ErrorDetails) -> Loc:
         loc = loc[:-1] or loc
     elif loc[-1] == "[key]":
         loc = loc[:-1]
-    # Without one of its words a match would take other requests: the route goes as a whole.
+    # Without one of its conditions a match would take other requests: the whole route is left out.
     return loc[:2] if loc[0] == "routes" and loc[2:3] == ("match",) else loc
 
 

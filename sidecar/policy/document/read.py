@@ -1,4 +1,4 @@
-"""One policy, read: its YAML, what the environment says instead, the schema, the rules between its parts."""
+"""Reads one policy: YAML, overrides from the environment, the schema, the checks across sections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pydantic found, in our own words and at the places of the file."""
+"""pydantic's errors as problems: reworded, with the line and column of the file."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _said(error: ErrorDetails) -> tuple[str, str]:
 
 
 def _choice(given: Any, choices: list[str]) -> tuple[str, str]:
-    """Name the words that may stand here; one of them is meant when the given one is close."""
+    """Name the allowed values; suggest one of them when the given one is similar."""
     if not isinstance(given, str):
         return "is not a word that is known here", f"write {_one_of(choices)}"
     near = get_close_matches(given.lower()[:64], choices, 1, 0.6)

@@ -1,4 +1,4 @@
-"""What is allowed, but probably not meant: told by `sidecar check` and at start, never a reason to refuse."""
+"""Warnings: what is allowed but probably not meant. `sidecar check` and the start print them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sidecar.errors import Problem, Problems
 from sidecar.policy.schema.policy_schema import PolicySchema
 
 _DOORS: Final = frozenset({"address", "host", "https", "cors", "fetch_metadata", "session", "ownership", "redaction"})
-"""Guards that keep strangers out, or secrets in: observing one of them is an open door."""
+"""Guards of access and of secrets: while one of them only observes, nothing is protected by it."""
 
 _WIDEST: Final = 7
 """Bits of a network that may be one's own: `10.0.0.0/8` and `fc00::/7`."""

@@ -1,7 +1,7 @@
 """Parser events → nodes with their places, counted as they grow.
 
-YAML 1.2's core schema and nothing beyond it: `no` and `on` are words, `012` is twelve, tags and merge
-keys are refused. Aliases count as what they stand for, so that a bomb ends at its own line.
+YAML 1.2's core schema and nothing beyond it: `no` and `on` are strings, `012` is twelve, tags and merge
+keys are refused. Aliases count as what they expand to, so that an alias bomb is refused at its line.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class Section(BaseModel):
 
 
 def refuse(what: str, instead: str) -> NoReturn:
-    """Refuse a value with our own words: what is wrong, and what to write instead."""
+    """Refuse a value: `what` is wrong, and what to write instead."""
     raise PydanticCustomError("policy", "{what}; {instead}", {"what": what, "instead": instead})
 
 

@@ -1,4 +1,4 @@
-"""What browsers are told: who may read answers, and how pages are confined."""
+"""Headers for browsers: CORS and the security headers."""
 
 from __future__ import annotations
 

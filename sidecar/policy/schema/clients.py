@@ -12,7 +12,7 @@ from sidecar.policy.schema.quantities import MINUTE, span, whole
 
 
 class Ban(Section):
-    """An address that is refused again and again sits out."""
+    """Bans of addresses whose requests were refused repeatedly."""
 
     strikes: Annotated[int, whole(1, 100_000)] = Field(default=20, description="refusals that make a ban")
     within: Annotated[float, span("1s", "24h")] = Field(

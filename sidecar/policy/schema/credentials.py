@@ -53,7 +53,7 @@ class ProviderEnvironment(Section):
 
 
 class Provider(Section):
-    """A provider that the catalogue does not know, in the catalogue's words."""
+    """A provider that the catalogue does not know, in the catalogue's own keys."""
 
     header: Annotated[str, strings.TOKEN] = Field(default="Authorization", description="the request header of the key")
     scheme: Literal["Bearer", "Basic", "none"] = Field(
@@ -96,7 +96,7 @@ class EgressProvider(Section):
 
 
 class Egress(Section):
-    """Provider calls of the backend: it holds handles, the sidecar puts the keys in."""
+    """Provider calls of the backend: it sends handles, which the sidecar replaces by keys."""
 
     providers: dict[Annotated[str, strings.PROVIDER], EgressProvider] = Field(
         default_factory=dict, description="provider → where its calls go"
@@ -113,7 +113,7 @@ class Egress(Section):
 
 
 class Tokens(Section):
-    """Which tokens are believed, besides HS256 ones made with JWT_SECRET."""
+    """Which tokens are accepted, besides HS256 ones made with JWT_SECRET."""
 
     jwks: Annotated[str, strings.LINE] | None = Field(
         default=None, description="https URL or file of a JSON Web Key Set (RS256, ES256, EdDSA); null: none",

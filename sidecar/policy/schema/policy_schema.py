@@ -67,7 +67,7 @@ class PolicySchema(Section):
     )
 
     def enforces(self, guard: str, route: Route | None = None) -> bool:
-        """Say whether a guard refuses, or only observes: what a route says counts before what the policy says."""
+        """Return whether a guard refuses (True) or only observes; a route's setting overrides the policy's."""
         mode = route.mode if route is not None and route.mode is not None else self.mode
         observed = guard in self.observe or (route is not None and guard in route.observe)
         return mode == "enforce" and not observed

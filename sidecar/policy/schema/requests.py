@@ -12,7 +12,7 @@ from sidecar.policy.schema.quantities import FLAG, KIB, MIB, size, span, whole
 
 
 class Requests(Section):
-    """What one request, and one client, may make the sidecar hold or wait for."""
+    """Bounds of what one request or one client can make the sidecar store or wait for."""
 
     hosts: Many[Annotated[str, strings.SERVED_HOST]] = Field(
         default=(),

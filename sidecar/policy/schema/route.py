@@ -74,7 +74,7 @@ class Route(Section):
     @model_validator(mode="before")
     @classmethod
     def _a_protocol_guards_its_texts(cls, value: Any) -> Any:
-        # Whoever names the protocol has said where the text is: not to look at it takes a word of its own, null.
+        # A named protocol says where the text is, so its message is inspected unless `message: null` is written.
         if isinstance(value, dict) and "message" not in value and value.get("protocol", "plain") != "plain":
             return {**value, "message": {}}
         return value

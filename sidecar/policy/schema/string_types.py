@@ -80,7 +80,7 @@ PROVIDER: Final = text(
 
 
 def one_of(words: Iterable[str], what: str) -> Read:
-    """Read a word of a list that another part of the product keeps."""
+    """Read a name from a list that is defined elsewhere in the code."""
     known = sorted(words)
 
     def read(value: Any) -> str:
@@ -177,7 +177,7 @@ WHERE: Final = _read_as(_where, pattern="^(header|cookie|body):.+$")
 
 
 def url(*, path: bool) -> Read:
-    """Read an http or https URL without user, query and fragment; with a base path only if told so."""
+    """Read an http or https URL without user, query and fragment; `path` allows a base path."""
     example = "https://api.example.com"
 
     def read(value: Any) -> str:
@@ -205,7 +205,7 @@ def url(*, path: bool) -> Read:
 
 def _origin(value: Any) -> str:
     if value is None:
-        return "null"  # the origin of that name, so that whoever builds the list can say what is wrong with it
+        return "null"  # kept as an origin of that name: the builder of the list reports what is wrong with it
     if not isinstance(value, str) or not value or len(value) > 300 or not value.isprintable():
         refuse("is not an origin", "write scheme and host, like https://chat.example.com")
     return value
