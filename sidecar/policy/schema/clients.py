@@ -34,7 +34,9 @@ class Clients(Section):
     ipv6_prefix: Annotated[int, whole(32, 128)] = Field(
         default=64, description="one client is one IPv6 network of this length"
     )
-    allow: Many[Annotated[str, strings.NETWORK]] = Field(default=(), description="when set, all other addresses are refused")
+    allow: Many[Annotated[str, strings.NETWORK]] = Field(
+        default=(), description="when set, all other addresses are refused"
+    )
     deny: Many[Annotated[str, strings.NETWORK]] = Field(default=(), description="these never get in")
     ban: Ban | None = Field(
         default_factory=Ban, description="refusals that make an address sit out; null: nobody is banned"
