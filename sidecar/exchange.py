@@ -20,6 +20,7 @@ class Client:
     trusted  the peer is a trusted proxy, whose forwarding headers count
     refused  the address may not come in (deny list, or not on the allow list)
     exempt   it can never be banned (a trusted proxy itself)
+    uncounted  a trusted proxy that speaks for itself (a health probe): no limit counts its requests
     """
 
     address: str
@@ -28,6 +29,7 @@ class Client:
     trusted: bool = False
     refused: bool = False
     exempt: bool = False
+    uncounted: bool = False
 
 
 NOBODY = Client("", "", "")

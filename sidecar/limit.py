@@ -18,22 +18,43 @@ class Per(StrEnum):
     GLOBAL = "global"
 
 
+class Counts(StrEnum):
+    """Which requests a limit counts.
+
+    chat  what costs: requests of routes with a message, a credential or a required session, every
+          method but GET, HEAD and OPTIONS, and WebSocket messages that carry a text
+    all   every request, page loads included
+    """
+
+    CHAT = "chat"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `limit` admitted requests in any `window` seconds."""
+    """At most `limit` admitted requests in any `window` seconds.
+
+    named_only  an organization's limit that requests of the default organization are not held to
+    """
 
     name: str
     per: Per
     limit: int
     window: float
+    counts: Counts = Counts.CHAT
+    named_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """May one more request of this subject pass? `subject` is an address, an organization, a hash."""
+    """May one more request of this subject pass? `subject` is an address, an organization, a hash.
+
+    counted  False: the limit is only looked at; it neither counts nor refuses this request
+    """
 
     limit: Limit
     subject: str
+    counted: bool = True
 
 
 class Take(NamedTuple):

@@ -147,6 +147,7 @@ class Running:
             events=self.events,
             clock=self._clock,
             open_requests={},
+            started=0.0 if self._foundation.settings.redis_url is not None else self._clock.now(),
             secrets=vault.known_secrets if vault is not None else None,
             key_of=self._key_supplier,
             verify=self._public_tokens.claims,
@@ -301,6 +302,7 @@ class Running:
             credentials=self._credentials,
             log_dropped=self._log.dropped,
             csp_reports=lambda: self._reports,
+            undeclared_proxies=lambda: self._services.proxies.requests,
         )
 
     def _policy_state(self) -> PolicyState:

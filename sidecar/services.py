@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from sidecar.clock import Clock
 from sidecar.events import EventSink
 from sidecar.secret import Secret
 from sidecar.stores.interfaces import BanStore, RateStore, SessionStore
+from sidecar.stores.undeclared_proxies import UndeclaredProxies
 from sidecar.vault.models import Grant, KnownSecrets
 
 Verify: TypeAlias = Callable[[bytes], Mapping[str, Any] | None]
@@ -49,6 +50,8 @@ class Services:
     handles   resolves phantom keys; None without a vault
     tokens    counts tokens that providers report
     ended     told of a session that was logged out: its handles end with it
+    started   epoch seconds since when this process remembers sessions; 0: a shared store does
+    proxies   peers that send forwarding headers without being trusted
     random    returns that many unpredictable bytes, for session ids
     """
 
@@ -66,4 +69,6 @@ class Services:
     handles: HandleRegistry | None = None
     tokens: Count = _uncounted
     ended: Ended | None = None
+    started: float = 0.0
+    proxies: UndeclaredProxies = field(default_factory=UndeclaredProxies)
     random: Callable[[int], bytes] = os.urandom

@@ -71,6 +71,8 @@ class Event(Enum):
     ADMIN_ACTION = (Category.AUDIT, Level.INFO)
     BACKEND_ERROR = (Category.SYSTEM, Level.ERROR)
     OVERLOADED = (Category.SYSTEM, Level.WARNING)
+    PROXY_UNDECLARED = (Category.SYSTEM, Level.WARNING)
+    CSP_VIOLATION = (Category.SECURITY, Level.WARNING)
 
     # Two events may share a value; without this an Enum would make them aliases of one another.
     def __new__(cls, category: Category, level: Level) -> Self:

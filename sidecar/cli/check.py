@@ -70,7 +70,7 @@ def overridable(document: PolicyDocument) -> list[tuple[str, str]]:
     limits = [
         (f"rate_limits[{index}].limit", windows[limit.window])
         for index, limit in enumerate(document.schema.rate_limits)
-        if limit.per == "ip" and limit.window in windows
+        if limit.per == "ip" and limit.counts == "chat" and limit.window in windows
     ]
     return [("cors.allowed_origins", ALLOWED_ORIGINS), *limits, ("sessions.max_age", SESSION_HOURS)]
 

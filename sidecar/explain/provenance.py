@@ -91,7 +91,7 @@ def _session(reasons: Provenance, detail: Detail) -> str:
 
 def _limits(reasons: Provenance, detail: Detail) -> str:
     name = detail.get("limit")
-    found = _index(reasons.route.rate_limits, name) if reasons.route is not None else ""
+    found = _index(reasons.route.rate_limits or (), name) if reasons.route is not None else ""
     if found:
         return f"{reasons.route_key}.rate_limits{found}.limit"
     found = _index(reasons.schema.rate_limits, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from sidecar.decision import Detail, Finding
@@ -23,7 +23,9 @@ TOO_BIG: Final = 1009
 
 @dataclass(frozen=True, slots=True)
 class KeepMessage:
-    """The message goes on as it came."""
+    """The message goes on as it came; `texts` is how many it carries."""
+
+    texts: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class RewriteMessage:
 
     text: str
     findings: tuple[Finding, ...] = ()
+    texts: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +117,9 @@ class WebSocketMessageGuard:
             return refuse(Code.MESSAGE_INVALID, {"reason": "markup"})
         changes, counts = cleaned
         if not counts:
-            return FRAME_KEEP
+            return KeepMessage(len(texts)) if texts else FRAME_KEEP
         finding = Finding(Event.MESSAGE_SANITIZED, counts.detail())
-        return RewriteMessage(prefix + splice(body, changes).decode(), (finding,))
+        return RewriteMessage(prefix + splice(body, changes).decode(), (finding,), len(texts))
 
     def _uninspectable(self, reason: str) -> FrameInspection:
         return FRAME_KEEP if self.pass_uninspectable else refuse(Code.MESSAGE_INVALID, {"reason": reason})

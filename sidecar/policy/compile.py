@@ -14,6 +14,7 @@ import sidecar.guards.response_headers.build as response_headers
 import sidecar.guards.sessions.build as session_guards
 import sidecar.messages.build as message_guards
 import sidecar.responses.build as responses
+from sidecar.decision import Refuse
 from sidecar.errors import Problems
 from sidecar.events import about
 from sidecar.exchange import Exchange
@@ -25,7 +26,7 @@ from sidecar.guards.local_endpoints import CspReports, RateLimitStatus, Unmatche
 from sidecar.guards.response_headers.build import CSP_REPORTS
 from sidecar.guards.response_headers.security_headers import LEAKS
 from sidecar.guards.sessions.build import NOTHING, RouteSessions
-from sidecar.limit import Limit
+from sidecar.limit import Limit, LimitReport
 from sidecar.policy.backend_target import build_target
 from sidecar.policy.document.read import PolicyDocument
 from sidecar.policy.egress import Shared, build_egress
@@ -34,7 +35,7 @@ from sidecar.policy.routes import Pattern, RouteTable
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route as RouteSchema
 from sidecar.services import Services
-from sidecar.vocabulary import Code, Outcome
+from sidecar.vocabulary import Outcome
 
 UNMATCHED: Final = "unmatched"
 MALFORMED: Final = "malformed"
@@ -179,7 +180,7 @@ class _Compiler:
             rows.append((Pattern(paths.session), self._route("session", steps)))
         if self._headers.collects_reports:
             reports = Step(CspReports(self._services.reports))
-            steps = (*self._head_steps(None, NOTHING, self._default_limits()), reports)
+            steps = (*self._head_steps(None, NOTHING, self.limits.for_reports(self._enforced(None))), reports)
             rows.append((Pattern(CSP_REPORTS), self._route("csp-report", steps)))
         return rows
 
@@ -194,7 +195,7 @@ class _Compiler:
     def _row(self, number: int, route: RouteSchema) -> tuple[Pattern, Route]:
         place, enforced = self._problems.at(f"routes[{number}]"), self._enforced(route)
         sessions = self._sessions.for_route(route, enforced)
-        limits = self.limits.for_route(route.rate_limits, place.at("rate_limits"), enforced, in_body=sessions.in_body)
+        limits = self.limits.for_route(route, place.at("rate_limits"), enforced, in_body=sessions.in_body)
         built = self._route(
             route.name, self._head_steps(route, sessions, limits), route, sessions=sessions, limits=limits, place=place
         )
@@ -236,6 +237,7 @@ class _Compiler:
             injection=self._injection(route),
             filters=filters,
             frames=messages.socket,
+            socket_limits=limits.socket if messages.socket is not None else None,
             peek=limits.guard.peek if self._services.waits else None,
         )
 
@@ -282,10 +284,11 @@ class _Compiler:
             socket_rate=socket.messages_per_minute or 0,
         )
 
-    def _struck(self, exchange: Exchange, code: Code) -> None:
+    def _struck(self, exchange: Exchange, refuse: Refuse, message: LimitReport | None = None) -> None:
         """Count a refusal towards a ban, and record the ban that it makes."""
         assert self.clients.bans is not None
-        finding = self.clients.bans.struck(exchange, code)
+        now = exchange.now if message is None else message.at
+        finding = self.clients.bans.struck(exchange, refuse, now, message)
         if finding is not None:
-            event = about(exchange, finding.event, Outcome.REFUSED, exchange.now, 0, finding.detail)
+            event = about(exchange, finding.event, Outcome.REFUSED, now, 0, finding.detail)
             self._services.events.record(event)

@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.decision import Refuse
 from sidecar.exchange import Exchange
 from sidecar.guard import BodyStep, HeaderWriter, Step
+from sidecar.guards.limits.socket_rate_limit import SocketRateLimit
+from sidecar.limit import LimitReport
 from sidecar.messages.websocket_messages import WebSocketMessageGuard
 from sidecar.policy.routes import RouteTable
 from sidecar.responses.interfaces import ResponseFilters
-from sidecar.vocabulary import Code
 
 HOP_BY_HOP: Final = frozenset({
     b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization",
@@ -73,6 +75,7 @@ class Route:
     cookies    rewrites one Set-Cookie value of the backend: (value, secure) → value, or None to drop it
     max_body   bytes of a request's body
     frames     inspects text messages of its WebSockets
+    socket_limits  take one message of its WebSockets; None: nothing counts them
     peek       fills in `exchange.limits` for a refusal that came before limits were taken
     """
 
@@ -93,6 +96,7 @@ class Route:
     injection: Injection | None = None
     filters: ResponseFilters | None = None
     frames: WebSocketMessageGuard | None = None
+    socket_limits: SocketRateLimit | None = None
     peek: Callable[[Exchange], Awaitable[None] | None] | None = None
 
 
@@ -118,11 +122,12 @@ class Policy:
     """One compiled policy. An exchange reads it once and keeps it to its end.
 
     malformed  the route of requests that have no readable head
-    struck     called with every refusal: bans count them
+    struck     called with every refusal, also of a WebSocket message (with the report of its limits): bans
+               count them
     """
 
     digest: str
     bounds: RequestBounds
     routes: RouteTable[Route]
     malformed: Route
-    struck: Callable[[Exchange, Code], None] | None = None
+    struck: Callable[[Exchange, Refuse, LimitReport | None], None] | None = None

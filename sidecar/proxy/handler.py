@@ -366,7 +366,7 @@ class Handler(ExchangeContext):
             self.finish()
             return
         if policy.struck is not None:
-            policy.struck(exchange, refuse.code)
+            policy.struck(exchange, refuse, None)
         if exchange.limits is None and self.route.peek is not None and refuse.code is not Code.IP_BLOCKED:
             peeked = self.route.peek(exchange)
             if peeked is not None:

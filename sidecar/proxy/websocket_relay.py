@@ -9,8 +9,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from sidecar.admission import observe
+from sidecar.decision import Refuse
 from sidecar.events import about
 from sidecar.head import RequestHead
+from sidecar.limit import LimitReport
 from sidecar.messages.websocket_messages import RefuseMessage, RewriteMessage
 from sidecar.proxy.codec.response_heads import ResponseHead
 from sidecar.proxy.codec.websocket_frames import (
@@ -91,6 +94,7 @@ class WebSocketRelay:
         self._filter = context.filters.frames(context.exchange) if context.filters is not None else None
         self._waiting = 0  # messages of the backend that the filter has not decided about
         self._closing: Frame | None = None
+        self._report: LimitReport | None = None  # of the message that a limit refused
 
     async def run(self) -> None:
         """Relay both ways, then close the backend's side; the client's is closed by its exchange."""
@@ -169,7 +173,7 @@ class WebSocketRelay:
                     continue
             if budget is not None and frame.opcode in (TEXT, BINARY, CONTINUATION) and frame.fin and not budget.spend():
                 raise FrameError(POLICY_VIOLATION, "too many messages")
-            for each in self._judged(frame) if from_client else self._cleaned(frame):
+            for each in await self._judged(frame) if from_client else self._cleaned(frame):
                 sink.write(encode(each, mask=from_client))
             await sink.drain()
             if frame.opcode == CLOSE:
@@ -200,11 +204,11 @@ class WebSocketRelay:
             sink.write(encode(each, mask=False))
         await sink.drain()
 
-    def _judged(self, frame: Frame) -> tuple[Frame, ...]:
+    async def _judged(self, frame: Frame) -> tuple[Frame, ...]:
         """Return what of a client's frame goes on."""
         if self._inspector is None or frame.opcode not in (TEXT, BINARY):
             return (frame,)
-        return (Frame(frame.opcode, self._inspected(frame)),)
+        return (Frame(frame.opcode, await self._inspected(frame)),)
 
     def _cleaned(self, frame: Frame) -> Sequence[Frame]:
         """Return what may be sent to the client now that the backend has sent this frame."""
@@ -224,24 +228,50 @@ class WebSocketRelay:
         self._waiting = 0
         return [Frame(TEXT, message) for message in self._filter.finish()]
 
-    def _inspected(self, frame: Frame) -> bytes:
+    async def _inspected(self, frame: Frame) -> bytes:
         assert self._inspector is not None
         exchange, events = self._context.exchange, self._context.services.events
         if frame.opcode == TEXT:
             found = self._inspector.inspect_text(frame.data.decode(), exchange.head.path)
         else:
             found = self._inspector.inspect_binary(frame.data, exchange.head.path)
+        if not isinstance(found, RefuseMessage) and found.texts:
+            found = await self._within_limits() or found
         if isinstance(found, RefuseMessage):
             event = found.code.event or Event.MESSAGE_INVALID
             events.record(
                 about(exchange, event, Outcome.REFUSED, exchange.now, 101, {**found.detail, "close": found.close})
             )
+            self._struck(found)
             raise FrameError(found.close, found.reason)
         if isinstance(found, RewriteMessage):
             for finding in found.findings:
                 events.record(about(exchange, finding.event, Outcome.CHANGED, exchange.now, 101, finding.detail))
             return found.text.encode()
         return frame.data
+
+    async def _within_limits(self) -> RefuseMessage | None:
+        """Take one message of the route's limits; return the refusal when one of them has no room."""
+        limits, exchange, parts = self._context.route.socket_limits, self._context.exchange, self._context.services
+        if limits is None:
+            return None
+        report, refuse = await limits.take(exchange, parts.clock.monotonic(), parts.clock.now())
+        parts.limits(report)
+        if refuse is None:
+            return None
+        if not limits.enforce:
+            observe(exchange, limits.guard.name, refuse, parts.events)
+            return None
+        self._report = report
+        return RefuseMessage(POLICY_VIOLATION, refuse.code.sentence, refuse.code, refuse.detail)
+
+    def _struck(self, found: RefuseMessage) -> None:
+        """Tell the bans of a refused message."""
+        struck = self._context.policy.struck
+        if struck is not None:
+            report = self._report or LimitReport((), (), self._context.services.clock.now())
+            struck(self._context.exchange, Refuse(found.code, found.detail), report)
+        self._report = None
 
 
 class _Whole:

@@ -156,14 +156,14 @@ class FailoverRateStore:
 
     def _alone(self, asks: Sequence[Ask], now: float) -> Takes:
         takes = self._mirror.take(self._shared(asks), now)
-        if all(take.allowed for take in takes):
+        if all(take.allowed or not ask.counted for ask, take in zip(asks, takes, strict=True)):
             self._debt.record(asks, now)
         return takes
 
     def _shared(self, asks: Sequence[Ask]) -> tuple[Ask, ...]:
         """Return the asks at this replica's share of their limits, at least 1."""
         replicas = self._circuit.replicas
-        return tuple([Ask(self._share(ask.limit, replicas), ask.subject) for ask in asks])
+        return tuple([Ask(self._share(ask.limit, replicas), ask.subject, ask.counted) for ask in asks])
 
     def _share(self, limit: Limit, replicas: int) -> Limit:
         entry = self._shares.get(id(limit))

@@ -14,7 +14,7 @@ class RateStore(Protocol):
     """Exact sliding windows: no window of that length ever contains more than its limit."""
 
     def take(self, asks: Sequence[Ask], now: float) -> Takes | Awaitable[Takes]:
-        """Consume one request of every ask, or none: all limits of a request in one round trip.
+        """Consume one request of every counted ask, or none: all limits of a request in one round trip.
 
         `now` is in seconds and never runs backwards (shared stores use their own clock instead).
         The answers stand in the order of the asks. A store in this process answers at once (a tuple);

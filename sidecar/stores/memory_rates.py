@@ -99,8 +99,8 @@ class MemoryRateStore:
         """Return how many windows are held."""
         return sum(len(table.rows) + len(table.crowd) for table in self._tables.values())
 
-    def take(self, asks: Sequence[Ask], now: float) -> Takes:
-        """Consume one request of every ask, or none."""
+    def take(self, asks: Sequence[Ask], now: float) -> Takes:  # noqa: C901  # in line: it runs for every request
+        """Consume one request of every counted ask, or none."""
         known = self._known
         found = []
         allowed = True
@@ -116,14 +116,17 @@ class MemoryRateStore:
                     row = table.row(ask.subject)
             elif row[1] < table.current - 60:
                 expire(row, table.current)
-            if (row[0] if row is not None else 0) >= limit.limit:
+            if ask.counted and (row[0] if row is not None else 0) >= limit.limit:
                 allowed = False
-            found.append((limit.limit, ask.subject, table, row))
+            found.append((limit.limit, ask.subject, table, row, ask.counted))
         make = tuple.__new__
         if not allowed:
-            return tuple([_state(limit, table, row, now) for limit, _, table, row in found])
+            return tuple([_state(limit, table, row, now) for limit, _, table, row, _ in found])
         takes = []
-        for most, subject, table, row in found:
+        for most, subject, table, row, counted in found:
+            if not counted:
+                takes.append(_state(most, table, row, now))
+                continue
             current = table.current
             if row is None or table.crowd:
                 row = self._admit(table, subject, now)  # noqa: PLW2901  # the row that it got just now
@@ -148,6 +151,8 @@ class MemoryRateStore:
     def record(self, asks: Sequence[Ask], now: float) -> None:
         """Count a request that another store admitted, whatever the limits say."""
         for ask in asks:
+            if not ask.counted:
+                continue
             table = self._turned(ask.limit, now)
             row = table.rows.get(ask.subject)
             if row is None:

@@ -131,12 +131,12 @@ class RedisRateStore:
         answers = done.result()
         takes = tuple(_takes([ask], answer, 0)[0] for ask, answer in zip(asks, answers, strict=True))
         if not all(answer[0] for answer in answers):
-            taken = [ask for ask, answer in zip(asks, answers, strict=True) if answer[0]]
+            taken = [ask for ask, answer in zip(asks, answers, strict=True) if answer[0] and ask.counted]
             if taken:
                 self._wire.submit([self._call("give", [[ask]]) for ask in taken]).add_done_callback(_failure)
             takes = tuple(
-                Take(True, take.remaining + 1, 0.0, take.reset_after) if answer[0] else take
-                for take, answer in zip(takes, answers, strict=True)
+                Take(True, take.remaining + 1, 0.0, take.reset_after) if answer[0] and ask.counted else take
+                for ask, take, answer in zip(asks, takes, answers, strict=True)
             )
             self._remember(asks, takes, now)
         elif self.admitted is not None:
@@ -161,10 +161,10 @@ class RedisRateStore:
         rules: list[Argument] = []
         chosen: list[int] = []
         for asks in requests:
-            shape = tuple([id(ask.limit) for ask in asks])
+            shape = tuple([id(ask.limit) if ask.counted else -id(ask.limit) for ask in asks])
             entry = sets.get(shape)
             if entry is None:
-                said = [self._said(ask.limit) for ask in asks]
+                said = [self._said(ask.limit, counted=ask.counted) for ask in asks]
                 rules += [len(said), *(word for _, rule, _ in said for word in rule)]
                 entry = sets[shape] = (len(sets) + 1, [beginning for _, _, beginning in said])
             number, beginnings = entry
@@ -172,15 +172,16 @@ class RedisRateStore:
             keys += [beginning + ask.subject for beginning, ask in zip(beginnings, asks, strict=True)]
         return self._window.call(keys, self._now(), mode, len(sets), *rules, *chosen)
 
-    def _said(self, limit: Limit) -> tuple[Limit, tuple[Argument, ...], str]:
+    def _said(self, limit: Limit, *, counted: bool) -> tuple[Limit, tuple[Argument, ...], str]:
         """Return a limit as the script's arguments, and the beginning of its keys; computed once."""
-        entry = self._words.get(id(limit))
+        key = id(limit) if counted else -id(limit)
+        entry = self._words.get(key)
         if entry is None:
             if len(self._words) >= KNOWN:
                 self._words.clear()
-            rule = (_field(limit), str(limit.limit), str(_width(limit)))
+            rule = (_field(limit), str(limit.limit if counted else -limit.limit), str(_width(limit)))
             # The limit itself is kept beside it: its id cannot be used anew meanwhile.
-            entry = self._words[id(limit)] = (limit, rule, self._key(limit.per, ""))
+            entry = self._words[key] = (limit, rule, self._key(limit.per, ""))
         return entry
 
     def _remember(self, asks: Sequence[Ask], takes: Takes, now: float) -> None:
@@ -193,14 +194,14 @@ class RedisRateStore:
             ask.limit.name: (take.remaining, now + take.reset_after) for ask, take in zip(asks, takes, strict=True)
         }
         for ask, take in zip(asks, takes, strict=True):
-            if not take.allowed:
+            if not take.allowed and ask.counted:
                 name = (ask.limit.name, ask.limit.window, ask.subject)
                 self._full[name] = (now + take.retry_after, ask.limit.limit, others)
 
     def _refused(self, asks: Sequence[Ask], now: float) -> Takes | None:
         """Answer from memory when one of the asks is known to be full."""
         for ask in asks:
-            entry = self._full.get((ask.limit.name, ask.limit.window, ask.subject))
+            entry = self._full.get((ask.limit.name, ask.limit.window, ask.subject)) if ask.counted else None
             if entry is not None and entry[0] > now and entry[1] >= ask.limit.limit:
                 return tuple([self._recalled(each, entry[2], now) for each in asks])
         return None

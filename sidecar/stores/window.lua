@@ -4,7 +4,8 @@
 --   newest bucket (double), total (uint32), then up to 61 runs, oldest first: bucket mod 65536 (uint16), count (uint32)
 -- KEYS   the subjects' hashes, one for each ask of each request in turn
 -- ARGV   microseconds now ('' for this server's clock), mode (take | peek | give), how many sets of limits;
---        for each set: how many limits, and for each limit: field, limit, bucket width in microseconds;
+--        for each set: how many limits, and for each limit: field, limit (negative: only looked at, neither
+--        counted nor refusing), bucket width in microseconds;
 --        then for each request: the number of its set
 -- answer for each request: 1 or 0, then for each ask: count, microseconds to wait, microseconds until empty
 
@@ -71,7 +72,8 @@ for number = 1, tonumber(ARGV[3]) do
   local limits = {}
   for which = 1, tonumber(ARGV[place]) do
     local at = place + 1 + (which - 1) * 3
-    limits[which] = {field = ARGV[at], limit = tonumber(ARGV[at + 1]), width = tonumber(ARGV[at + 2])}
+    local most = tonumber(ARGV[at + 1])
+    limits[which] = {field = ARGV[at], limit = math.abs(most), looked = most < 0, width = tonumber(ARGV[at + 2])}
   end
   place = place + 1 + #limits * 3
   sets[number] = limits
@@ -82,10 +84,10 @@ for request = place, #ARGV do
   local asks, allowed = {}, mode ~= 'peek'
   for number, limit in ipairs(sets[tonumber(ARGV[request])]) do
     key = key + 1
-    local ask = {key = KEYS[key], field = limit.field, limit = limit.limit, width = limit.width}
+    local ask = {key = KEYS[key], field = limit.field, limit = limit.limit, looked = limit.looked, width = limit.width}
     ask.current = floor(now / ask.width)
     ask.newest, ask.total, ask.runs = load(ask.key, ask.field, ask.current)
-    if ask.total >= ask.limit then allowed = false end
+    if ask.total >= ask.limit and not ask.looked then allowed = false end
     asks[number] = ask
   end
   out[#out + 1] = allowed and 1 or 0
@@ -94,7 +96,7 @@ for request = place, #ARGV do
       if ask.total > 0 then
         store(ask.key, ask.field, ask.newest, ask.total - 1, take_back(ask.runs), ask.width)
       end
-    elseif allowed then
+    elseif allowed and not ask.looked then
       ask.newest, ask.runs = add(ask.newest, ask.runs, ask.current)
       ask.total = ask.total + 1
       store(ask.key, ask.field, ask.newest, ask.total, ask.runs, ask.width)

@@ -61,6 +61,7 @@ class Gauges:
     credentials: Callable[[], Sequence[CredentialState]] = _no_credentials
     log_dropped: Callable[[], int] = int
     csp_reports: Callable[[], int] = int
+    undeclared_proxies: Callable[[], int] = int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Reading:
     credentials: Sequence[CredentialState] = ()
     log_dropped: int = 0
     csp_reports: int = 0
+    undeclared_proxies: int = 0
 
 
 T = TypeVar("T")
@@ -93,6 +95,7 @@ def read(gauges: Gauges) -> Reading:
         tuple(_answer(gauges.credentials, ())),
         _answer(gauges.log_dropped, 0),
         _answer(gauges.csp_reports, 0),
+        _answer(gauges.undeclared_proxies, 0),
     )
 
 

@@ -83,12 +83,13 @@ class Metrics:
         """Count the decisions of one request's limits: all admitted it, or those without room refused it."""
         refused = False
         for ask, take in zip(report.asks, report.takes, strict=True):
-            if not take[0]:
+            if not take[0] and ask.counted:
                 self._limits[ask.limit.name].refused += 1
                 refused = True
         if not refused:
             for ask in report.asks:
-                self._limits[ask.limit.name].allowed += 1
+                if ask.counted:
+                    self._limits[ask.limit.name].allowed += 1
 
     def tokens(self, organization: str, provider: str, model: str, direction: str, count: int) -> None:
         """Count tokens that a provider reported; direction is `input` or `output`."""
@@ -163,6 +164,11 @@ class Metrics:
         )
         yield CounterMetricFamily(
             "sidecar_csp_reports", "Reports of browsers about the Content-Security-Policy.", value=reading.csp_reports
+        )
+        yield CounterMetricFamily(
+            "sidecar_undeclared_proxy_requests",
+            "Requests of peers that send forwarding headers without being trusted.",
+            value=reading.undeclared_proxies,
         )
         yield CounterMetricFamily(
             "sidecar_event_sink_failures", "Events that one of the sinks failed to take.", value=self._sink_failures

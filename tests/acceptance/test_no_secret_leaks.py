@@ -430,7 +430,7 @@ def _refusals(day: Day) -> None:
     ):
         day.ask(f"refused {number}", raw, source=f"127.0.1.{number + 1}")
     for number in range(25):
-        day.ask(f"banned {number}", get(path, *own, host="nope.example"), source="127.0.2.1")
+        day.ask(f"banned {number}", get("/%00", *own), source="127.0.2.1")
     day.ask("denied", get(path, *own), source="127.0.0.66")
 
 

@@ -191,7 +191,8 @@ async def test_full_limits_are_seen_and_asking_takes_nothing() -> None:
             said = await live.ask("GET", "/x")
             assert said["limits"] == [{"name": "ip-minute", "per": "ip", "limit": 2, "remaining": left}]
         live.services.rates.take([limit], live.clock.monotonic())
-    said = await live.ask("GET", "/x")
+    assert (await live.ask("GET", "/x"))["decision"] == "pass"  # a page load is not counted
+    said = await live.ask("POST", "/x")
     assert (last(said)["guard"], last(said)["place"]) == ("rate_limits", "P:9")
     observed = await live.ask("GET", "/members/1", ("X-Session-ID", await begun(live)))
     step = next(step for step in observed["steps"] if step["guard"] == "rate_limits")

@@ -15,7 +15,7 @@ from sidecar.admin.jwt import make_token
 from sidecar.admin.roles import Role
 from sidecar.secret import Secret
 from tests.support.backends import Serving
-from tests.support.raw import PATIENCE, get
+from tests.support.raw import PATIENCE, get, post
 from tests.support.sidecar import MASTER, ORIGIN, TRUSTED, Running, threaded
 
 SECTIONS: dict[str, Any] = {
@@ -118,10 +118,10 @@ def test_asking_counts_nothing_and_a_used_limit_is_seen(served: tuple[Running, S
     running, _ = served
     lines = [FROM.format(9)]
     for _ in range(20):
-        assert explain(running, "GET", "/tight", lines, "", TRUSTED)["decision"] == "pass"
+        assert explain(running, "POST", "/tight", lines, "", TRUSTED)["decision"] == "pass"
         assert explain(running, "DELETE", "/", lines, "", TRUSTED)["decision"] == "refuse"  # three would be a ban
     for status in (200, 429):
         with running.connect(TRUSTED) as raw:
-            assert raw.send(get("/tight", *lines)).response().status == status
-    said = explain(running, "GET", "/tight", lines, "", TRUSTED)
+            assert raw.send(post("/tight", b"", *lines)).response().status == status
+    said = explain(running, "POST", "/tight", lines, "", TRUSTED)
     assert (said["steps"][-1]["guard"], said["steps"][-1]["key"]) == ("rate_limits", "routes[2].rate_limits[0].limit")

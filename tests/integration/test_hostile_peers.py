@@ -109,7 +109,7 @@ def test_an_upload_that_breaks_as_the_answer_ends_serves_nobody_else(front: Runn
 @pytest.mark.parametrize(("lines", "banned"), [([], True), (["Sec-Fetch-Site: cross-site"], False)])
 def test_pictures_on_a_foreign_page_lock_nobody_out(tmp_path: Path, lines: list[str], banned: bool):
     pictures = [get("/" + "a" * 9000, *lines), get("/%00", *lines)]
-    ban = {"strikes": 4, "within": "1m", "for": "1m"}
+    ban = {"strikes": 3, "within": "1m", "for": "1m"}
     with Backend() as backend, threaded(tmp_path, backend.url, clients={"ban": ban}) as running:
         for picture in pictures * 3:
             with running.connect() as client:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.backends import Serving
-from tests.support.raw import Message, get
+from tests.support.raw import Message, get, post
 from tests.support.redis import redis_server
 from tests.support.refused import check_refusal
 from tests.support.sidecar import ORIGIN, Running, sidecar, threaded
@@ -41,13 +41,13 @@ def test_the_sixty_first_request(limited: tuple[Running, Serving]):
     with running.connect() as client:
         began = time.time()
         for used in range(1, 61):
-            reply = client.send(get("/", PAGE)).response()
+            reply = client.send(post("/", b"{}", PAGE)).response()
             assert reply.status == 200
             assert number(reply, b"x-ratelimit-limit") == 60
             assert number(reply, b"x-ratelimit-remaining") == 60 - used
             assert number(reply, b"x-ratelimit-org-limit") == 1000
             assert number(reply, b"x-ratelimit-org-remaining") == 1000 - used
-        refused = client.send(get("/", PAGE)).response()
+        refused = client.send(post("/", b"{}", PAGE)).response()
         check_refusal(refused, 429, "RATE_LIMIT_EXCEEDED")
         assert json.loads(refused.body)["error"] == "Too many requests"
         assert number(refused, b"x-ratelimit-remaining") == 0
@@ -77,7 +77,7 @@ def test_refused_requests_and_the_status_cost_nothing(limited: tuple[Running, Se
             assert client.send(get("/", "Origin: https://evil.example")).response().status == 403
             status = client.send(get("/api/rate-limit/status", PAGE)).response()
             assert status.status == 200
-        assert number(client.send(get("/", PAGE)).response(), b"x-ratelimit-remaining") == 59
+        assert number(client.send(post("/", b"{}", PAGE)).response(), b"x-ratelimit-remaining") == 59
 
 
 def admitted(running: Running, requests: int, source: str, together: threading.Barrier) -> list[int]:
@@ -87,7 +87,7 @@ def admitted(running: Running, requests: int, source: str, together: threading.B
     def ask() -> None:
         with running.connect(source) as client:
             together.wait()
-            statuses.extend(client.send(get("/")).response().status for _ in range(requests // 2))
+            statuses.extend(client.send(post("/", b"{}")).response().status for _ in range(requests // 2))
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
@@ -137,16 +137,16 @@ def test_redis_that_dies_costs_no_request(tmp_path: Path):
         threaded(tmp_path, backend.url, {"REDIS_URL": redis.url}, rate_limits=limits) as running,
         running.connect() as client,
     ):
-        assert client.send(get("/")).response().status == 200
+        assert client.send(post("/", b"{}")).response().status == 200
         redis.kill()
         slowest = 0.0
         for _ in range(20):
             began = time.monotonic()
-            assert client.send(get("/")).response().status == 200
+            assert client.send(post("/", b"{}")).response().status == 200
             slowest = max(slowest, time.monotonic() - began)
         assert slowest < 2
         assert running.logged(event="STORE_DEGRADED")
         assert running.fetch("/readyz")[0] == 200
         redis.start()
         assert running.logged(event="STORE_RECOVERED")
-        assert client.send(get("/")).response().status == 200
+        assert client.send(post("/", b"{}")).response().status == 200

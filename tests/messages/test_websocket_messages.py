@@ -121,7 +121,7 @@ def test_the_content_filter_looks_at_frames_too():
     filtering = frame_guard(built("chainlit"), patterns)
     blocked = RefuseMessage(1008, "This content is not allowed", Code.CONTENT_BLOCKED, {"pattern": "foo"})
     assert filtering.inspect_text('42["client_message",{"message":{"output":"a foo"}}]') == blocked
-    assert filtering.inspect_text('42["client_message",{"message":{"output":"bar"}}]') is FRAME_KEEP
+    assert filtering.inspect_text('42["client_message",{"message":{"output":"bar"}}]') == FRAME_KEEP
 
 
 def test_the_content_filter_looks_at_long_polling_too():

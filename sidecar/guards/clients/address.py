@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Final, TypeVar, cast
 
-from sidecar.decision import PASS, Decision, Refuse
+from sidecar.decision import PASS, Decision, Detail, Finding, Pass, Refuse
 from sidecar.errors import Problems
 from sidecar.exchange import NOBODY, Client, Exchange
-from sidecar.guards.clients.forwarded import ForwardedFields, Hop, nearest_port
-from sidecar.guards.clients.networks import Address, Networks, build_networks, parse_address
+from sidecar.guards.clients.forwarded import ForwardedFields, Hop, forwarded_address, nearest_port
+from sidecar.guards.clients.networks import Address, Networks, build_networks, is_private, parse_address
 from sidecar.head import RequestHead
-from sidecar.vocabulary import Code
+from sidecar.stores.undeclared_proxies import UndeclaredProxies
+from sidecar.vocabulary import Code, Event
 
 CACHED: Final = 8192
 """Clients remembered in each of the two caches; a full cache is emptied, never searched."""
@@ -39,8 +40,12 @@ def build_address(
     allow: Sequence[str],
     deny: Sequence[str],
     problems: Problems,
+    proxies: UndeclaredProxies | None = None,
 ) -> AddressGuard:
-    """Build the guard that must be asked first; `problems` stands at `clients`."""
+    """Build the guard that must be asked first; `problems` stands at `clients`.
+
+    `proxies` is told of untrusted peers that send forwarding headers; None: nobody asks about them.
+    """
     trusted = build_networks(trusted_proxies, problems.at("trusted_proxies"))
     if any(shift == 32 for shift, _ in trusted.v4) or any(shift == 128 for shift, _ in trusted.v6):
         problems.at("trusted_proxies").add(
@@ -54,6 +59,7 @@ def build_address(
         ipv6_prefix,
         build_networks(allow, problems.at("allow")),
         build_networks(deny, problems.at("deny")),
+        proxies,
     )
 
 
@@ -65,23 +71,32 @@ class ForwardedAddress:
     secure: bool | None
     decision: Decision
     host: bytes = b""
-    port: bytes = b""  # reported without a host: it belongs to Host
+    port: bytes = b""  # said without a host: it belongs to Host
+    private: bool = False  # the peer's own address is not one of the internet's
 
 
 class AddressGuard:
     """Set `exchange.client`, and from a trusted proxy's headers `secure` and `public_host`; refuse listed addresses.
 
-    The headers of a peer that is not trusted are not read. The caches make an address cost one
-    look-up after its first request: `ipaddress` takes longer than all other guards together.
+    The headers of a peer that is not trusted decide nothing; that it sends them is noted. The caches make
+    an address cost one look-up after its first request: `ipaddress` takes longer than all other guards together.
     """
 
     name = "address"
 
-    def __init__(self, trusted: Networks, ipv6_prefix: int, allow: Networks, deny: Networks) -> None:
+    def __init__(
+        self,
+        trusted: Networks,
+        ipv6_prefix: int,
+        allow: Networks,
+        deny: Networks,
+        proxies: UndeclaredProxies | None = None,
+    ) -> None:
         self._trusted = trusted
         self._ipv6_prefix = ipv6_prefix
         self._allow = allow
         self._deny = deny
+        self._proxies = proxies
         self._peers: dict[str, ForwardedAddress] = {}
         self._forwarded: dict[tuple[bytes | str | None, ...], ForwardedAddress] = {}
 
@@ -99,6 +114,11 @@ class AddressGuard:
                 elif found.port:
                     host = exchange.head.index.get(b"host", b"").lower()
                     exchange.public_host = host if _has_port(host) else host + found.port
+        elif self._proxies is not None:
+            address = forwarded_address(exchange.head)
+            if address is not None and self._proxies.note(exchange.peer, address, private=found.private):
+                exchange.client = found.client
+                return _undeclared(found)
         exchange.client = found.client
         return found.decision
 
@@ -121,7 +141,8 @@ class AddressGuard:
             found = ForwardedAddress(client, None, self._decide(client, None))
         else:
             client = self.client(address, trusted=address in self._trusted)
-            found = ForwardedAddress(client, None, self._decide(client, address))
+            client = replace(client, uncounted=client.trusted)
+            found = ForwardedAddress(client, None, self._decide(client, address), private=is_private(address))
         return _remember(self._peers, peer, found)
 
     def _walk(self, peer: str, key: tuple[bytes | str | None, ...]) -> ForwardedAddress:
@@ -142,6 +163,14 @@ class AddressGuard:
         if not client.refused:
             return PASS
         return DENIED if address is not None and address in self._deny else NOT_LISTED
+
+
+def _undeclared(found: ForwardedAddress) -> Decision:
+    """Warn of a peer that forwards without being trusted; a refusal of its address says more."""
+    if found.decision is not PASS:
+        return found.decision
+    detail: Detail = {"peer": found.client.address, "private": found.private, "key": "clients.trusted_proxies"}
+    return Pass((Finding(Event.PROXY_UNDECLARED, detail),))
 
 
 def client_hop(hops: Sequence[Hop], nearest: Address, trusted: Networks) -> Hop:

@@ -28,9 +28,14 @@ def build(schema: PolicySchema, services: Services, problems: Problems) -> Clien
     clients, concurrent = schema.clients, schema.requests.concurrent_per_client
     return ClientGuards(
         address=build_address(
-            clients.trusted_proxies, clients.ipv6_prefix, clients.allow, clients.deny, problems.at("clients")
+            clients.trusted_proxies,
+            clients.ipv6_prefix,
+            clients.allow,
+            clients.deny,
+            problems.at("clients"),
+            services.proxies,
         ),
         request_id=RequestIdGuard() if clients.trusted_proxies else None,
-        bans=BanGuard(services.bans) if clients.ban is not None else None,
+        bans=BanGuard(services.bans, services.proxies) if clients.ban is not None else None,
         concurrency=None if concurrent is None else ConcurrencyGuard(concurrent, services.open_requests),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.guards.clients.networks import Address, parse_address
+from sidecar.head import RequestHead
 
 HOPS: Final = 32
 """Hops that are read, from the nearest on; real chains are shorter."""
@@ -137,6 +138,24 @@ def _secure(item: str) -> bool | None:
 
 def _unquoted(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text[1:-1]) if text.startswith('"') else text
+
+
+def forwarded_address(head: RequestHead) -> str | None:
+    """Return whom the nearest hop names, "" if not readably; None when there is no forwarding header."""
+    index = head.index
+    for name in (b"x-forwarded-for", b"x-real-ip"):
+        value = index.get(name)
+        if value is not None:
+            return _text(_node(value[-LONGEST_ITEM:].rpartition(b",")[2].strip().decode("latin-1")))
+    value = index.get(b"forwarded")
+    if value is None:
+        return None
+    hops = forwarded_hops(ForwardedFields(forwarded=value))
+    return _text(hops[0].address if hops else None)
+
+
+def _text(address: Address | None) -> str:
+    return "" if address is None else str(address)
 
 
 def _node(text: str) -> Address | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
 
 from sidecar.errors import Problems
 
@@ -23,6 +24,23 @@ def parse_address(text: str) -> Address | None:
     if address.version == 6 and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+PRIVATE: Final = tuple(
+    ip_network(text)
+    for text in (
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",  # RFC 1918
+        "100.64.0.0/10",  # RFC 6598
+        "127.0.0.0/8", "::1/128",  # loopback
+        "169.254.0.0/16", "fe80::/10",  # link-local
+        "fc00::/7",  # RFC 4193
+    )
+)  # fmt: skip
+
+
+def is_private(address: Address) -> bool:
+    """Say whether an address cannot be one of the internet's."""
+    return any(address in network for network in PRIVATE if network.version == address.version)
 
 
 @dataclass(frozen=True, slots=True)

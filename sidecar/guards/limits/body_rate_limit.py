@@ -50,9 +50,9 @@ class BodyRateLimitGuard:
     name = "rate_limits"
 
     def __init__(self, head: RateLimitGuard, late: RateLimitGuard) -> None:
+        self._head = head
         self._late = late
-        self._lines = RateLimitHeaders((*head.limits, *late.limits))
-        self._all = len(head.limits) + len(late.limits)
+        self._lines: dict[tuple[Limit, ...], RateLimitHeaders] = {}  # at most two: with named organizations, without
         self.waits = late.waits
 
     def check(self, exchange: Exchange) -> Decision:
@@ -70,15 +70,23 @@ class BodyRateLimitGuard:
 
     def _asked(self, exchange: Exchange) -> bool:
         report = exchange.limits
-        return report is not None and report.counted and len(report.asks) == self._all
+        if report is None or not report.counted:
+            return False
+        return len(report.asks) == len(self._head.asks(exchange)) + len(self._late.asks(exchange))
 
     def _joined(self, exchange: Exchange, before: LimitReport | None, decision: Decision) -> Decision:
         report = exchange.limits
         if before is not None and report is not None:
-            takes = (*before.takes, *report.takes)
-            lines = self._lines.render(takes, exchange.now)
-            exchange.limits = LimitReport((*before.asks, *report.asks), takes, exchange.now, True, lines)
+            asks, takes = (*before.asks, *report.asks), (*before.takes, *report.takes)
+            lines = self._headers(tuple([ask.limit for ask in asks])).render(takes, exchange.now)
+            exchange.limits = LimitReport(asks, takes, exchange.now, True, lines)
         return decision
+
+    def _headers(self, limits: tuple[Limit, ...]) -> RateLimitHeaders:
+        found = self._lines.get(limits)
+        if found is None:
+            found = self._lines[limits] = RateLimitHeaders(limits)
+        return found
 
 
 class WaitingBodyRateLimitGuard(BodyRateLimitGuard):

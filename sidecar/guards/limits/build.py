@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from sidecar.errors import Problems
 from sidecar.guard import BodyStep, Enforced, Step
 from sidecar.guards.limits.body_rate_limit import HeadRateLimits, build_body_rate_limit, split
-from sidecar.guards.limits.rate_limit import RateLimitGuard, build_rate_limit, check_limits
-from sidecar.limit import Limit, Per
+from sidecar.guards.limits.rate_limit import Costs, CountingRules, RateLimitGuard, build_rate_limit, check_limits
+from sidecar.guards.limits.socket_rate_limit import SocketRateLimit
+from sidecar.limit import Counts, Limit, Per
 from sidecar.policy.schema.limits_and_sessions import RateLimit
 from sidecar.policy.schema.policy_schema import PolicySchema
+from sidecar.policy.schema.route import Route
 from sidecar.services import Services
 
 
@@ -22,11 +24,13 @@ class RouteLimits:
     guard  asks all of them, and knows their state for the headers of a response
     head   asked at the head, before ownership
     body   asked once the session of a body is known, after the session's own guard
+    socket  asked about each message of an inspected WebSocket that carries a text
     """
 
     guard: RateLimitGuard
     head: tuple[Step, ...] = ()
     body: tuple[BodyStep, ...] = ()
+    socket: SocketRateLimit | None = None
 
 
 class RateLimits:
@@ -36,42 +40,69 @@ class RateLimits:
         self._services = services
         self._problems = problems
         self.declared: list[Limit] = []
+        self._default = schema.organizations.default
         self._global = self._read(schema.rate_limits, problems.at("rate_limits"), ())
-        self.policy = self._guard(self._global)
-        self.egress = self._guard(self._read(schema.egress.rate_limits, problems.at("egress.rate_limits"), ()))
+        self.policy = self._guard(self._global, self._rules(Costs.BY_METHOD))
+        self.egress = self._guard(
+            self._read(schema.egress.rate_limits, problems.at("egress.rate_limits"), ()), self._rules(Costs.ALWAYS)
+        )
 
     def for_all(self, enforced: Enforced) -> RouteLimits:
         """Return the limits of requests that have none of their own."""
         return RouteLimits(self.policy, self._head_step(self.policy, enforced))
 
-    def for_route(self, own: Sequence[RateLimit], place: Problems, enforced: Enforced, *, in_body: bool) -> RouteLimits:
-        """Return the limits of one route: the policy's and its `own`, written at `place`.
+    def for_reports(self, enforced: Enforced) -> RouteLimits:
+        """Return the limits of what browsers send by themselves: it is no chat, whatever its method."""
+        guard = self._guard(self._global, self._rules(Costs.NEVER))
+        return RouteLimits(guard, self._head_step(guard, enforced))
+
+    def for_route(self, route: Route, place: Problems, enforced: Enforced, *, in_body: bool) -> RouteLimits:
+        """Return the limits of one route: the policy's and its own, written at `place`.
 
         in_body: the session may stand in the body, so what counts per session waits until it is read.
         """
-        whole = self._guard((*self._global, *self._read(own, place, self._global)))
+        if route.rate_limits is None:
+            return RouteLimits(self._guard((), self._rules(Costs.NEVER)))
+        own = self._read(route.rate_limits, place, self._global)
+        rules = CountingRules(
+            Costs.ALWAYS if is_costly(route) else Costs.BY_METHOD,
+            frozenset(limit.name for limit in own),
+            messages=route.message is not None,
+            default_organization=self._default,
+        )
+        whole, enforce = self._guard((*self._global, *own), rules), enforced("rate_limits")
+        socket = SocketRateLimit(whole, enforce) if whole.limits and rules.messages else None
         at_head, late = split(whole.limits)
         if not in_body or not late:
-            return RouteLimits(whole, self._head_step(whole, enforced))
-        first = self._guard(at_head)
-        joined = build_body_rate_limit(first, self._guard(late))
-        enforce = enforced("rate_limits")
+            return RouteLimits(whole, self._head_step(whole, enforced), (), socket)
+        first = self._guard(at_head, rules)
+        joined = build_body_rate_limit(first, self._guard(late, rules))
         head = self._head_step(HeadRateLimits(first, whole), enforced)
-        return RouteLimits(
-            whole, (*head, Step(joined, enforce, joined.waits)), (BodyStep(joined, enforce, joined.waits),)
-        )
+        body = (BodyStep(joined, enforce, joined.waits),)
+        return RouteLimits(whole, (*head, Step(joined, enforce, joined.waits)), body, socket)
+
+    def _rules(self, costs: Costs) -> CountingRules:
+        return CountingRules(costs, default_organization=self._default)
 
     def _head_step(self, guard: RateLimitGuard | HeadRateLimits, enforced: Enforced) -> tuple[Step, ...]:
         return (Step(guard, enforced("rate_limits"), guard.waits),) if guard.limits else ()
 
     def _read(self, section: Sequence[RateLimit], place: Problems, before: Sequence[Limit]) -> tuple[Limit, ...]:
-        limits = tuple(Limit(each.name, Per(each.per), each.limit, each.window) for each in section)
+        limits = tuple(
+            Limit(each.name, Per(each.per), each.limit, each.window, Counts(each.counts), each.organizations == "named")
+            for each in section
+        )
         check_limits(limits, place, before)
         self.declared.extend(limits)
         return limits
 
-    def _guard(self, limits: tuple[Limit, ...]) -> RateLimitGuard:
-        return build_rate_limit(limits, self._services.rates, waits=self._services.waits)
+    def _guard(self, limits: tuple[Limit, ...], rules: CountingRules) -> RateLimitGuard:
+        return build_rate_limit(limits, self._services.rates, waits=self._services.waits, rules=rules)
+
+
+def is_costly(route: Route) -> bool:
+    """Say whether every request of a route costs: it carries a message, a credential or a required session."""
+    return route.message is not None or route.credential is not None or route.session == "required"
 
 
 def build(schema: PolicySchema, services: Services, problems: Problems) -> RateLimits:

@@ -4,29 +4,63 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from sidecar.decision import PASS, Answer, Decision, Detail, Refuse
 from sidecar.errors import Problems
 from sidecar.exchange import NOBODY, Exchange
 from sidecar.guards.limits.rate_limit_headers import RateLimitHeaders, retry_after, status_body
-from sidecar.limit import Ask, Limit, LimitReport, Per, Takes
+from sidecar.limit import Ask, Counts, Limit, LimitReport, Per, Take, Takes
 from sidecar.stores.interfaces import RateStore
 from sidecar.vocabulary import Code
 
 CACHED: Final = 8192
 """Sets of subjects whose questions are remembered; a full cache is emptied."""
 
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods whose requests a `chat` limit counts only on routes that cost."""
+
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LARGEST_WINDOW: Final = 31 * 86_400
 
 
-def build_rate_limit(limits: Sequence[Limit], store: RateStore, *, waits: bool) -> RateLimitGuard:
+class Costs(Enum):
+    """Which requests of a route cost something, so that `chat` limits count them."""
+
+    ALWAYS = "always"
+    BY_METHOD = "by method"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class CountingRules:
+    """How the requests of one route are counted.
+
+    costs                 which of them `chat` limits count
+    own                   names of the route's own limits
+    messages              the route's limits count the messages of its WebSockets, not their handshakes
+    default_organization  requests of this one are not held to limits with `named_only`
+    """
+
+    costs: Costs = Costs.ALWAYS
+    own: frozenset[str] = frozenset()
+    messages: bool = False
+    default_organization: str = ""
+
+
+EVERY_REQUEST: Final = CountingRules()
+
+
+def build_rate_limit(
+    limits: Sequence[Limit], store: RateStore, *, waits: bool, rules: CountingRules = EVERY_REQUEST
+) -> RateLimitGuard:
     """Build the guard of one route over the global limits and its own, which `check_limits` found good.
 
     `waits`: the store is across the network and may have to be awaited.
     """
-    return (WaitingRateLimitGuard if waits else RateLimitGuard)(tuple(limits), store)
+    return (WaitingRateLimitGuard if waits else RateLimitGuard)(tuple(limits), store, rules)
 
 
 def check_limits(limits: Sequence[Limit], problems: Problems, before: Sequence[Limit] = ()) -> None:
@@ -45,39 +79,70 @@ def check_limits(limits: Sequence[Limit], problems: Problems, before: Sequence[L
         names.add(limit.name)
 
 
+class _Plan:
+    """The limits that one sort of request is held to, which of them count it, and how they are told."""
+
+    __slots__ = ("counted", "limits", "lines")
+
+    def __init__(self, limits: Sequence[tuple[Limit, bool]]) -> None:
+        self.limits = tuple(limit for limit, _ in limits)
+        self.counted = tuple(counted for _, counted in limits)
+        self.lines = RateLimitHeaders(self.limits)
+
+
+class _Plans:
+    """The plans of requests that cost, of those that do not, and of socket messages."""
+
+    __slots__ = ("cheap", "costly", "message")
+
+    def __init__(self, limits: Sequence[Limit], rules: CountingRules) -> None:
+        everything = [limit for limit in limits if limit.counts is Counts.ALL]
+        by_message = [limit for limit in limits if limit.counts is Counts.CHAT or limit.name in rules.own]
+        counted = [limit for limit in everything if not (rules.messages and limit.name in rules.own)]
+        self.costly = _Plan([(limit, True) for limit in limits])
+        self.cheap = _Plan([(limit, limit in counted) for limit in limits])
+        self.message = _Plan([(limit, True) for limit in by_message])
+
+
 class RateLimitGuard:
     """Take one request of every limit from a store that answers at once; refuse when one has no room.
 
-    `exchange.limits` is the report. Limits per session and per user count verified ones only; a request
-    without one counts under its address, so that leaving an id out, or inventing ids, gains nothing.
+    `exchange.limits` is the report. Limits that do not count this request (a page load, under a limit that
+    counts `chat`) are looked at only. Per session and per user count verified ones only: a client without one
+    counts under its address, so that leaving an id out, or inventing ids, escapes nothing.
     """
 
     name = "rate_limits"
     waits = False
 
-    def __init__(self, limits: tuple[Limit, ...], store: RateStore) -> None:
+    def __init__(self, limits: tuple[Limit, ...], store: RateStore, rules: CountingRules = EVERY_REQUEST) -> None:
         self.limits = limits
+        self.rules = rules
         self._store = store
-        self._lines = RateLimitHeaders(limits)
-        self._asks: dict[tuple[str, ...], tuple[Ask, ...]] = {}
-        self._per = tuple(limit.per for limit in limits)
-        self._simple = set(self._per) <= {Per.IP, Per.ORGANIZATION}
+        named = _Plans(limits, rules)
+        unnamed = [limit for limit in limits if not limit.named_only]
+        self._named = named
+        self._unnamed = named if len(unnamed) == len(limits) else _Plans(unnamed, rules)
+        self._asks: dict[tuple[int | str, ...], tuple[Ask, ...]] = {}
+        self._simple = {limit.per for limit in limits} <= {Per.IP, Per.ORGANIZATION}
 
     def check(self, exchange: Exchange) -> Decision:
-        if not self.limits:
+        if not self.limits or exchange.client.uncounted:
             return PASS
-        asks = self.asks(exchange)
+        plan = self._plan(exchange)
+        asks = self._asked(plan, exchange)
         takes = self._store.take(asks, exchange.started)
         assert isinstance(takes, tuple)
-        return self._decide(exchange, asks, takes)
+        return self._decide(exchange, plan, asks, takes)
 
     def peek(self, exchange: Exchange) -> None:
         """Put the state on an exchange that was refused before its limits were taken; consumes nothing."""
         if self.limits and exchange.limits is None and exchange.client is not NOBODY:
-            asks = self.asks(exchange)
+            plan = self._plan(exchange)
+            asks = self._asked(plan, exchange)
             takes = self._store.peek(asks, exchange.started)
             assert isinstance(takes, tuple)
-            self._look(exchange, asks, takes)
+            self._look(exchange, plan, asks, takes)
 
     def status(self, exchange: Exchange) -> Answer:
         """Answer `GET /api/rate-limit/status` with the caller's own state."""
@@ -86,37 +151,52 @@ class RateLimitGuard:
 
     def asks(self, exchange: Exchange) -> tuple[Ask, ...]:
         """Return the questions about an exchange, in the order of the limits."""
+        return self._asked(self._plan(exchange), exchange)
+
+    async def take_message(self, exchange: Exchange, at: float, now: float) -> tuple[LimitReport, Refuse | None]:
+        """Take one message of an exchange's WebSocket; `at` is monotonic, `now` in epoch seconds."""
+        plan = (self._unnamed if exchange.organization == self.rules.default_organization else self._named).message
+        if not plan.limits or exchange.client.uncounted:
+            return LimitReport((), (), now), None
+        asks = self._asked(plan, exchange)
+        takes = await _settled(self._store.take(asks, at))
+        return LimitReport(asks, takes, now), refusal(asks, takes)
+
+    def _plan(self, exchange: Exchange) -> _Plan:
+        rules = self.rules
+        plans = self._unnamed if exchange.organization == rules.default_organization else self._named
+        if rules.messages and b"upgrade" in exchange.head.index:
+            return plans.cheap
+        costs = rules.costs
+        if costs is Costs.ALWAYS or (costs is Costs.BY_METHOD and exchange.head.method not in SAFE):
+            return plans.costly
+        return plans.cheap
+
+    def _asked(self, plan: _Plan, exchange: Exchange) -> tuple[Ask, ...]:
         client = exchange.client.subject
         if self._simple:
-            key: tuple[str, ...] = (client, exchange.organization)
+            key: tuple[int | str, ...] = (id(plan), client, exchange.organization)
         else:
             session = exchange.session.key if exchange.session is not None else ""
-            key = (client, exchange.organization, session, exchange.user, exchange.route)
+            key = (id(plan), client, exchange.organization, session, exchange.user, exchange.route)
         known = self._asks.get(key)
         if known is None:
             if len(self._asks) >= CACHED:
                 self._asks.clear()
-            made = [Ask(limit, _subject(limit.per, exchange)) for limit in self.limits]
+            pairs = zip(plan.limits, plan.counted, strict=True)
+            made = [Ask(limit, _subject(limit.per, exchange), counted) for limit, counted in pairs]
             known = self._asks[key] = tuple(made)
         return known
 
-    def _decide(self, exchange: Exchange, asks: tuple[Ask, ...], takes: Takes) -> Decision:
-        exchange.limits = LimitReport(asks, takes, exchange.now, True, self._lines.render(takes, exchange.now))
+    def _decide(self, exchange: Exchange, plan: _Plan, asks: tuple[Ask, ...], takes: Takes) -> Decision:
+        exchange.limits = LimitReport(asks, takes, exchange.now, True, plan.lines.render(takes, exchange.now))
         for take in takes:
             if not take.allowed:
-                return self._refusal(asks, takes)
+                return refusal(asks, takes) or PASS
         return PASS
 
-    def _refusal(self, asks: tuple[Ask, ...], takes: Takes) -> Refuse:
-        """Name the limit that lasts longest: a client that waits for less would be refused again."""
-        refusing = [pair for pair in zip(asks, takes, strict=True) if not pair[1].allowed]
-        ask, take = max(refusing, key=lambda pair: pair[1].retry_after)
-        seconds = retry_after(take)
-        detail: Detail = {"limit": ask.limit.name, "per": str(ask.limit.per), "retry_after": seconds}
-        return Refuse(Code.RATE_LIMIT_EXCEEDED, detail, [(b"Retry-After", b"%d" % seconds)])
-
-    def _look(self, exchange: Exchange, asks: tuple[Ask, ...], takes: Takes) -> None:
-        exchange.limits = LimitReport(asks, takes, exchange.now, False, self._lines.render(takes, exchange.now))
+    def _look(self, exchange: Exchange, plan: _Plan, asks: tuple[Ask, ...], takes: Takes) -> None:
+        exchange.limits = LimitReport(asks, takes, exchange.now, False, plan.lines.render(takes, exchange.now))
 
 
 class WaitingRateLimitGuard(RateLimitGuard):
@@ -125,16 +205,18 @@ class WaitingRateLimitGuard(RateLimitGuard):
     waits = True
 
     async def check(self, exchange: Exchange) -> Decision:  # type: ignore[override]  # a Step says which it is
-        if not self.limits:
+        if not self.limits or exchange.client.uncounted:
             return PASS
-        asks = self.asks(exchange)
-        return self._decide(exchange, asks, await _settled(self._store.take(asks, exchange.started)))
+        plan = self._plan(exchange)
+        asks = self._asked(plan, exchange)
+        return self._decide(exchange, plan, asks, await _settled(self._store.take(asks, exchange.started)))
 
     async def peek(self, exchange: Exchange) -> None:  # type: ignore[override]  # as above
         if self.limits and exchange.limits is None and exchange.client is not NOBODY:
-            asks = self.asks(exchange)
+            plan = self._plan(exchange)
+            asks = self._asked(plan, exchange)
             takes = await _settled(self._store.peek(asks, exchange.started))
-            self._look(exchange, asks, takes)
+            self._look(exchange, plan, asks, takes)
 
     async def status(self, exchange: Exchange) -> Answer:  # type: ignore[override]  # as above
         await self.peek(exchange)
@@ -173,6 +255,22 @@ def status_answer(exchange: Exchange) -> Answer:
     """Return the JSON of an exchange's report; no limits are an empty list."""
     fields = [(b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store")]
     return Answer(200, fields, status_body(exchange.limits, exchange.now))
+
+
+def refused(asks: Sequence[Ask], takes: Takes) -> list[tuple[Ask, Take]]:
+    """Return the limits that refused a request, with their answers."""
+    return [pair for pair in zip(asks, takes, strict=True) if pair[0].counted and not pair[1].allowed]
+
+
+def refusal(asks: Sequence[Ask], takes: Takes) -> Refuse | None:
+    """Name the limit that lasts longest: a client that waits for less would be refused again. None: all had room."""
+    refusing = refused(asks, takes)
+    if not refusing:
+        return None
+    ask, take = max(refusing, key=lambda pair: pair[1].retry_after)
+    seconds = retry_after(take)
+    detail: Detail = {"limit": ask.limit.name, "per": str(ask.limit.per), "retry_after": seconds}
+    return Refuse(Code.RATE_LIMIT_EXCEEDED, detail, [(b"Retry-After", b"%d" % seconds)])
 
 
 async def _settled(answer: Takes | Awaitable[Takes]) -> Takes:

@@ -83,6 +83,7 @@ class SessionGuards:
         self.body_paths = tuple(compile_path(text) for text in self._places.body)
         self._max_age = schema.sessions.max_age
         self._idle = schema.sessions.idle if schema.sessions.idle is not None else schema.sessions.max_age
+        self._remembers_since = services.started + self._max_age - 1 if services.started else 0.0
         self._binding = Binding(schema.sessions.bind_to)
         self.shape: Shape = matcher(learned.pattern) if learned is not None else is_well_formed
 
@@ -104,6 +105,7 @@ class SessionGuards:
             pass_when_unavailable=self._passes_without_store,
             ids=ids,
             seal=_unsealed if isinstance(self._store, MemorySessionStore) else seal_of,
+            remembers_since=self._remembers_since,
         )
         body: tuple[BodyStep, ...] = ()
         if in_body:

@@ -63,7 +63,8 @@ class SessionGuard:
     the question stays open, and `BodySessionGuard`, which a route then needs, settles it. An id that
     is presented must be good, also where a session is optional: the page should ask for a new one.
     Only what loads a page there (`ids` given) goes on as if it had presented none. `seal` yields what
-    opens a session in the store; one in this process needs none.
+    opens a session in the store; one in this process needs none. `remembers_since`: an unknown id that ends
+    before this moment (epoch seconds) was issued before a restart; it is refused, and is no forgery.
     """
 
     name = "session"
@@ -79,6 +80,7 @@ class SessionGuard:
         pass_when_unavailable: bool = False,
         ids: SessionIdGuard | None = None,
         seal: Callable[[str], bytes] = seal_of,
+        remembers_since: float = 0.0,
     ) -> None:
         self._store = store
         self._need = need
@@ -89,6 +91,7 @@ class SessionGuard:
         self._pass_when_unavailable = pass_when_unavailable
         self._ids = ids
         self._seal = seal
+        self._remembers_since = remembers_since
 
     async def check(self, exchange: Exchange) -> Decision:
         if not exchange.session_key and self._in_body and has_body(exchange):
@@ -109,8 +112,12 @@ class SessionGuard:
         except StoreUnavailable:
             return PASS if self._pass_when_unavailable else UNAVAILABLE
         if session is None:
-            over = has_expired(exchange.session_id, exchange.now)
-            reason, event = ("expired", Event.SESSION_EXPIRED) if over else ("unknown", None)
+            expires = expiry_of(exchange.session_id)
+            reason, event = "unknown", None
+            if expires is not None and expires <= exchange.now:
+                reason, event = "expired", Event.SESSION_EXPIRED
+            elif expires is not None and expires < self._remembers_since:
+                reason = "lost"
             return Refuse(Code.INVALID_SESSION_ID, {"reason": reason}, event=event)
         if session.organization != exchange.organization:
             return Refuse(Code.INVALID_SESSION_ID, {"reason": "organization"})
@@ -149,13 +156,13 @@ class BodySessionGuard:
         return Keep(decision.findings) if decision.findings else KEEP
 
 
-def has_expired(session_id: str, now: float) -> bool:
-    """Return whether an issued id is past the expiry that it contains; only the log's event depends on it."""
+def expiry_of(session_id: str) -> int | None:
+    """Return when an id of ours says itself that it ends (epoch seconds): only log and strikes depend on it."""
     _, separator, moment = session_id.rpartition(".")
     try:
-        return bool(separator) and int(moment, 16) <= now
+        return int(moment, 16) if separator else None
     except ValueError:
-        return False
+        return None
 
 
 def has_body(exchange: Exchange) -> bool:

@@ -110,7 +110,7 @@ def sessions_can_be_asked_for(schema: PolicySchema, problems: Problems) -> None:
         if off and route.session == "required":
             what = "cannot be met while sessions.mode is off"
             problems.at(path).at("session").add(what, "write sessions: { mode: issue }, or session: optional")
-        for index, limit in enumerate(route.rate_limits):
+        for index, limit in enumerate(route.rate_limits or ()):
             if limit.per == "session" and route.session == "none":
                 at = problems.at(path).at(f"rate_limits[{index}]").at("per")
                 at.add("counts sessions on a route that does not look at them", "write session: optional")
@@ -238,7 +238,7 @@ def _limits(schema: PolicySchema) -> Iterator[tuple[str, RateLimit]]:
     for index, limit in enumerate(schema.rate_limits):
         yield f"rate_limits[{index}]", limit
     for path, route in _routes(schema):
-        for index, limit in enumerate(route.rate_limits):
+        for index, limit in enumerate(route.rate_limits or ()):
             yield f"{path}.rate_limits[{index}]", limit
     for index, limit in enumerate(schema.egress.rate_limits):
         yield f"egress.rate_limits[{index}]", limit

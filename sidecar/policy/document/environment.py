@@ -66,7 +66,7 @@ def _origins(result: EnvironmentOverrides, text: str) -> None:
 
 
 def _limit(result: EnvironmentOverrides, name: str, text: str) -> None:
-    """Set the limit of every global `per: ip` window of this length; add one when there is none."""
+    """Set the limit of every global `per: ip` window of this length that counts chat; add one when there is none."""
     if not re.fullmatch(r"[0-9]{1,12}", text):
         result.complain(name, "is not a whole number", "write one like 60")
         return
@@ -97,7 +97,7 @@ def _mapping(tree: dict[str, Any], key: str) -> dict[str, Any] | None:
 
 
 def _is_ip_limit(limit: Any, window: float) -> bool:
-    if not isinstance(limit, dict) or limit.get("per") != "ip":
+    if not isinstance(limit, dict) or limit.get("per") != "ip" or limit.get("counts", "chat") != "chat":
         return False
     written = limit.get("window")
     try:
@@ -109,4 +109,5 @@ def _is_ip_limit(limit: Any, window: float) -> bool:
 def _written(name: str) -> dict[str, Any]:
     """Return a default limit as it would be written."""
     limit = next(limit for limit in DEFAULT_LIMITS if limit.name == name)
-    return {"name": limit.name, "per": limit.per, "limit": limit.limit, "window": f"{limit.window:g}s"}
+    written = {"name": limit.name, "per": limit.per, "limit": limit.limit, "window": f"{limit.window:g}s"}
+    return {**written, "counts": limit.counts, "organizations": limit.organizations}

@@ -34,16 +34,28 @@ class RateLimit(Section):
     per: Literal["ip", "organization", "session", "user", "route", "global"] = Field(
         description="what is counted", examples=["ip"]
     )
-    limit: Annotated[int, whole(1, 1_000_000)] = Field(description="requests that pass", examples=[60])
+    limit: Annotated[int, whole(1, 1_000_000_000)] = Field(description="requests that pass", examples=[60])
     window: Annotated[float, span("1s", "31d")] = Field(
         description="in any stretch of time as long as this", examples=["1m"]
+    )
+    counts: Literal["chat", "all"] = Field(
+        default="chat",
+        description="chat: what costs, that is requests of routes with a message, a credential or a required session, "
+        "every method but GET, HEAD and OPTIONS, and WebSocket messages that carry a text; all: page loads too",
+    )
+    organizations: Literal["named", "all"] = Field(
+        default="all",
+        description="for `per: organization`; named: requests of `organizations.default` are not held to it",
     )
 
 
 DEFAULT_LIMITS: Final = (
     RateLimit.model_validate({"name": "ip-minute", "per": "ip", "limit": 60, "window": "1m"}),
     RateLimit.model_validate({"name": "ip-hour", "per": "ip", "limit": 1000, "window": "1h"}),
-    RateLimit.model_validate({"name": "org-hour", "per": "organization", "limit": 1000, "window": "1h"}),
+    RateLimit.model_validate({"name": "ip-all", "per": "ip", "limit": 3000, "window": "1m", "counts": "all"}),
+    RateLimit.model_validate(
+        {"name": "org-hour", "per": "organization", "limit": 1000, "window": "1h", "organizations": "named"}
+    ),
 )
 MINUTE_LIMIT: Final = MINUTE
 HOUR_LIMIT: Final = HOUR

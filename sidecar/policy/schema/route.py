@@ -40,6 +40,10 @@ class Match(Section):
     methods: Many[Annotated[str, strings.METHOD]] = Field(default=(), description="empty: all", examples=[["POST"]])
 
 
+def _or_none(schema: dict[str, Any]) -> None:
+    schema["anyOf"].append({"const": "none"})
+
+
 class Route(Section):
     """First match wins."""
 
@@ -58,7 +62,11 @@ class Route(Section):
         description="required: refused without one; optional: checked when there is one; none: not looked at",
     )
     credential: Credential | None = Field(default=None, description="whose key goes into the request; null: none")
-    rate_limits: Many[RateLimit] = Field(default=(), description="limits of this route, on top of the global ones")
+    rate_limits: Many[RateLimit] | None = Field(
+        default=(),
+        description="limits of this route, on top of the global ones; none: not even those",
+        json_schema_extra=_or_none,
+    )
     mode: Literal["enforce", "observe"] | None = Field(
         default=None, description="as at the top, for this route; null: the same"
     )
@@ -70,6 +78,13 @@ class Route(Section):
     security_headers: SecurityHeaders | None = Field(
         default=None, description="in place of the global ones; null: the same"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_is_no_limit(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("rate_limits") == "none":
+            return {**value, "rate_limits": None}
+        return value
 
     @model_validator(mode="before")
     @classmethod

@@ -16,6 +16,8 @@ from sidecar.errors import Problems
 from sidecar.exchange import Client
 from sidecar.guards.limits.rate_limit import (
     CACHED,
+    Costs,
+    CountingRules,
     RateLimitGuard,
     RateLimitHeaderWriter,
     WaitingRateLimitGuard,
@@ -23,7 +25,7 @@ from sidecar.guards.limits.rate_limit import (
     check_limits,
 )
 from sidecar.guards.limits.rate_limit_headers import RateLimitHeaders, retry_after
-from sidecar.limit import Limit, Per, Take
+from sidecar.limit import Counts, Limit, Per, Take
 from sidecar.session import Session
 from sidecar.stores.memory_rates import MemoryRateStore
 from sidecar.vocabulary import Code
@@ -310,3 +312,96 @@ def test_every_state_makes_lines_that_can_be_read_back(given) -> None:
     reset = datetime.fromisoformat(told["X-RateLimit-Org-Reset"]).timestamp()
     truth = 1_800_000_000.123 + (given[2].reset_after if given[2].remaining else given[2].retry_after)
     assert truth - 0.0001 <= reset <= truth + 0.0021
+
+
+# --- which requests a limit counts ------------------------------------------------------------------------------
+
+
+CHAT = Limit("chat", Per.IP, 3, 60.0)
+EVERYTHING = Limit("everything", Per.IP, 5, 60.0, Counts.ALL)
+OWN = Limit("own", Per.IP, 2, 60.0, Counts.ALL)
+
+
+def counted(made, method="GET", **fields):
+    asked = exchange(method, client=client(), **fields)
+    decision = made.check(asked)
+    assert asked.limits is not None
+    left = {
+        ask.limit.name: (take.remaining, ask.counted)
+        for ask, take in zip(asked.limits.asks, asked.limits.takes, strict=True)
+    }
+    return decision, left
+
+
+def ruled(*limits, **rules) -> RateLimitGuard:
+    return build_rate_limit(limits, MemoryRateStore(), waits=False, rules=CountingRules(**rules))
+
+
+@pytest.mark.parametrize(
+    ("costs", "method", "counts"),
+    [
+        pytest.param(Costs.BY_METHOD, "GET", False, id="a page load"),
+        pytest.param(Costs.BY_METHOD, "HEAD", False, id="its twin without a body"),
+        pytest.param(Costs.BY_METHOD, "OPTIONS", False, id="a question about methods"),
+        pytest.param(Costs.BY_METHOD, "POST", True, id="a request that changes something"),
+        pytest.param(Costs.BY_METHOD, "DELETE", True, id="another one"),
+        pytest.param(Costs.ALWAYS, "GET", True, id="a route with a message"),
+        pytest.param(Costs.NEVER, "POST", False, id="a browser's report"),
+    ],
+)
+def test_what_a_chat_limit_counts(costs, method, counts) -> None:
+    _, left = counted(ruled(CHAT, EVERYTHING, costs=costs), method)
+    assert left == {"chat": (2, True) if counts else (3, False), "everything": (4, True)}
+
+
+def test_page_loads_pass_when_a_chat_limit_is_used_up_and_the_other_way_round() -> None:
+    made = ruled(CHAT, EVERYTHING, costs=Costs.BY_METHOD)
+    assert [counted(made, "POST")[0] is PASS for _ in range(4)] == [True, True, True, False]
+    decision, left = counted(made)
+    assert (decision, left) == (PASS, {"chat": (0, False), "everything": (1, True)})
+    counted(made)
+    refusal, _ = counted(made)
+    assert isinstance(refusal, Refuse)
+    assert refusal.detail["limit"] == "everything"
+
+
+def test_a_socket_counts_its_messages_and_not_its_handshake() -> None:
+    made = ruled(CHAT, EVERYTHING, OWN, messages=True, own=frozenset({"own"}))
+    _, left = counted(made, upgrade="websocket")
+    assert left == {"chat": (3, False), "everything": (4, True), "own": (2, False)}
+    _, left = counted(made, "POST")
+    assert left == {"chat": (2, True), "everything": (3, True), "own": (1, True)}
+
+
+async def test_a_message_takes_of_chat_limits_and_of_the_routes_own() -> None:
+    made = ruled(CHAT, EVERYTHING, OWN, messages=True, own=frozenset({"own"}))
+    asked = exchange(client=client())
+    report, refusal = await made.take_message(asked, 1.0, 2.0)
+    assert ([ask.limit.name for ask in report.asks], refusal, report.at) == (["chat", "own"], None, 2.0)
+    await made.take_message(asked, 1.0, 2.0)
+    _, refusal = await made.take_message(asked, 1.0, 2.0)
+    assert refusal is not None
+    assert (refusal.code, refusal.detail["limit"]) == (Code.RATE_LIMIT_EXCEEDED, "own")
+    assert asked.limits is None
+
+
+def test_the_default_organization_is_not_held_to_what_is_for_named_ones() -> None:
+    limit = Limit("org-hour", Per.ORGANIZATION, 1, 3600.0, named_only=True)
+    made = ruled(CHAT, limit, default_organization="default")
+    for _ in range(2):
+        decision, asked = ask(made)
+        assert decision is PASS
+        assert "X-RateLimit-Org-Limit" not in headers(asked)
+    decisions = []
+    for _ in range(2):
+        decision, asked = ask(made, organization="acme", client=client("203.0.113.10"))
+        decisions.append(decision is PASS)
+        assert headers(asked)["X-RateLimit-Org-Limit"] == "1"
+    assert decisions == [True, False]
+
+
+def test_a_proxy_that_speaks_for_itself_is_not_counted() -> None:
+    made = guard(Limit("one", Per.IP, 1, 60.0))
+    probe = replace(client(), uncounted=True)
+    assert [ask(made, client=probe)[0] for _ in range(5)] == [PASS] * 5
+    assert ask(made)[0] is PASS

@@ -11,7 +11,7 @@ import pytest
 from sidecar.decision import Answer, Finding, Refuse
 from sidecar.errors import StoreUnavailable
 from sidecar.exchange import Client
-from sidecar.guards.sessions.session import UNAVAILABLE, Binding, has_expired
+from sidecar.guards.sessions.session import UNAVAILABLE, Binding, expiry_of
 from sidecar.guards.sessions.session_endpoint import CookieRule, SessionEndpoint, learn
 from sidecar.guards.sessions.session_id import SessionIdSources, is_well_formed
 from sidecar.session import key_of, seal_of
@@ -231,10 +231,10 @@ async def test_what_is_not_learned() -> None:
 
 @pytest.mark.parametrize(
     ("session_id", "expected"),
-    [("x.0", True), ("x.ffffffff", False), ("x", False), ("x.zz", False), ("x.-1", True), ("", False)],
+    [("x.0", 0), ("x.ffffffff", 0xFFFFFFFF), ("x", None), ("x.zz", None), ("x.-1", -1), ("", None)],
 )
 def test_ids_that_say_when_they_end(session_id, expected) -> None:
-    assert has_expired(session_id, NOW) is expected
+    assert expiry_of(session_id) == expected
 
 
 @pytest.mark.parametrize(("revoked", "more"), [(True, {}), (False, {"handles_revoked": False})], ids=["told", "away"])

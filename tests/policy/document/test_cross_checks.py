@@ -44,7 +44,7 @@ BROKEN = {
     ),
     "an egress limit's name": (
         BASE + "egress: { rate_limits: [{ name: org-hour, per: organization, limit: 1, window: 1m }] }",
-        ["P:3:33: egress.rate_limits[0].name: is the name of rate_limits[2] too; give each limit a name of its own"],
+        ["P:3:33: egress.rate_limits[0].name: is the name of rate_limits[3] too; give each limit a name of its own"],
     ),
     "routes of one name": (
         BASE + "routes:\n  - { name: a, match: { path: /a } }\n  - { name: a, match: { path: /b } }",

@@ -30,7 +30,8 @@ def test_origins_take_the_place_of_the_list() -> None:
         (
             "",
             {"MAX_REQUESTS_PER_MINUTE": "7", "MAX_REQUESTS_PER_HOUR": "70"},
-            [("ip-minute", "ip", 7, 60), ("ip-hour", "ip", 70, 3600), ("org-hour", "organization", 1000, 3600)],
+            [("ip-minute", "ip", 7, 60), ("ip-hour", "ip", 70, 3600), ("ip-all", "ip", 3000, 60),
+             ("org-hour", "organization", 1000, 3600)],
         ),
         (
             "rate_limits: [{ name: a, per: ip, limit: 1, window: 60s }, { name: b, per: route, limit: 1, window: 1m }]",
@@ -75,7 +76,7 @@ def test_session_age(hours: str, seconds: float) -> None:
         ),
         ("MAX_REQUESTS_PER_MINUTE", "many", "is not a whole number; write one like 60"),
         ("MAX_REQUESTS_PER_MINUTE", "-5", "is not a whole number; write one like 60"),
-        ("MAX_REQUESTS_PER_MINUTE", "0", "is out of range; write 1 to 1000000"),
+        ("MAX_REQUESTS_PER_MINUTE", "0", "is out of range; write 1 to 1000000000"),
         ("MAX_REQUESTS_PER_HOUR", "9" * 20, "is not a whole number; write one like 60"),
         ("MAX_REQUESTS_PER_HOUR", "٣", "is not a whole number; write one like 60"),
         ("SESSION_MAX_AGE_HOURS", "1d", "is not a number of hours; write one like 24"),

@@ -123,7 +123,7 @@ def test_the_schema_says_defaults_as_one_writes_them() -> None:
     assert definitions["PublicListener"]["properties"]["address"]["default"] == "0.0.0.0:8080"
     assert definitions["Sessions"]["properties"]["in"]["default"][0] == "header:X-Session-ID"
     assert json_schema()["properties"]["rate_limits"]["default"][0] == {
-        "name": "ip-minute", "per": "ip", "limit": 60, "window": "1m",
+        "name": "ip-minute", "per": "ip", "limit": 60, "window": "1m", "counts": "chat", "organizations": "all",
     }  # fmt: skip
 
 

@@ -81,7 +81,7 @@ REFUSED = {
     "out of range": ("requests: { max_headers: 2000 }", "3:26: requests.max_headers: is out of range; write 8 to 1000"),
     "limit of none": (
         "rate_limits: [{ name: a, per: ip, limit: 0, window: 1m }]",
-        "3:42: rate_limits[0].limit: is out of range; write 1 to 1000000",
+        "3:42: rate_limits[0].limit: is out of range; write 1 to 1000000000",
     ),
     # --- words
     "near word": ("mode: enforced", '3:7: mode: is not known here; did you mean "enforce"?'),
@@ -373,7 +373,10 @@ SILENCE = {
     "rate_limits[0].window": "1m",
     "rate_limits[1].limit": "1000",
     "rate_limits[1].window": "1h",
-    "rate_limits[2].per": "organization",
+    "rate_limits[2].limit": "3000",
+    "rate_limits[2].counts": "all",
+    "rate_limits[3].per": "organization",
+    "rate_limits[3].organizations": "named",
     "sessions.mode": "off",
     "sessions.in": "[header:X-Session-ID, cookie:__Host-session, body:$.sessionId]",
     "sessions.max_age": "24h",
