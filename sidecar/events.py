@@ -39,6 +39,7 @@ class Served(NamedTuple):
     overhead  seconds spent here: duration less the waiting for backend and client
     backend   seconds from sending to the head of the backend's answer; negative: it was not asked
     inspected the route's messages were looked at, and the backend got one
+    texts     texts in it that were looked at; `characters` is their length together
     """
 
     at: float
@@ -56,6 +57,8 @@ class Served(NamedTuple):
     received: int
     sent: int
     inspected: bool = False
+    texts: int = 0
+    characters: int = 0
 
 
 class EventSink(Protocol):

@@ -54,6 +54,8 @@ class Exchange:
     session_id: str = ""  # guards.session_id: what the client presented, if well-formed; guards.sessions: what begins
     session_key: str = ""  # its writers are those of the id: SHA-256 in hex
     session: Session | None = None  # guards.session; guards.sessions: one that begins, or is learned from the answer
+    texts: int = 0  # messages.message_guard: texts that were looked at
+    characters: int = 0  # messages.message_guard: their length together
     limits: LimitReport | None = None  # guards.rate_limit
     releases: list[Callable[[], None]] = field(
         default_factory=list

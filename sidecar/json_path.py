@@ -11,8 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-Location: TypeAlias = tuple[str | int, ...]
-"""Where one value stands: names and non-negative indexes from the root."""
+
+class Embedded:
+    """The step from a string into the JSON that it holds."""
+
+    def __repr__(self) -> str:
+        return "(JSON)"
+
+
+EMBEDDED: Final = Embedded()
+Location: TypeAlias = tuple[str | int | Embedded, ...]
+"""Where one value stands: names and non-negative indexes from the root, EMBEDDED into the JSON of a string."""
 
 MAX_TEXT: Final = 1024
 MAX_STEPS: Final = 32
@@ -71,6 +80,15 @@ class Path:
             else:
                 found = [item for place, parent in found for item in children(place, parent, step)]
         return found
+
+    def selects(self, place: Location) -> bool:
+        """Say whether the path selects what stands at this place."""
+        for at, step in enumerate(self.steps):
+            if step is BELOW:
+                return len(place) > at
+            if at >= len(place) or (step is not EVERY and step != place[at]):
+                return False
+        return len(place) == len(self.steps)
 
     def first(self, value: Any) -> Any:
         """Return the first value selected, or None."""

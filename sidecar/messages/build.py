@@ -49,6 +49,7 @@ class Messages:
             max_chars=message.max_chars,
             markup=message.markup,
             on_uninspectable=message.on_uninspectable,
+            roles=message.roles,
             problems=problems.at("message"),
         )
         if guard is None:

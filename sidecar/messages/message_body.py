@@ -13,8 +13,8 @@ from sidecar.messages.field_names import FormNames
 from sidecar.messages.protocols import AUTO, SOCKET_IO, Protocol, recognise
 from sidecar.messages.splice import splice
 from sidecar.messages.strict_json import Fault, parse
-from sidecar.messages.text_finder import TextFinder, Texts, counted
-from sidecar.vocabulary import Code
+from sidecar.messages.text_finder import TextFinder, Texts, counted, of_roles
+from sidecar.vocabulary import Code, Event
 
 BODILESS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 MAX_OPENED: Final = 1 << 20
@@ -25,13 +25,18 @@ NO_FIELDS: Final = FormNames(())
 class BodyProblem:
     """Why a body is no message: the code for the client, a word for the log.
 
-    `uninspectable`: the body could not be looked into (`on_uninspectable` decides); otherwise it was,
-    and holds no message of this protocol.
+    `uninspectable`: the body could not be looked into, or no text was found in it (`on_uninspectable`
+    decides); otherwise it was, and holds no message of this protocol.
     """
 
     code: Code
     reason: str
     uninspectable: bool = True
+    event: Event | None = None
+
+
+UNREAD: Final = BodyProblem(Code.MESSAGE_INVALID, "no_text", event=Event.MESSAGE_UNREADABLE)
+"""No text was found where the operation has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,13 @@ class Message:
 
     def length(self) -> int:
         """Return the length in characters that the limit applies to."""
+        if self.packets:
+            return counted(self.protocol, None, [(place[1:], text) for place, text in self.texts])
         return counted(self.protocol, self.value, self.texts)
+
+    def of_roles(self, roles: frozenset[str]) -> Texts:
+        """Return the texts that claim one of these roles; all of a form."""
+        return of_roles(self.protocol, self.value, self.texts, roles)
 
     def with_texts(self, changes: Mapping[Location, str]) -> bytes | None:
         """Return the body with these texts changed; None if they do not fit into it."""
@@ -75,7 +86,7 @@ class Message:
         return body if quoted or body.count(boundary) == self.body.count(boundary) else None
 
     def _with_packets(self, changes: Mapping[Location, str]) -> bytes:
-        by_packet: dict[str | int, dict[Location, str]] = {}
+        by_packet: dict[object, dict[Location, str]] = {}
         for (number, *place), text in changes.items():
             by_packet.setdefault(number, {})[tuple(place)] = text
         return socketio.RECORD_SEPARATOR.encode().join(
@@ -96,7 +107,7 @@ class MessageReader:
     def read(self, exchange: Exchange, body: bytes) -> Message | BodyProblem | None:
         """Return the message, why there is none, or None for a request that carries no body."""
         head = exchange.head
-        if not body and (head.method in BODILESS or not self.finder.required):
+        if not body and (head.method in BODILESS or self.protocol.textless):
             return None
         index = head.index
         kind = content_type.media_of(index.get(b"content-type"))
@@ -120,13 +131,13 @@ class MessageReader:
         if type(value) is Fault:
             return BodyProblem(Code.MESSAGE_INVALID, value.value)
         texts = self.finder.find(value)
-        if texts is None and self.protocol is AUTO and textless(path):
-            texts = self.finder.find(value, none_is_fine=True)
         if texts is None:
             return BodyProblem(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
         if self.finder.disguised(value):
             return BodyProblem(Code.MESSAGE_INVALID, "odd_field_name", uninspectable=False)
         protocol = self.protocol
+        if not texts and not may_be_textless(protocol, path, value):
+            return UNREAD
         if protocol is AUTO:
             protocol = recognise(path, value) or AUTO
         return Message(body, opened, texts, protocol, value)
@@ -156,6 +167,8 @@ class MessageReader:
                 found = self.finder.find(value)
                 if found is None or self.finder.disguised(value):
                     return BodyProblem(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
+                if not found and not self.protocol.may_be_textless(value):
+                    return UNREAD
                 texts += [((number, *place), one) for place, one in found]
         return Message(body, opened, texts, self.protocol, packets=tuple(read))
 
@@ -171,15 +184,16 @@ class MessageReader:
         if isinstance(fields, str):
             return BodyProblem(Code.MESSAGE_INVALID, fields)
         if not fields:
-            return BodyProblem(Code.MESSAGE_INVALID, "no_text", uninspectable=False)
+            return UNREAD
         texts: Texts = [((field.name,), field.text) for field in fields]
         return Message(body, opened, texts, self.protocol, None, tuple(fields), kind)
 
 
-def textless(path: str) -> bool:
-    """Say whether requests to this path may do without text (lists of threads, calls of tools).
+def may_be_textless(protocol: Protocol, path: str, value: Any) -> bool:
+    """Say whether a message in which no text was found is one of those that have none.
 
-    By the path alone: a body could be dressed as any protocol, but the path decides who reads it.
+    With `auto`, by the protocol of the path alone: a body could be dressed as any protocol, but the path
+    decides who reads it.
     """
-    protocol = recognise(path, None)
-    return protocol is not None and not protocol.required
+    spoken = recognise(path, None) if protocol is AUTO else protocol
+    return spoken is not None and spoken.may_be_textless(value)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.decision import KEEP, Finding, Inspection, Refuse, Rewrite
+from sidecar.decision import KEEP, Finding, Inspection, Keep, Refuse, Rewrite
 from sidecar.errors import Problems
 from sidecar.exchange import Exchange
 from sidecar.json_path import Path, PathError, compile_path
@@ -23,12 +23,13 @@ MODES: Final = ("refuse", "pass")
 
 @dataclass(frozen=True, slots=True)
 class MessageGuard:
-    """Inspect the bodies of one route. `max_chars` None: any length."""
+    """Inspect the bodies of one route. `max_chars` None: any length; `roles` empty: all are sanitized."""
 
     reader: MessageReader
     max_chars: int | None
     markup: Markup
     pass_uninspectable: bool = False
+    roles: frozenset[str] = frozenset()
     name: str = "message"
 
     def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
@@ -37,14 +38,16 @@ class MessageGuard:
             return KEEP
         if type(message) is BodyProblem:
             if message.uninspectable and self.pass_uninspectable:
-                return KEEP
-            return Refuse(message.code, {"reason": message.reason})
+                return Keep((Finding(Event.MESSAGE_UNREADABLE, {"reason": message.reason}),))
+            return Refuse(message.code, {"reason": message.reason}, event=message.event)
         assert isinstance(message, Message)
+        exchange.texts = len(message.texts)
+        exchange.characters = sum(len(text) for _, text in message.texts)
         if self.max_chars is not None:
             length = message.length()
             if length > self.max_chars:
                 return Refuse(Code.MESSAGE_TOO_LONG, {"characters": length, "limit": self.max_chars})
-        changes = sanitize_texts(message.texts, self.markup)
+        changes = sanitize_texts(message.of_roles(self.roles) if self.roles else message.texts, self.markup)
         if changes is None:
             return Refuse(Code.MESSAGE_INVALID, {"reason": "markup"})
         texts, counts = changes
@@ -65,6 +68,7 @@ def build_message_guard(
     max_chars: int | None,
     markup: str,
     on_uninspectable: str = "refuse",
+    roles: Sequence[str] = (),
     problems: Problems,
     max_opened: int = MAX_OPENED,
 ) -> MessageGuard | None:
@@ -85,7 +89,8 @@ def build_message_guard(
     if known is None or compiled is None or problems.found:
         return None
     reader = build_reader(known, compiled, max_opened)
-    return MessageGuard(reader, max_chars, Markup(markup), on_uninspectable == "pass")
+    lower = frozenset(role.lower() for role in roles)
+    return MessageGuard(reader, max_chars, Markup(markup), on_uninspectable == "pass", lower)
 
 
 def build_reader(protocol: Protocol, fields: Sequence[Path], max_opened: int = MAX_OPENED) -> MessageReader:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from sidecar.json_path import Location
+from sidecar.json_path import EMBEDDED, Location
 from sidecar.messages.strict_json import TOKEN
 
 
@@ -22,7 +22,11 @@ def splice(body: bytes, changes: Mapping[Location, str]) -> bytes:
         return body.replace(body.strip(b" \t\n\r"), orjson.dumps(wanted), 1)
     out: list[bytes] = []
     copied = 0
-    for start, end, text in spans(body, wanted):
+    for start, end, change in spans(body, wanted):
+        text = change
+        if not isinstance(change, str):  # JSON in the string: it is changed in the same way
+            inner = orjson.loads(body[start:end]).encode()
+            text = splice(inner, inside(change[EMBEDDED])).decode()
         out += (body[copied:start], orjson.dumps(text))
         copied = end
     out.append(body[copied:])
@@ -31,7 +35,7 @@ def splice(body: bytes, changes: Mapping[Location, str]) -> bytes:
 
 def tree(changes: Mapping[Location, str]) -> Any:
     """Turn places into nested dicts, so that the walk below follows them step by step."""
-    root: dict[str | int, Any] = {}
+    root: dict[Any, Any] = {}
     for place, text in changes.items():
         if not place:
             return text
@@ -42,22 +46,32 @@ def tree(changes: Mapping[Location, str]) -> Any:
     return root
 
 
-def spans(body: bytes, wanted: dict[str | int, Any]) -> list[tuple[int, int, str]]:
-    """Return (start, end, new text) of each string literal to be replaced, in order.
+def inside(node: Any, place: Location = ()) -> dict[Location, str]:
+    """Return the changes that a tree was made of."""
+    if isinstance(node, str):
+        return {place: node}
+    changes: dict[Location, str] = {}
+    for step, child in node.items():
+        changes |= inside(child, (*place, step))
+    return changes
+
+
+def spans(body: bytes, wanted: dict[Any, Any]) -> list[tuple[int, int, Any]]:
+    """Return (start, end, new text, or the changes in its JSON) of each string literal to be replaced, in order.
 
     For each open container the stack holds what is wanted in it (None: nothing) and, of an array,
     the index that comes next; `here` is what is wanted at the value that comes next.
     """
-    found: list[tuple[int, int, str]] = []
-    stack: list[tuple[dict[str | int, Any] | None, int]] = []
-    node: dict[str | int, Any] | None = None
+    found: list[tuple[int, int, Any]] = []
+    stack: list[tuple[dict[Any, Any] | None, int]] = []
+    node: dict[Any, Any] | None = None
     index = -1
     here: Any = wanted
     for token in TOKEN.finditer(body):
         if token[1] is not None:
             if token[2] is not None:
                 here = node.get(orjson.loads(b'"' + token[1] + b'"')) if node is not None else None
-            elif isinstance(here, str):
+            elif isinstance(here, str) or (isinstance(here, dict) and EMBEDDED in here):
                 found.append((token.start(), token.end(), here))
             continue
         char = token[0]

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
-from sidecar.json_path import EVERY, Location, Path, Step, children
+from sidecar.json_path import BELOW, EMBEDDED, EVERY, Location, Path, Step, children
 from sidecar.messages.field_names import KeyTree
-from sidecar.messages.protocols import AUTO, LENIENT_IN_AUTO, Protocol
+from sidecar.messages.protocols import AUTO, EVERYTHING, KNOWN, PLAIN, Protocol
+from sidecar.messages.strict_json import Fault, parse
 
 Texts: TypeAlias = list[tuple[Location, str]]
 
+NO_KEYS: Final = KeyTree(())
 # Escapes, the Kelvin sign and the long s: all that may become a letter of ours beside its capital.
 HIDES_CASE: Final = (b"\\u", "\u212a".encode(), "\u017f".encode())
-NO_KEYS: Final = KeyTree(())
+IDENTIFIER = re.compile(r"[A-Za-z0-9_.:/@-]{0,128}")
+LABELS: Final = frozenset({
+    "id", "type", "role", "kind", "name", "attr", "lc", "msg_type", "tool_call_id", "thread_id", "status",
+})  # fmt: skip
+ROLES: Final = frozenset({"user", "human", "ai", "assistant", "system", "tool", "developer"})
 USER_ROLES: Final = frozenset({"user", "human"})
+
+
+def is_label(where: Location, value: Any) -> bool:
+    """Say whether a string that `..*` found is a word of the protocol: an id, a type or a role.
+
+    Such a word has neither blanks nor markup, so nothing passes unread by standing in its place.
+    """
+    if type(value) is not str or IDENTIFIER.fullmatch(value) is None:
+        return False
+    name = next((step for step in reversed(where) if isinstance(step, str)), "")
+    return name in LABELS or (where[-1] == 0 and value.lower() in ROLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +46,32 @@ class Place:
     objects: bool
     lenient: bool
     first: str | None  # the name that the path starts with, if it is one: most paths of `auto` end there
+    skipped: frozenset[str] = frozenset()  # names below which `..*` finds nothing
+    embedded: bool = False  # the strings hold JSON
 
     def allows(self, value: Any) -> bool:
         if value is None or self.lenient:
             return True
         return (self.lists and isinstance(value, list)) or (self.objects and isinstance(value, dict))
 
+    def find(self, value: Any) -> list[tuple[Location, Any]]:
+        """Return what stands at the path, with its places."""
+        found = self.path.find(value)
+        if not self.path.steps or self.path.steps[-1] is not BELOW:
+            return found
+        fixed = len(self.path.steps) - 1  # what the path itself names is never skipped
+        return [
+            (where, each)
+            for where, each in found
+            if not any(step in self.skipped for step in where[fixed:]) and not is_label(where, each)
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class TextFinder:
-    """Where the texts of one route are. `required`: a body without any is refused."""
+    """Where the texts of one route are."""
 
     places: tuple[Place, ...]
-    required: bool
     only: str | None = None  # the one name of the simplest shape (`$.message`), which goes a shorter way
     keys: KeyTree = NO_KEYS
 
@@ -50,25 +81,38 @@ class TextFinder:
             return False
         return self.keys.ambiguous(value)
 
-    def find(self, value: Any, *, none_is_fine: bool = False) -> Texts | None:
-        """Return the texts with their places, or None: something that is no text stands at a text's place.
-
-        `none_is_fine`: for once, a body without any is fine.
-        """
+    def find(self, value: Any) -> Texts | None:
+        """Return the texts with their places, or None: something that is no text stands at a text's place."""
         if self.only is not None:
-            text = value.get(self.only) if type(value) is dict else None
-            return [((self.only,), text)] if type(text) is str else None
+            if type(value) is not dict:
+                return None
+            text = value.get(self.only)
+            return [((self.only,), text)] if type(text) is str else None if text is not None else []
         found: dict[Location, str] = {}
         names = value if type(value) is dict else ()
         for place in self.places:
             if place.first is not None and place.first not in names:
                 continue
-            for where, text in place.path.find(value):
+            for where, text in place.find(value):
                 if isinstance(text, str):
-                    found[where] = text
+                    if place.embedded:
+                        found.update(embedded_texts(where, text))
+                    else:
+                        found[where] = text
                 elif not place.allows(text):
                     return None
-        return None if self.required and not found and not none_is_fine else list(found.items())
+        return list(found.items())
+
+
+def embedded_texts(where: Location, text: str) -> Texts:
+    """Return the strings of the JSON that a string holds; of anything else, the string itself."""
+    value = parse(text.encode("utf-8", "surrogatepass"))
+    if type(value) is Fault:
+        return [(where, text)]
+    inner = (*where, EMBEDDED)
+    if isinstance(value, str):
+        return [(inner, value)]
+    return [((*inner, *place), each) for place, each in EVERYTHING.find(value) if isinstance(each, str)]
 
 
 def finder(protocol: Protocol, fields: Sequence[Path] = ()) -> TextFinder:
@@ -76,15 +120,28 @@ def finder(protocol: Protocol, fields: Sequence[Path] = ()) -> TextFinder:
 
     With `plain` the fields stand instead of `$.message`, and at least one of them must be there.
     """
-    instead = protocol.name == "plain" and bool(fields)
-    strict = [*fields] if instead else [*fields, *(() if protocol.lenient else protocol.texts)]
-    lenient = [] if instead else [*LENIENT_IN_AUTO.texts] if protocol is AUTO else [*protocol.texts]
-    if not (protocol.lenient or protocol is AUTO):
-        lenient = []
-    every = [*strict, *lenient]
-    places = tuple(place(path, every, lenient=path in lenient) for path in dict.fromkeys(every))
-    name = strict[0].name if len(places) == 1 and strict and protocol.required else None
-    return TextFinder(places, protocol.required, name, KeyTree(every))
+    if protocol.name == PLAIN.name and fields:
+        return TextFinder(*_places(fields))
+    known = KNOWN if protocol is AUTO else (protocol,)
+    lenient = {path: each for each in known if each.lenient for path in each.texts}
+    strict = [*fields, *(path for each in known if not each.lenient for path in each.texts)]
+    embedded = [path for each in known for path in each.embedded]
+    return TextFinder(*_places(strict, lenient, embedded))
+
+
+def _places(
+    strict: Sequence[Path], lenient: Mapping[Path, Protocol] | None = None, embedded: Sequence[Path] = ()
+) -> tuple[tuple[Place, ...], str | None, KeyTree]:
+    """Return the places, the one name if a single name is all, and the keys on the paths."""
+    lenient = lenient or {}
+    every = list(dict.fromkeys([*strict, *lenient]))
+    places = [
+        place(path, every, lenient[path].skipped if path in lenient else frozenset(), lenient=path in lenient)
+        for path in every
+    ]
+    places += [replace(place(path, [], frozenset(), lenient=True), embedded=True) for path in embedded]
+    name = strict[0].name if len(places) == 1 and strict else None
+    return tuple(places), name, KeyTree([*every, *embedded])
 
 
 def disguised(value: Any, steps: tuple[Step, ...]) -> bool:
@@ -103,13 +160,15 @@ def disguised(value: Any, steps: tuple[Step, ...]) -> bool:
     return False
 
 
-def place(path: Path, every: Sequence[Path], *, lenient: bool) -> Place:
+def place(path: Path, every: Sequence[Path], skipped: frozenset[str], *, lenient: bool) -> Place:
     size = len(path.steps)
     next_steps = [other.steps[size] for other in every if len(other.steps) > size and other.steps[:size] == path.steps]
     lists = any(step is EVERY or isinstance(step, int) for step in next_steps)
     objects = any(step is EVERY or isinstance(step, str) for step in next_steps)
     first = path.steps[0] if path.steps and isinstance(path.steps[0], str) else None
-    return Place(path, lists, objects, lenient, first)
+    return Place(
+        path, lists, objects, lenient, first, skipped if path.steps and path.steps[-1] is BELOW else frozenset()
+    )
 
 
 def counted(protocol: Protocol, value: Any, texts: Texts) -> int:
@@ -118,28 +177,85 @@ def counted(protocol: Protocol, value: Any, texts: Texts) -> int:
     That is the last message of the user, all its parts together (clients send the whole history
     each turn), or the longest text where there are no turns.
     """
-    if protocol.turns is not None:
-        found = protocol.turns.find(value)
-        if found and isinstance(found[0][1], list):
-            base, turns = found[0]
+    longest = 0
+    turned: list[Location] = []
+    for path in protocol.turns:
+        for base, turns in path.find(value):
+            if not isinstance(turns, list):
+                continue
+            turned.append(base)
             prefix = (*base, last_of_user(turns))
-            return sum(len(text) for where, text in texts if where[: len(prefix)] == prefix)
-    if len(texts) == 1:
-        return len(texts[0][1])
-    return max((len(text) for _, text in texts), default=0)
+            longest = max(longest, sum(len(text) for where, text in texts if where[: len(prefix)] == prefix))
+    if turned and protocol.counted is None:
+        return longest
+    for where, text in texts:
+        if len(text) <= longest or any(where[: len(base)] == base for base in turned):
+            continue
+        if protocol.counted is None or any(path.selects(where) for path in protocol.counted):
+            longest = len(text)
+    return longest
+
+
+def of_roles(protocol: Protocol, value: Any, texts: Texts, roles: frozenset[str]) -> Texts:
+    """Return the texts of turns that claim one of these roles, and those that stand for a turn (`counted`).
+
+    A tool's result within a turn is of the role `tool`. Everything else (`system`, `instructions`) is left out.
+    """
+    lists = [(base, turns) for path in protocol.turns for base, turns in path.find(value) if isinstance(turns, list)]
+    kept: Texts = []
+    for where, text in texts:
+        within = [(base, turns) for base, turns in lists if where[: len(base)] == base and len(where) > len(base)]
+        if within:
+            base, turns = within[0]
+            chosen = role_in(turns, where[len(base) :]) in roles
+        elif lists:
+            chosen = any(path.selects(where) for path in protocol.counted or ())
+        else:
+            chosen = True
+        if chosen:
+            kept.append((where, text))
+    return kept
+
+
+def role_in(turns: list[Any], where: Location) -> str:
+    """Return the role of the text that stands at this place of a list of turns."""
+    value: Any = turns
+    role = ""
+    for depth, step in enumerate(where[:-1]):
+        value = value[step]
+        if depth == 0:
+            role = role_of(value)
+        elif isinstance(value, dict) and value.get("type") == "tool_result":
+            return "tool"
+    return role
 
 
 def last_of_user(turns: list[Any]) -> int:
     """Return the index of the last message of the user; of the last message, if none is."""
     for index in range(len(turns) - 1, -1, -1):
-        turn = turns[index]
-        if isinstance(turn, dict) and (is_user(turn.get("role")) or is_user(turn.get("type"))):
+        if role_of(turns[index]) in USER_ROLES:
             return index
     return len(turns) - 1
 
 
-def is_user(role: Any) -> bool:
-    return isinstance(role, str) and role.lower() in USER_ROLES
+def role_of(turn: Any) -> str:
+    """Return the role that a message claims, in lower case; "" for none.
+
+    `{"role": …}`, LangChain's `{"type": …}`, its serialised constructors (`["langchain_core", "messages",
+    "HumanMessage"]`) and its pairs `["user", text]`.
+    """
+    if isinstance(turn, list):
+        return turn[0].lower() if len(turn) == 2 and isinstance(turn[0], str) else ""
+    if not isinstance(turn, dict):
+        return ""
+    made = turn.get("id")
+    if "lc" in turn and isinstance(made, list) and made and isinstance(made[-1], str):
+        return made[-1].removesuffix("Chunk").removesuffix("Message").lower()
+    for key in ("role", "type"):
+        role = turn.get(key)
+        if isinstance(role, str):
+            return role.lower()
+    return ""
 
 
 def joined_openers(texts: Texts) -> list[int]:

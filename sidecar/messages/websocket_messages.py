@@ -135,7 +135,7 @@ def frame_guard(guard: MessageGuard, patterns: Patterns | None = None) -> WebSoc
 
     Frames without any text are what protocols are made of; only what stands at a text's place must be one.
     """
-    places = replace(guard.reader.finder, required=False, only=None)
+    places = replace(guard.reader.finder, only=None)
     return WebSocketMessageGuard(
         guard.reader.protocol, places, guard.max_chars, guard.markup, guard.pass_uninspectable, patterns
     )

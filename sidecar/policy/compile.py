@@ -80,7 +80,7 @@ def compile_policy(document: PolicyDocument, services: Services) -> Compiled:
     public = compiler.public(document.short_digest)
     egress = compiler.egress(document.short_digest)
     document.refuse(problems.found)
-    return Compiled(document, public, egress, tuple(compiler.limits.declared), compiler.clients.address)
+    return Compiled(document, public, egress, tuple(dict.fromkeys(compiler.limits.declared)), compiler.clients.address)
 
 
 class _Compiler:

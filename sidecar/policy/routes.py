@@ -12,12 +12,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 T = TypeVar("T")
 
 _PLAIN = re.compile(r"(?:/[a-z0-9_~!$&'()*+,=:@-][a-z0-9_.~!$&'()*+,=:@-]*)+")
 _CONTROLS = re.compile("%(?:[01][0-9a-f]|7f)", re.IGNORECASE)
+_DEPTHS: Final = ("", "/*", "/*/*")
 _MAX_CACHED: Final = 4096
 _LONGEST_CACHED: Final = 512
 """Characters of a path that is remembered: longer ones are rare in real traffic, and would fill the memory."""
@@ -25,7 +26,7 @@ _LONGEST_CACHED: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """`/api/chat`, `/threads/*/runs` (one segment), `/assets/*` (all below, at any depth).
+    """`/api/chat`, `/threads/*/runs` (one segment), `/**/ws` (any number of segments), `/assets/*` (all below).
 
     `methods` empty means all.
     """
@@ -41,10 +42,26 @@ class Pattern:
         """Return the regular expression that matches a path as it is written, in its own letter case."""
         return self._expression(self.path)
 
+    def covers(self, other: Pattern) -> bool:
+        """Say whether every request that the other takes would be taken here, methods included."""
+        if self.methods and not (other.methods and other.methods <= self.methods):
+            return False
+        expression = re.compile(self.expression(), re.DOTALL)
+        return all(expression.fullmatch(sample) for sample in other.samples())
+
+    def samples(self) -> tuple[str, ...]:
+        """Return folded paths that this pattern takes: one of each depth that its stars allow, up to two segments."""
+        text = self.path.lower()
+        below = text.endswith("/*")
+        text = text[:-2] if below else text
+        inner = [text.replace("/**", each) for each in _DEPTHS] if "/**" in text else [text]
+        return tuple(fold(quote(one + end)) for one in inner for end in (_DEPTHS if below else ("",)))
+
     @staticmethod
     def _expression(text: str) -> str:
         below = text.endswith("/*")
-        inner = "[^/]*".join(re.escape(part) for part in (text[:-2] if below else text).split("*"))
+        parts = (text[:-2] if below else text).split("/**")
+        inner = "(?:/[^/]*)*".join("[^/]*".join(re.escape(piece) for piece in part.split("*")) for part in parts)
         return f"{inner}(?:/.*)?" if below else inner
 
 

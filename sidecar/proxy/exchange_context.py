@@ -168,5 +168,7 @@ class ExchangeContext:
                 connection.received - self.began,
                 connection.sent - self.sent_before,
                 self.route.inspected,
+                exchange.texts,
+                exchange.characters,
             )
         )

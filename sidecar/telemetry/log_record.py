@@ -115,6 +115,7 @@ def served_line(served: Served, stamp: str, processed: bool) -> bytes:
     session = f'"{session}"' if session else "null"
     route = f'"{route}"' if route else "null"
     waited = f"{served.backend * 1000:.3f}" if served.backend >= 0.0 else "null"
+    looked_at = f',"texts":{served.texts},"characters":{served.characters}' if served.texts else ""
     return (
         f'{{"ts":"{stamp}","level":"{"error" if status >= 500 else "info"}",{_CHAT if processed else _PLAIN}'
         f'"outcome":"{"allowed" if processed else outcome(served)}","request_id":"{name}","client_ip":"{address}",'
@@ -123,7 +124,7 @@ def served_line(served: Served, stamp: str, processed: bool) -> bytes:
         f'"method":"{method}","path":"{path}","status":{status or "null"},'
         f'"detail":{{"duration_ms":{served.duration * 1000:.3f},"overhead_ms":{served.overhead * 1000:.3f},'
         f'"backend_ms":{waited},'
-        f'"received":{served.received},"sent":{served.sent}}}}}\n'
+        f'"received":{served.received},"sent":{served.sent}{looked_at}}}}}\n'
     ).encode()
 
 

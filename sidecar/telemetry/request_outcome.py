@@ -7,8 +7,8 @@ from sidecar.vocabulary import Event, Outcome
 
 
 def is_processed_message(served: Served) -> bool:
-    """Tell whether this was an inspected message that the backend answered (CHAT_MESSAGE_PROCESSED)."""
-    return served.inspected and served.backend >= 0.0 and 100 <= served.status < 500
+    """Tell whether this was a message whose texts were looked at, and that the backend answered."""
+    return served.inspected and served.texts > 0 and served.backend >= 0.0 and 100 <= served.status < 500
 
 
 def outcome(served: Served) -> Outcome:
@@ -21,13 +21,15 @@ def outcome(served: Served) -> Outcome:
 
 
 def detail(served: Served) -> dict[str, int | float | None]:
-    """Return times in milliseconds and sizes in bytes, as they stand in the access line."""
+    """Return times in milliseconds and sizes in bytes, as they stand in the access line; of a message, its texts."""
+    looked_at = {"texts": served.texts, "characters": served.characters} if served.texts else {}
     return {
         "duration_ms": round(served.duration * 1000, 3),
         "overhead_ms": round(served.overhead * 1000, 3),
         "backend_ms": round(served.backend * 1000, 3) if served.backend >= 0.0 else None,
         "received": served.received,
         "sent": served.sent,
+        **looked_at,
     }
 
 

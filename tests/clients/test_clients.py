@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.clients import CLEANED, MOST, NODE_MODULES, PYTHON, Backend, facts, need_clients
+from tests.support.clients import CLEANED, MARKUP, MOST, NODE_MODULES, PYTHON, Backend, facts, need_clients
 from tests.support.sidecar import Running, threaded
 
 Talk = Callable[..., dict[str, Any]]
@@ -158,7 +158,7 @@ def test_langgraph(scripted: Talk):
 
 def test_mcp(scripted: Talk):
     found = scripted("mcp_client")
-    check_talk(found)
+    check_talk(found, markup=f"You said: {MARKUP}")  # arguments of tools are data
     check_refusals(
         found,
         too_long={"classes": "httpx.HTTPStatusError", "text": "400 Bad Request"},

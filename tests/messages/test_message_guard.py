@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sidecar.admission import inspect
-from sidecar.decision import KEEP, Finding, Refuse, Rewrite
+from sidecar.decision import KEEP, Finding, Keep, Refuse, Rewrite
 from sidecar.errors import Problems
 from sidecar.guard import BodyStep
 from sidecar.messages.message_guard import build_message_guard
@@ -45,6 +45,14 @@ def invalid(reason):
     return Refuse(Code.MESSAGE_INVALID, {"reason": reason})
 
 
+def unread(reason="no_text"):
+    return Refuse(Code.MESSAGE_INVALID, {"reason": reason}, event=Event.MESSAGE_UNREADABLE)
+
+
+def passed(reason):
+    return Keep((Finding(Event.MESSAGE_UNREADABLE, {"reason": reason}),))
+
+
 def unsupported(reason):
     return Refuse(Code.UNSUPPORTED_MEDIA_TYPE, {"reason": reason})
 
@@ -62,7 +70,8 @@ DECIDES = [
     ("too long", {"body": b'{"message":"0123456789a"}'}, Refuse(Code.MESSAGE_TOO_LONG, {"characters": 11, "limit": 10})),
     ("no limit", {"body": b'{"message":"0123456789a"}', "max_chars": None}, KEEP),
     ("number", {"body": b'{"message":5}'}, invalid("no_text")),
-    ("missing", {"body": b'{"msg":"x"}'}, invalid("no_text")),
+    ("missing", {"body": b'{"msg":"x"}'}, unread()),
+    ("missing, passed on wish", {"body": b'{"msg":"x"}', "on_uninspectable": "pass"}, passed("no_text")),
     ("array", {"body": b'["x"]'}, invalid("no_text")),
     ("twice", {"body": b'{"message":"a","message":"b"}'}, invalid("duplicate_key")),
     ("not JSON", {"body": b"message=x"}, invalid("not_json")),
@@ -74,20 +83,20 @@ DECIDES = [
     ("no type", {"body": b'{"message":"x"}', "content_type": ""}, unsupported("no_content_type")),
     ("text/plain", {"body": b'{"message":"x"}', "content_type": "text/plain"}, unsupported("content_type")),
     ("UTF-7", {"body": b'{"message":"+ADw-b>"}', "content_type": "application/json; charset=utf-7"}, unsupported("charset")),
-    ("passed on wish", {"body": b"x", "content_type": "text/plain", "on_uninspectable": "pass"}, KEEP),
-    ("bad JSON passed on wish", {"body": b"{", "on_uninspectable": "pass"}, KEEP),
-    ("no text is refused even so", {"body": b'{"message":5}', "on_uninspectable": "pass"}, invalid("no_text")),
+    ("passed on wish", {"body": b"x", "content_type": "text/plain", "on_uninspectable": "pass"}, passed("content_type")),
+    ("bad JSON passed on wish", {"body": b"{", "on_uninspectable": "pass"}, passed("not_json")),
+    ("what is no text is refused even so", {"body": b'{"message":5}', "on_uninspectable": "pass"}, invalid("no_text")),
     ("capital beside it", {"body": b'{"message":"x","Message":"<b>"}'}, invalid("odd_field_name")),
     ("capital escaped", {"body": b'{"message":"x","\\u004dessage":"<b>"}'}, invalid("odd_field_name")),
     ("long s", {"body": '{"message":"x","me\u017fsage":"<b>"}'.encode()}, invalid("odd_field_name")),
     ("capital in a part", {"protocol": "openai", "fields": [], "body": b'{"messages":[{"content":"x","Content":"<b>"}]}'}, invalid("odd_field_name")),
-    ("capital instead", {"protocol": "langgraph", "fields": [], "body": b'{"input":{"Messages":[{"content":"<b>"}]}}'}, invalid("odd_field_name")),
     ("NUL behind it", {"body": b'{"message":"x","message\\u0000":"<b>"}'}, invalid("odd_field_name")),
     ("NUL and more behind it", {"body": b'{"message":"x","message\\u0000y":"<b>"}'}, invalid("odd_field_name")),
     ("blank behind it", {"body": b'{"message":"x","message ":"<b>"}'}, invalid("odd_field_name")),
     ("zero-width space in it", {"body": '{"message":"x","mes\u200bsage":"<b>"}'.encode()}, invalid("odd_field_name")),
     ("alias of Pydantic", {"fields": ["$.user_message"], "body": b'{"user_message":"x","userMessage":"<b>"}'}, invalid("odd_field_name")),
     ("blank in a part", {"protocol": "openai", "fields": [], "body": b'{"messages":[{"content":"x","content ":"<b>"}]}'}, invalid("odd_field_name")),
+    ("capital instead", {"protocol": "langgraph", "fields": [], "body": b'{"Input":{"messages":[{"content":"<b>"}]}}'}, invalid("odd_field_name")),
     ("capital elsewhere", {"body": b'{"message":"x","meta":{"Message":"<b>"}}'}, KEEP),
     ("capital in a text", {"body": b'{"message":"\\"Message\\""}'}, KEEP),
     ("gzip harmless", {"body": gzip.compress(b'{"message":"x"}'), "encoding": "gzip"}, Rewrite(b'{"message":"x"}', drop=OPENED)),
@@ -101,10 +110,10 @@ DECIDES = [
     ("a rejected tag over two parts", {"protocol": "openai", "fields": [], "markup": "reject", "body": b'{"messages":[{"content":["<","b>"]}]}'}, invalid("markup")),
     ("long history", {"protocol": "openai", "fields": [], "body": b'{"messages":[{"role":"user","content":"0123456789abc"},{"role":"user","content":"short"}]}'}, KEEP),
     ("auto", {"protocol": "auto", "fields": [], "body": b'{"jsonrpc":"2.0","message":"<b"}'}, sanitized(b'{"jsonrpc":"2.0","message":"&lt;b"}', markup=1)),
-    ("auto, nothing known", {"protocol": "auto", "fields": [], "body": b'{"x":"<b"}'}, invalid("no_text")),
+    ("auto, nothing known", {"protocol": "auto", "fields": [], "body": b'{"x":"<b"}'}, unread()),
     ("auto, a path that needs no text", {"protocol": "auto", "fields": [], "target": "/chatkit", "body": b'{"type":"items.list","params":{"thread_id":"t"}}'}, KEEP),
-    ("auto, that body elsewhere", {"protocol": "auto", "fields": [], "body": b'{"type":"items.list","params":{"thread_id":"t"}}'}, invalid("no_text")),
-    ("auto, a path that needs text", {"protocol": "auto", "fields": [], "target": "/v1/messages", "body": b'{"type":"items.list","params":{}}'}, invalid("no_text")),
+    ("auto, that body elsewhere", {"protocol": "auto", "fields": [], "body": b'{"type":"items.list","params":{"limit":5}}'}, unread()),
+    ("auto, a path that needs text", {"protocol": "auto", "fields": [], "target": "/v1/messages", "body": b'{"type":"items.list","params":{}}'}, unread()),
     ("auto, no text in its place", {"protocol": "auto", "fields": [], "target": "/chatkit", "body": b'{"type":"x","params":{"title":5}}'}, invalid("no_text")),
 ]  # fmt: skip
 
@@ -135,7 +144,7 @@ FORMS = [
     ("Latin-1 by qs", b"utf8=%26%2310003%3B&message=hi", invalid("charset")),
     ("bad percent", b"message=%zz", invalid("bad_percent")),
     ("bad UTF-8", b"message=%ff", invalid("not_utf8")),
-    ("missing", b"x=1", invalid("no_text")),
+    ("missing", b"x=1", unread()),
     ("many", b"a&" * 1001, invalid("too_many_fields")),
 ]
 
@@ -173,7 +182,7 @@ MULTIPART = [
     ("boundary made by removal", part(b"message", b"x\r\n-\xe2\x80\x8b-b") + b"--b--", invalid("bad_multipart")),
     ("bad UTF-8", part(b"message", b"\xff") + b"--b--", invalid("not_utf8")),
     ("array name", part(b"message[]", b"x") + b"--b--", invalid("odd_field_name")),
-    ("missing", part(b"x", b"x") + b"--b--", invalid("no_text")),
+    ("missing", part(b"x", b"x") + b"--b--", unread()),
 ]  # fmt: skip
 
 

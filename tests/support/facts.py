@@ -44,4 +44,6 @@ def served(**changes: Any) -> Served:
         "sent": 420,
         "inspected": False,
     }
+    if changes.get("inspected"):
+        fields |= {"texts": 1, "characters": 5}
     return Served(**(fields | changes))

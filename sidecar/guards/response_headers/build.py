@@ -45,6 +45,7 @@ class SecurityHeaderSections:
                 report_only=headers.report_only,
                 report_path=CSP_REPORTS if headers.report_only else "",
                 embedders=self._embedders,
+                directives=headers.directives,
             )
         return found
 

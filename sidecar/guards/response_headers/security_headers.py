@@ -8,6 +8,7 @@ from typing import Final
 
 from sidecar.errors import Problems
 from sidecar.exchange import Exchange
+from sidecar.guards.response_headers.csp_directives import with_directives
 from sidecar.guards.response_headers.security_header_presets import PRESETS
 from sidecar.guards.response_headers.security_header_values import check_value
 
@@ -59,6 +60,7 @@ def build_security_headers(
     report_only: bool = False,
     report_path: str = "",
     embedders: Sequence[str] = (),
+    directives: Mapping[str, str] | None = None,
 ) -> SecurityHeaders:
     """Build the header_writer; `problems` stands at `security_headers`.
 
@@ -66,12 +68,16 @@ def build_security_headers(
     report_only  the CSP reports and blocks nothing
     report_path  where browsers send CSP reports; "" asks for none
     embedders    who may frame the pages under `embeddable`: `cors.allowed_origins`
+    directives   what single directives of the preset's CSP are instead
     """
     values: dict[str, str | None] = {}
     if preset in PRESETS:
         values.update(PRESETS[preset](embedders))
     else:
         problems.at("preset").add(f"{preset!r} is not a preset", f"write one of {', '.join(PRESETS)}")
+    if directives and values.get(CSP) is not None and CSP not in overrides:
+        values[CSP] = with_directives(values[CSP] or "", directives)
+        check_value(CSP, values[CSP] or "", problems.at("directives"))
     for name, value in overrides.items():
         known = _spelled(name, problems)
         if known is None:

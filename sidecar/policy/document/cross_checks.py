@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final, TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from sidecar.errors import ConfigError, Problem, Problems
-from sidecar.policy.routes import Pattern, fold
+from sidecar.policy.routes import Pattern
 from sidecar.policy.schema.credentials import Tokens
 from sidecar.policy.schema.limits_and_sessions import RateLimit
 from sidecar.policy.schema.policy_schema import PolicySchema
@@ -24,12 +23,24 @@ BUILT_IN_PROVIDERS: Final = frozenset({
 _ANY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
 
 
-def broken_rules(schema: PolicySchema) -> list[Problem]:
-    """Return what every rule finds."""
+def broken_rules(schema: PolicySchema, made: Collection[int] = ()) -> list[Problem]:
+    """Return what every rule finds. `made` are the indexes of the routes that the backend's kind added."""
     problems = Problems()
+    written = _with_written_limits(schema, made)
     for rule in RULES:
-        rule(schema, problems)
+        rule(written if rule is limits_have_their_own_names else schema, problems)
     return problems.found
+
+
+def _with_written_limits(schema: PolicySchema, made: Collection[int]) -> PolicySchema:
+    """Leave out limits that a kind's route shares with the wider route of the operator that it stands in."""
+    if not made:
+        return schema
+    routes = (
+        route.model_copy(update={"rate_limits": ()}) if number in made else route
+        for number, route in enumerate(schema.routes)
+    )
+    return schema.model_copy(update={"routes": tuple(routes)})
 
 
 def listeners_have_their_own_addresses(schema: PolicySchema, problems: Problems) -> None:
@@ -92,16 +103,16 @@ def patterns_have_their_own_names(schema: PolicySchema, problems: Problems) -> N
 
 def routes_can_match(schema: PolicySchema, problems: Problems) -> None:
     """A route is dead when earlier ones take every request that it would."""
-    earlier: list[tuple[re.Pattern[str], Route]] = []
+    earlier: list[Route] = []
     for path, route in _routes(schema):
-        folded = fold(quote(route.match.path))  # as it would arrive
-        taking = [other for expression, other in earlier if expression.fullmatch(folded)]
+        pattern = Pattern(route.match.path)
+        taking = [other for other in earlier if Pattern(other.match.path).covers(pattern)]
         taken = frozenset[str]().union(*(other.match.methods for other in taking))
         own = frozenset(route.match.methods)
         if any(not other.match.methods for other in taking) or (own and own <= taken):
             what = f"can never match, for the route {taking[0].name} before it takes these requests"
             problems.at(path).at("match").add(what, "put the narrower route first")
-        earlier.append((re.compile(Pattern(route.match.path).expression(), re.DOTALL), route))
+        earlier.append(route)
 
 
 def sessions_can_be_asked_for(schema: PolicySchema, problems: Problems) -> None:

@@ -39,6 +39,10 @@ class Document:
         """Tell whether this path is written in the text (what is not is a default)."""
         return self._find(path)[1]
 
+    def origin(self, path: str) -> str:
+        """Return what the value comes from if it is not this text (`kind:gradio`), else ""."""
+        return self._find(path)[0].origin
+
     def _find(self, path: str) -> tuple[Node, bool]:
         """Follow a path as far as the document has it; the second value is whether it was found whole."""
         node, rest = self.root, path

@@ -12,11 +12,13 @@ from pydantic import ValidationError
 
 from sidecar.errors import ConfigError, PolicyError, Problem
 from sidecar.policy.document import validation_errors
+from sidecar.policy.document.backend_kind import PREFIX, with_kind
 from sidecar.policy.document.cross_checks import broken_rules
 from sidecar.policy.document.environment import Origins, apply
 from sidecar.policy.document.load import MAX_BYTES, Document, scan
 from sidecar.policy.document.partial import PartialPolicy
 from sidecar.policy.document.warnings import remarks
+from sidecar.policy.kinds.catalogue import Kind
 from sidecar.policy.schema.policy_schema import PolicySchema
 
 _SHORT: Final = 16
@@ -33,6 +35,7 @@ class PolicyDocument:
     notes     what is right, but probably not meant
     digest    SHA-256 of the text and of what the environment gave, hex
     text_digest  SHA-256 of the text alone, hex: what a watcher compares with
+    kind      what is known about the backend's kind, whose values stand in `document` under those of the file
     """
 
     schema: PolicySchema
@@ -43,6 +46,7 @@ class PolicyDocument:
     problems: tuple[Problem, ...] = ()
     notes: tuple[Problem, ...] = ()
     partial: PartialPolicy | None = None
+    kind: Kind | None = None
 
     @property
     def source(self) -> str:
@@ -65,10 +69,12 @@ class PolicyDocument:
             raise PolicyError(self.source, list(every))
 
     def origin(self, path: str) -> str:
-        """Tell where the value of a key comes from: `file:line`, `environment:NAME` or `default`."""
+        """Tell where the value of a key comes from: `file:line`, `environment:NAME`, `kind:NAME` or `default`."""
         given = _given_by_environment(self.origins, path)
         if given:
             return given
+        if self.document.holds(path) and self.document.origin(path):
+            return self.document.origin(path)
         return f"{self.source}:{self.document.place(path)[0]}" if self.document.holds(path) else "default"
 
     def _locate(self, problem: Problem) -> Problem:
@@ -91,6 +97,8 @@ def draft_policy(source: Path | str | bytes, environ: Mapping[str, str], *, name
     """
     text: bytes | str = read_text(source) if isinstance(source, Path) else source
     document, found = scan(text, name or (str(source) if isinstance(source, Path) else "policy"))
+    merged = with_kind(document)
+    document = merged.document
     overridden = apply(document.tree, environ)
     found += overridden.problems
     partial: PartialPolicy | None = None
@@ -107,8 +115,8 @@ def draft_policy(source: Path | str | bytes, environ: Mapping[str, str], *, name
         schema = partial.schema
     digest, given = text_digest(text), overridden.given
     whole = hashlib.sha256(digest.encode() + repr(sorted(given.items())).encode()).hexdigest() if given else digest
-    policy = PolicyDocument(schema, document, whole, digest, overridden.origins, partial=partial)
-    problems = (*found, *policy.locate(broken_rules(schema)))
+    policy = PolicyDocument(schema, document, whole, digest, overridden.origins, partial=partial, kind=merged.kind)
+    problems = (*found, *policy.locate(broken_rules(schema, merged.made)))
     return replace(policy, problems=problems, notes=tuple(policy.locate(remarks(schema))))
 
 
@@ -127,9 +135,14 @@ def text_digest(text: bytes | str) -> str:
 
 
 def _placed(problem: Problem, document: Document, origins: Origins) -> Problem:
-    """Put in the place in the file, or the name of the variable that gave the value."""
+    """Put in the place in the file, or the name of the variable that gave the value, or the kind that did."""
     given = _given_by_environment(origins, problem.path)
-    return replace(problem, path=given, line=0, column=0) if given else validation_errors.locate(problem, document)
+    if given:
+        return replace(problem, path=given, line=0, column=0)
+    kind = document.origin(problem.path)
+    if kind and not problem.path.startswith(PREFIX):
+        return replace(problem, path=f"{kind} {problem.path}", line=0, column=0)
+    return validation_errors.locate(problem, document)
 
 
 def _given_by_environment(origins: Origins, path: str) -> str:

@@ -45,13 +45,17 @@ NOWHERE: Final[Place] = (0, 0)
 
 @dataclass(slots=True)
 class Node:
-    """A value with its place, the place of its key, and what is in it."""
+    """A value with its place, the place of its key, and what is in it.
+
+    `origin` is empty for what the file says, and names what else the value comes from (`kind:gradio`).
+    """
 
     value: Any
     at: Place
     key_at: Place
     children: dict[str, Node] = field(default_factory=dict)
     size: int = 1
+    origin: str = ""
 
     @property
     def place(self) -> Place:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -34,11 +34,23 @@ class Timeouts(Section):
     )
 
 
+KindName: TypeAlias = Literal[
+    "generic", "openai", "litellm", "anthropic", "ollama", "chatkit", "vercel-ai", "ag-ui", "mcp", "langgraph",
+    "gradio", "streamlit", "chainlit", "open-webui", "panel", "nicegui", "shiny",
+]  # fmt: skip
+"""Each has a file in `sidecar/policy/kinds/`."""
+
+
 class Backend(Section):
     """The chat backend that is guarded."""
 
     url: Annotated[str, strings.url(path=False)] = Field(
         description="scheme, host and port; requests keep their own paths", examples=["http://127.0.0.1:3001"]
+    )
+    kind: KindName = Field(
+        default="generic",
+        description="which chat system it is: its operations, text places, CSP and sizes stand under what is written "
+        "here (`sidecar kinds`)",
     )
     preserve_host: Annotated[bool, FLAG] = Field(
         default=True, description="send the client's Host on; false: the URL's host"

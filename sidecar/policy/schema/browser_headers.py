@@ -86,6 +86,11 @@ class SecurityHeaders(Section):
         default=False,
         description="true: the CSP is only tried (Content-Security-Policy-Report-Only), its reports are counted",
     )
+    directives: dict[Annotated[str, strings.NAME], Annotated[str, strings.LINE]] = Field(
+        default_factory=dict,
+        description="directives of the preset's Content-Security-Policy that are to be other than the preset says",
+        examples=[{"img-src": "'self' data: https://cdn.example.com"}],
+    )
     csp: Annotated[str, _CHOICE] | None = Field(default=PRESET, alias="Content-Security-Policy", description=_NAMES)
     hsts: Annotated[str, _CHOICE] | None = Field(default=PRESET, alias="Strict-Transport-Security", description=_NAMES)
     frame: Annotated[str, _CHOICE] | None = Field(default=PRESET, alias="X-Frame-Options", description=_NAMES)

@@ -12,12 +12,9 @@ from sidecar.policy.schema.quantities import FLAG, span, whole
 from sidecar.redaction.filters import PATTERN_NAMES
 
 
-class Message(Section):
-    """Look at the text of a route's messages."""
+class MessageDefaults(Section):
+    """How the messages of every route are looked at, unless the route says otherwise."""
 
-    fields: Many[Annotated[str, strings.JSON_PATH]] = Field(
-        default=(), description="where the text is; empty: where the protocol says", examples=[["$.message"]]
-    )
     max_chars: Annotated[int, whole(1, 10_000_000)] = Field(
         default=1000, description="characters of the newest text at most"
     )
@@ -25,7 +22,23 @@ class Message(Section):
         default="escape", description="what becomes of HTML: shown as typed, removed, answered with 400, left"
     )
     on_uninspectable: Literal["refuse", "pass"] = Field(
-        default="refuse", description="bodies that cannot be looked at (wrong type, bad JSON, duplicate keys, too deep)"
+        default="refuse",
+        description="messages that cannot be looked at (wrong type, bad JSON, duplicate keys, too deep), or in which "
+        "no text was found where one should be",
+    )
+    roles: Many[Annotated[str, strings.NAME]] = Field(
+        default=(),
+        description="whose turns are sanitized, by the `role` in the message; empty: all. Only for routes whose "
+        "clients are servers",
+        examples=[["user"]],
+    )
+
+
+class Message(MessageDefaults):
+    """Look at the text of a route's messages."""
+
+    fields: Many[Annotated[str, strings.JSON_PATH]] = Field(
+        default=(), description="where the text is; empty: where the protocol says", examples=[["$.message"]]
     )
 
 

@@ -11,7 +11,7 @@ from sidecar.policy.schema.backend import Backend
 from sidecar.policy.schema.base_model import Many, Read, Section, refuse
 from sidecar.policy.schema.browser_headers import Cookies, Cors, SecurityHeaders
 from sidecar.policy.schema.clients import Clients
-from sidecar.policy.schema.content import ContentFilter, Events, Redaction
+from sidecar.policy.schema.content import ContentFilter, Events, MessageDefaults, Redaction
 from sidecar.policy.schema.credentials import Egress, Provider, Tokens
 from sidecar.policy.schema.limits_and_sessions import DEFAULT_LIMITS, Organizations, Ownership, RateLimit, Sessions
 from sidecar.policy.schema.listeners import Listen
@@ -54,6 +54,9 @@ class PolicySchema(Section):
     sessions: Sessions = Field(default_factory=Sessions, description="who is speaking")
     ownership: Ownership = Field(default_factory=Ownership, description="whose conversation it is")
     content_filter: ContentFilter = Field(default_factory=ContentFilter, description="texts that are refused")
+    message: MessageDefaults = Field(
+        default_factory=MessageDefaults, description="what stands under the `message` of each route"
+    )
     routes: Many[Route] = Field(default=(), description="what is special about some requests; first match wins")
     providers: dict[Annotated[str, strings.PROVIDER], Provider] = Field(
         default_factory=dict, description="providers that the catalogue does not know"

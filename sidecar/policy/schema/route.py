@@ -25,8 +25,9 @@ LISTENER_WIDE: Final = frozenset({"address", "ban", "host", "https", "user_agent
 """Guards of the whole listener: one route cannot observe them alone."""
 
 Protocol: TypeAlias = Literal[
-    "plain", "auto", "openai", "openai-responses", "openai-realtime", "anthropic", "chatkit", "vercel-ai", "ag-ui",
-    "gradio", "chainlit", "open-webui", "langgraph", "mcp",
+    "plain", "auto", "openai", "openai-text", "openai-responses", "openai-threads", "openai-realtime", "anthropic",
+    "anthropic-batches", "ollama", "chatkit", "vercel-ai", "ag-ui", "gradio", "streamlit", "chainlit", "chainlit-api",
+    "open-webui", "open-webui-api", "bokeh", "shiny", "nicegui", "langgraph", "a2a", "mcp",
 ]  # fmt: skip
 
 
@@ -34,7 +35,8 @@ class Match(Section):
     """Which requests. Letter case, repeated slashes and percent-encoding make no difference."""
 
     path: Annotated[str, strings.PATTERN] = Field(
-        description="exact; `/assets/*` is everything below; a `*` elsewhere stands within one segment",
+        description="exact; `/assets/*` is everything below; a `*` elsewhere stands within one segment, `/**/` for "
+        "any number of segments",
         examples=["/api/chat"],
     )
     methods: Many[Annotated[str, strings.METHOD]] = Field(default=(), description="empty: all", examples=[["POST"]])
@@ -89,7 +91,10 @@ class Route(Section):
     @model_validator(mode="before")
     @classmethod
     def _a_protocol_guards_its_texts(cls, value: Any) -> Any:
-        # A named protocol says where the text is, so its message is inspected unless `message: null` is written.
-        if isinstance(value, dict) and "message" not in value and value.get("protocol", "plain") != "plain":
-            return {**value, "message": {}}
-        return value
+        # A written protocol says where the text is: not to look at it takes a word of its own, null.
+        if not isinstance(value, dict) or value.get("protocol", "plain") == "plain":
+            return value
+        message = value.get("message", {})
+        if value["protocol"] == "mcp" and isinstance(message, dict):
+            message = {"markup": "keep", **message}  # arguments of tools are data: `List<String>` must arrive as such
+        return {**value, "message": message}

@@ -121,8 +121,8 @@ def _path(value: Any) -> str:
 
 def _pattern(value: Any) -> str:
     path = _path(value)
-    if "**" in path:
-        refuse("holds `**`", "end it with /* for everything below, or put one * into a segment")
+    if re.search(r"[^/]\*\*|\*\*[^/]|\*\*\Z", path):
+        refuse("holds `**` that is no segment of its own", "write /**/ between segments, or end the path with /*")
     return path
 
 

@@ -156,7 +156,7 @@ REFUSED = {
     ),
     "two stars": (
         "routes: [{ name: a, match: { path: /a/** } }]",
-        "3:36: routes[0].match.path: holds `**`; end it with /* for everything below, or put one * into a segment",
+        "3:36: routes[0].match.path: holds `**` that is no segment of its own; write /**/ between segments, or end the path with /*",
     ),
     "dot segment": (
         "routes: [{ name: a, match: { path: /a/../b } }]",

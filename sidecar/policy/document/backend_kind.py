@@ -1,0 +1,174 @@
+"""Put what is known about the backend's kind under what the operator wrote; the operator's keys win.
+
+A route of the kind is merged into the operator's route of the same name, or of the same or a narrower path.
+Where a wider route of the operator would take its requests, it stands before that one and has all of its
+keys, so that `/*` with `session: required` does not switch the text's guard off. Otherwise it comes last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sidecar.policy.document.load import Document
+from sidecar.policy.document.yaml_nodes import NOWHERE, Node
+from sidecar.policy.kinds.catalogue import Kind, pattern_of, read_kind
+from sidecar.policy.routes import Pattern
+
+PREFIX: Final = "kind:"
+OWN: Final = ("name", "match")
+"""Keys of a route that never come from another one."""
+
+ADAPTABLE: Final = ("app", "embeddable")
+"""Presets whose CSP a kind adapts: with another one, the operator has decided about the CSP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A document with a kind's values in it; `made` are the indexes of the routes that the kind added."""
+
+    document: Document
+    kind: Kind | None = None
+    made: frozenset[int] = frozenset()
+
+
+def with_kind(document: Document) -> Merged:
+    """Return the document with the values of its `backend.kind`, and with its own `message` in each route."""
+    backend = document.tree.get("backend")
+    name = backend.get("kind") if isinstance(backend, dict) else None
+    kind = read_kind(name) if isinstance(name, str) else None
+    root = document.root
+    if kind is not None:
+        origin = PREFIX + kind.name
+        root = under(root, made(_policy_of(kind, root), origin))
+        routes = root.children.get("routes") or made([], origin)
+        if isinstance(routes.value, list):
+            root = with_child(root, "routes", _merged_routes(routes, kind, origin))
+    root = _with_message_defaults(root)
+    rows = root.children["routes"].children if "routes" in root.children else {}
+    numbers = frozenset(number for number, row in enumerate(rows.values()) if row.origin)
+    return Merged(Document(document.source, root.value, root), kind, numbers)
+
+
+def made(value: Any, origin: str) -> Node:
+    """Return a node for a value that stands in no file of the operator's."""
+    if isinstance(value, dict):
+        children = {key: made(item, origin) for key, item in value.items()}
+    elif isinstance(value, list):
+        children = {f"[{index}]": made(item, origin) for index, item in enumerate(value)}
+    else:
+        children = {}
+    return Node(value, NOWHERE, NOWHERE, children, origin=origin)
+
+
+def under(node: Node, other: Node) -> Node:
+    """Return the node with the keys of `other` that it lacks, at every depth. Lists are not joined."""
+    if not (isinstance(node.value, dict) and isinstance(other.value, dict)):
+        return node
+    for key, child in other.children.items():
+        node = with_child(node, key, under(node.children[key], child) if key in node.children else child)
+    return node
+
+
+def with_child(node: Node, key: str, child: Node) -> Node:
+    """Return a mapping's node with this child."""
+    return replace(node, value={**node.value, key: child.value}, children={**node.children, key: child})
+
+
+def listed(node: Node, rows: list[Node]) -> Node:
+    """Return a list's node with these rows."""
+    return replace(node, value=[row.value for row in rows], children={f"[{i}]": row for i, row in enumerate(rows)})
+
+
+def _policy_of(kind: Kind, root: Node) -> dict[str, Any]:
+    """Return the kind's sections, without its CSP where the operator has decided about that."""
+    headers = root.value.get("security_headers")
+    if not isinstance(headers, dict) or "security_headers" not in kind.policy:
+        return kind.policy
+    if headers.get("preset", ADAPTABLE[0]) in ADAPTABLE and "Content-Security-Policy" not in headers:
+        return kind.policy
+    return {key: value for key, value in kind.policy.items() if key != "security_headers"}
+
+
+def _merged_routes(routes: Node, kind: Kind, origin: str) -> Node:
+    rows = list(routes.children.values())
+    for operation in kind.operations:
+        rows = _with_operation(rows, made(operation, origin))
+    return listed(routes, rows)
+
+
+def _with_operation(rows: list[Node], operation: Node) -> list[Node]:
+    """Return the routes with this operation: in those that are for it, before a wider one, or at the end."""
+    wanted = pattern_of(operation.value)
+    covered = False
+    merged: list[Node] = []
+    for row in rows:
+        pattern = _pattern(row)
+        if covered or row.origin or not isinstance(row.value, dict):
+            merged.append(row)
+        elif row.value.get("name") == operation.value["name"]:
+            merged.append(under(row, operation))
+            covered = True
+        elif pattern is None:
+            merged.append(row)
+        elif Pattern(wanted.path).covers(Pattern(pattern.path)) and _meet(pattern, wanted):
+            merged.append(_keyed(row, operation))
+            covered = pattern.covers(wanted)
+        elif pattern.covers(wanted):
+            merged += (
+                _keyed(replace(operation, children=_own(operation), value=_values(operation)), row, operation),
+                row,
+            )
+            covered = True
+        else:
+            merged.append(row)
+    return merged if covered else [*merged, operation]
+
+
+def _keyed(row: Node, *others: Node) -> Node:
+    """Return the route with the keys of others, in this order, that it lacks: all but name and match."""
+    for other in others:
+        children = {key: child for key, child in other.children.items() if key not in OWN}
+        values = {key: child.value for key, child in children.items()}
+        row = under(row, replace(other, value=values, children=children))
+    return row
+
+
+def _own(operation: Node) -> dict[str, Node]:
+    return {key: operation.children[key] for key in OWN}
+
+
+def _values(operation: Node) -> dict[str, Any]:
+    return {key: operation.children[key].value for key in OWN}
+
+
+def _pattern(row: Node) -> Pattern | None:
+    """Return what a written route takes; None if it does not say so in a way that can be read."""
+    match = row.value.get("match") if isinstance(row.value, dict) else None
+    if not isinstance(match, dict) or not isinstance(match.get("path"), str):
+        return None
+    methods = match.get("methods", [])
+    words = isinstance(methods, list) and all(isinstance(each, str) for each in methods)
+    return Pattern(match["path"], frozenset(methods)) if words else None
+
+
+def _meet(one: Pattern, other: Pattern) -> bool:
+    return not one.methods or not other.methods or bool(one.methods & other.methods)
+
+
+def _with_message_defaults(root: Node) -> Node:
+    """Put the policy's `message` under the one of each route that looks at messages."""
+    defaults, routes = root.children.get("message"), root.children.get("routes")
+    if defaults is None or routes is None or not isinstance(routes.value, list):
+        return root
+    rows = [_with_defaults(row, defaults) for row in routes.children.values()]
+    return with_child(root, "routes", listed(routes, rows))
+
+
+def _with_defaults(row: Node, defaults: Node) -> Node:
+    if not isinstance(row.value, dict):
+        return row
+    own = row.children.get("message")
+    if own is not None:
+        return with_child(row, "message", under(own, defaults))
+    return row if row.value.get("protocol", "plain") == "plain" else with_child(row, "message", defaults)

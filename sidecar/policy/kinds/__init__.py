@@ -1,0 +1,1 @@
+"""The chat systems that `backend.kind` can name: one YAML file each."""

@@ -1,0 +1,167 @@
+"""What each kind makes of real requests, over real sockets: the policy says little more than the kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.backends import Serving
+from tests.support.raw import Message, post
+from tests.support.sidecar import Running, threaded
+
+IMG = "<img src=x onerror=alert(1)>"
+SAFE = "&lt;img src=x onerror=alert(1)>"
+LONG = "x" * 300
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
+    with ExitStack() as stack:
+        yield Stages(stack, tmp_path_factory)
+
+
+class Stages:
+    """One sidecar for each kind that is asked for, before one backend that each test plays."""
+
+    def __init__(self, stack: ExitStack, folders: pytest.TempPathFactory) -> None:
+        self._stack = stack
+        self._folders = folders
+        self.backend = stack.enter_context(Serving())
+        self._running: dict[str, Running] = {}
+
+    def of(self, kind: str) -> Running:
+        if kind not in self._running:
+            folder: Path = self._folders.mktemp(kind)
+            backend = {"url": self.backend.url, "kind": kind}
+            started = threaded(
+                folder, self.backend.url, backend=backend, routes=[], message={"max_chars": 200}, rate_limits=[]
+            )
+            self._running[kind] = self._stack.enter_context(started)
+        self.backend.seen.clear()
+        return self._running[kind]
+
+
+def arrived(stages: Stages, kind: str, path: str, body: object) -> tuple[Message | None, Message, Running]:
+    """Post JSON; return what the backend got (None: nothing), what the client got, and the sidecar."""
+    running = stages.of(kind)
+    with running.connect() as client:
+        client.send(post(path, json.dumps(body).encode()))
+        reply = client.response()
+    return (stages.backend.seen[0] if stages.backend.seen else None), reply, running
+
+
+def constructed(text: str) -> dict[str, object]:
+    return {
+        "lc": 1,
+        "type": "constructor",
+        "id": ["langchain_core", "messages", "HumanMessage"],
+        "kwargs": {"content": text},
+    }
+
+
+# kind, path, a body with one text in it
+PLACES = [
+    ("gradio", "/gradio_api/run/predict", lambda t: {"data": [t], "fn_index": 0}),
+    ("gradio", "/gradio_api/run/predict", lambda t: {"data": [{"text": t, "files": []}], "session_hash": "x"}),
+    ("gradio", "/gradio_api/queue/join?", lambda t: {"data": [None, t], "fn_index": 2, "session_hash": "x"}),
+    ("gradio", "/gradio_api/call/chat", lambda t: {"data": [t]}),
+    ("gradio", "/gradio_api/call/v2/chat", lambda t: {"data": [t]}),
+    ("open-webui", "/api/chat/completions", lambda t: {"user_message": {"content": t}, "chat_id": "c"}),
+    ("open-webui", "/api/v1/chat/completions", lambda t: {"messages": [{"role": "user", "content": t}]}),
+    ("open-webui", "/api/v1/channels/c/messages/post", lambda t: {"content": t}),
+    ("open-webui", "/api/v1/messages", lambda t: {"messages": [{"role": "user", "content": t}]}),
+    ("open-webui", "/ollama/api/chat", lambda t: {"model": "m", "messages": [{"role": "user", "content": t}]}),
+    ("open-webui", "/ollama/api/generate/0", lambda t: {"model": "m", "prompt": t}),
+    ("open-webui", "/openai/chat/completions", lambda t: {"messages": [{"role": "user", "content": t}]}),
+    ("langgraph", "/threads/t/runs/stream", lambda t: {"assistant_id": "a", "command": {"update": {"messages": [{"role": "user", "content": t}]}}}),
+    ("langgraph", "/threads/t/runs/stream", lambda t: {"assistant_id": "a", "input": {"messages": [constructed(t)]}}),
+    ("langgraph", "/threads/t/runs/wait", lambda t: {"assistant_id": "a", "command": {"resume": t}}),
+    ("langgraph", "/threads/t/runs", lambda t: {"assistant_id": "a", "input": {"question": t}}),
+    ("langgraph", "/threads/t/state", lambda t: {"values": {"messages": [{"role": "user", "content": t}]}}),
+    ("langgraph", "/runs/batch", lambda t: [{"assistant_id": "a", "input": {"messages": [{"role": "user", "content": t}]}}]),
+    ("langgraph", "/runs/stream", lambda t: {"assistant_id": "a", "input": {"messages": [["user", t]]}}),
+    ("litellm", "/v1/chat/completions", lambda t: {"messages": [{"role": "user", "content": t}]}),
+    ("litellm", "/chat/completions", lambda t: {"messages": [{"role": "user", "content": t}]}),
+    ("litellm", "/openai/deployments/m/chat/completions", lambda t: {"messages": [{"role": "user", "content": t}]}),
+    ("litellm", "/openai/deployments/org/m/chat/completions", lambda t: {"messages": [{"role": "user", "content": t}]}),
+    ("litellm", "/engines/m/chat/completions", lambda t: {"messages": [{"role": "user", "content": t}]}),
+    ("litellm", "/engines/m%2Fn/completions", lambda t: {"prompt": t}),
+    ("litellm", "/v1/messages", lambda t: {"messages": [{"role": "user", "content": t}]}),
+    ("openai", "/v1/responses", lambda t: {"input": t}),
+    ("openai", "/v1/embeddings", lambda t: {"input": [t]}),
+    ("openai", "/v1/threads/t/messages", lambda t: {"role": "user", "content": t}),
+]  # fmt: skip
+IDS = [f"{kind} {path} {json.dumps(body('…'), ensure_ascii=False)}"[:100] for kind, path, body in PLACES]
+
+
+@pytest.mark.parametrize(("kind", "path", "body"), PLACES, ids=IDS)
+def test_markup_is_escaped_wherever_the_kind_has_text(stages, kind, path, body):
+    request, reply, _ = arrived(stages, kind, path, body(IMG))
+    assert request is not None, reply.body
+    assert json.loads(request.body) == body(SAFE)
+
+
+@pytest.mark.parametrize(("kind", "path", "body"), PLACES, ids=IDS)
+def test_long_texts_are_refused_wherever_the_kind_has_them(stages, kind, path, body):
+    request, reply, _ = arrived(stages, kind, path, body(LONG))
+    assert (request, reply.status) == (None, 400)
+    assert b"MESSAGE_TOO_LONG" in reply.body
+
+
+TEXTLESS = [
+    ("gradio", "/gradio_api/run/predict", {"data": [], "event_data": None, "fn_index": 14}),
+    ("gradio", "/gradio_api/queue/join?", {"data": [None, None], "fn_index": 2, "session_hash": "x"}),
+    ("gradio", "/gradio_api/queue/join?", {"data": [[{"role": "assistant", "content": [{"text": LONG, "type": "text"}]}]], "fn_index": 3}),
+    ("open-webui", "/api/v1/chats/c/pin", {}),
+    ("open-webui", "/api/v1/chats/new", {"chat": {"title": "New Chat", "history": {"messages": {"m": {"content": LONG}}}}}),
+    ("langgraph", "/threads", {"thread_id": "t"}),
+    ("langgraph", "/threads", {"metadata": {}}),
+    ("langgraph", "/threads/search", {"limit": 10}),
+    ("langgraph", "/threads/t/runs/stream", {"assistant_id": "a", "input": None}),
+    ("litellm", "/key/generate", {"models": []}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "body"), TEXTLESS, ids=[f"{row[0]} {row[1]} {row[2]}"[:80] for row in TEXTLESS]
+)
+def test_operations_without_new_text_pass(stages, kind, path, body):
+    request, reply, _ = arrived(stages, kind, path, body)
+    assert request is not None, reply.body
+    assert json.loads(request.body) == body
+
+
+UNREAD = [
+    ("gradio", "/gradio_api/run/predict", {"fn_index": 0, "inputs": ["x"]}),
+    ("open-webui", "/api/chat/completions", {"question": "x"}),
+    ("langgraph", "/runs/wait", {"question": "x"}),
+    ("litellm", "/chat/completions", {"prompt": "x"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "path", "body"), UNREAD, ids=[f"{row[0]} {row[1]}" for row in UNREAD])
+def test_a_message_without_a_text_that_is_known_is_refused(stages, kind, path, body):
+    request, reply, running = arrived(stages, kind, path, body)
+    assert (request, reply.status) == (None, 400)
+    assert b"MESSAGE_INVALID" in reply.body
+    told = (reply.get(b"x-request-id") or b"").decode()
+    assert running.logged(request_id=told, event="MESSAGE_UNREADABLE")["outcome"] == "refused"
+
+
+def test_what_was_looked_at_is_counted(stages):
+    body = {"messages": [{"role": "system", "content": "four"}, {"role": "user", "content": "hi"}]}
+    _, reply, running = arrived(stages, "litellm", "/chat/completions", body)
+    told = (reply.get(b"x-request-id") or b"").decode()
+    line = running.logged(request_id=told, event="CHAT_MESSAGE_PROCESSED")
+    assert (line["detail"]["texts"], line["detail"]["characters"]) == (2, 6)
+    assert line["route"] == "litellm-chat"
+
+
+def test_a_message_without_text_is_not_reported_as_processed(stages):
+    _, reply, running = arrived(stages, "gradio", "/gradio_api/run/predict", {"data": [None]})
+    told = (reply.get(b"x-request-id") or b"").decode()
+    assert running.logged(request_id=told)["category"] == "ACCESS"
