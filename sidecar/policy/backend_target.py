@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from sidecar.errors import ConfigError, Problems
 from sidecar.guards.origins.origin import is_loopback
+from sidecar.guards.response_headers.backend_urls import BackendUrls
 from sidecar.policy.policy import BackendTarget
 from sidecar.policy.schema.backend import ClientTls, Timeouts
 
@@ -46,6 +47,11 @@ def build_target(
         max_connections=max_connections,
         local=is_loopback(host),
     )
+
+
+def backend_urls(target: BackendTarget) -> BackendUrls:
+    """Return what rewrites a server's own address in its answers."""
+    return BackendUrls(b"https" if target.tls is not None else b"http", target.authority)
 
 
 def client_context(ca: str | None) -> ssl.SSLContext:

@@ -27,7 +27,7 @@ from sidecar.guards.response_headers.build import CSP_REPORTS
 from sidecar.guards.response_headers.security_headers import LEAKS
 from sidecar.guards.sessions.build import NOTHING, RouteSessions
 from sidecar.limit import Limit, LimitReport
-from sidecar.policy.backend_target import build_target
+from sidecar.policy.backend_target import backend_urls, build_target
 from sidecar.policy.document.read import PolicyDocument
 from sidecar.policy.egress import Shared, build_egress
 from sidecar.policy.policy import HOP_BY_HOP, BackendTarget, Injection, Policy, RequestBounds, Route
@@ -239,6 +239,7 @@ class _Compiler:
             frames=messages.socket,
             socket_limits=limits.socket if messages.socket is not None else None,
             peek=limits.guard.peek if self._services.waits else None,
+            urls=None if self._target.preserve_host else backend_urls(self._target),
         )
 
     def _injection(self, route: RouteSchema | None) -> Injection | None:

@@ -11,6 +11,7 @@ from sidecar.decision import Refuse
 from sidecar.exchange import Exchange
 from sidecar.guard import BodyStep, HeaderWriter, Step
 from sidecar.guards.limits.socket_rate_limit import SocketRateLimit
+from sidecar.guards.response_headers.backend_urls import BackendUrls
 from sidecar.limit import LimitReport
 from sidecar.messages.websocket_messages import WebSocketMessageGuard
 from sidecar.policy.routes import RouteTable
@@ -73,6 +74,7 @@ class Route:
     removed    lower-case names that the backend's answer loses
     dropped    lower-case names that the client's request loses
     cookies    rewrites one Set-Cookie value of the backend: (value, secure) → value, or None to drop it
+    urls       rewrites the backend's own address in its answers; None where it hears the public host
     max_body   bytes of a request's body
     frames     inspects text messages of its WebSockets
     socket_limits  take one message of its WebSockets; None: nothing counts them
@@ -98,6 +100,7 @@ class Route:
     frames: WebSocketMessageGuard | None = None
     socket_limits: SocketRateLimit | None = None
     peek: Callable[[Exchange], Awaitable[None] | None] | None = None
+    urls: BackendUrls | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.proxy.body_framing import Body
 from sidecar.proxy.connection import HIGH_WATER, ByteStream, Connection, TooSlow
-from sidecar.proxy.strict_rules import END_OF_HEAD, Malformed, find_end_of_head, malformed, request_framing
+from sidecar.proxy.strict_rules import (
+    END_OF_HEAD,
+    Malformed,
+    find_end_of_head,
+    head_too_large,
+    malformed,
+    request_framing,
+)
 from sidecar.vocabulary import Code
 
 if TYPE_CHECKING:
@@ -210,7 +217,7 @@ class ClientConnection(Connection):
     def _incomplete(self, buffer: bytes, bounds: RequestBounds) -> None:
         find_end_of_head(buffer, self._searched)
         if len(buffer) > bounds.max_header_bytes:
-            raise Malformed(Code.HEADERS_TOO_LARGE, "head")
+            raise head_too_large(buffer, bounds.max_target)
         if not self._searched:
             self.expect_within(bounds.header_timeout)
             if buffer[0] < 33 and buffer not in {b"\r\n", b"\r"}:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import brotli
@@ -26,7 +27,6 @@ _MOST_MEMBERS: Final = 10_000
 """Parts that one body may consist of: an empty one costs 20 bytes and a new decoder."""
 _ZSTD_WINDOW: Final = 23  # RFC 9659 §3: a window of at most 8 MiB on the web
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_CACHED: Final = 256
 
 
 class Decoder(Protocol):
@@ -58,6 +58,23 @@ def decoder(content_encoding: bytes | None) -> Decoder | None:
         raise Unreadable
     opened = [_DECODERS[name]() for name in reversed(names)]
     return opened[0] if len(opened) == 1 else _Chain(opened)
+
+
+def open_whole(content_encoding: bytes, body: bytes, most: int) -> bytes | None:
+    """Return a complete body opened, or None when it is longer than `most` bytes. Raises Malformed, Unreadable."""
+    made = decoder(content_encoding)
+    if made is None:
+        return body
+    made.push(body)
+    pieces: list[bytes] = []
+    left = most
+    while piece := made.read(left + 1):
+        pieces.append(piece)
+        left -= len(piece)
+        if left < 0:
+            return None
+    made.finish()
+    return b"".join(pieces)
 
 
 class Unreadable(Exception):
@@ -233,24 +250,23 @@ READABLE: Final = frozenset(_DECODERS)
 """The content codings that can be opened."""
 
 
-class AcceptedCodings:
-    """Narrows a client's Accept-Encoding to codings that can be opened; remembers what browsers send."""
+def accepted_codings(accept_encoding: bytes | None) -> bytes:
+    """Narrow a client's Accept-Encoding to codings that can be opened (RFC 9110 §12.5.3); else `identity`."""
+    if accept_encoding is None:
+        return b"identity"
+    return _known(accept_encoding) if len(accept_encoding) <= 128 else _narrowed(accept_encoding)
 
-    def __init__(self) -> None:
-        self._known: dict[bytes, bytes] = {}
 
-    def narrowed(self, accept_encoding: bytes | None) -> bytes:
-        """Return the value to ask the backend with (RFC 9110 §12.5.3); `identity` where nothing else is left."""
-        if accept_encoding is None:
-            return b"identity"
-        found = self._known.get(accept_encoding)
-        if found is None:
-            found = _narrowed(accept_encoding)
-            if len(accept_encoding) <= 128:
-                if len(self._known) >= _CACHED:
-                    self._known.clear()
-                self._known[accept_encoding] = found
-        return found
+@lru_cache(maxsize=256)  # what browsers send are a few values
+def _known(accept_encoding: bytes) -> bytes:
+    return _narrowed(accept_encoding)
+
+
+def accepts(accept_encoding: bytes | None, coding: bytes) -> bool:
+    """Say whether a client has asked for a content coding by its name."""
+    return coding.lower() in [
+        item.strip(b" \t").lower() for item in accepted_codings(accept_encoding).split(b",") if b";" not in item
+    ]
 
 
 def _narrowed(accept_encoding: bytes) -> bytes:

@@ -58,8 +58,24 @@ class ExchangeContext:
     """One exchange from its admission to its record."""
 
     __slots__ = (
-        "backend", "began", "connection", "exchange", "filters", "framing", "head_sent", "keep", "policy", "route",
-        "sent_at", "sent_before", "services", "spent", "status", "unread",
+        "backend",
+        "began",
+        "connection",
+        "exchange",
+        "filters",
+        "framing",
+        "head_sent",
+        "keep",
+        "part",
+        "policy",
+        "provider_id",
+        "route",
+        "sent_at",
+        "sent_before",
+        "services",
+        "spent",
+        "status",
+        "unread",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +103,8 @@ class ExchangeContext:
         self.filters = route.filters if route.filters is not None and route.filters.wanted() else None
         self.status = CLIENT_LEFT
         self.head_sent = False
+        self.part = False  # the client's Range went to the backend
+        self.provider_id = ""  # the provider's own id of the request
         self.sent_at = 0.0  # monotonic: the request went to the backend
         self.backend = -1.0  # seconds until the head of its answer
         self.spent = 0.0  # seconds here before the request was sent
@@ -108,6 +126,7 @@ class ExchangeContext:
             put=put,
             drop=drop | route.dropped if route.dropped else drop,
             whole=self.filters is not None,
+            part=self.part,
             outward=route.outward,
             prefix=route.prefix,
             base=route.base,
@@ -170,5 +189,6 @@ class ExchangeContext:
                 self.route.inspected,
                 exchange.texts,
                 exchange.characters,
+                self.provider_id,
             )
         )

@@ -7,6 +7,7 @@ from typing import Final
 from sidecar.exchange import Exchange
 from sidecar.head import Fields, RequestHead
 from sidecar.policy.policy import HOP_BY_HOP
+from sidecar.proxy.content_codings import accepted_codings
 from sidecar.proxy.strict_rules import CHUNKED, SINGLE
 
 REWRITTEN: Final = frozenset({
@@ -34,7 +35,8 @@ CLAIMS: Final = frozenset({
 })  # fmt: skip
 """Names that backends take for a proxy's word: only a trusted peer may say them."""
 
-_PARTIAL: Final = frozenset({b"accept-encoding", b"range", b"if-range"})
+_CODED: Final = frozenset({b"accept-encoding"})
+_PARTIAL: Final = _CODED | {b"range", b"if-range"}
 """A secret that is cut in two, or compressed, would pass unseen."""
 
 _TELLING: Final = (b"sec-", b"x-forwarded-", b"x-original-", b"x-auth-request-", b"x-b3-", b"x-envoy-", b"cf-")
@@ -66,6 +68,7 @@ def request_head(
     put: Fields,
     drop: frozenset[bytes],
     whole: bool,
+    part: bool = False,
     outward: bool = False,
     prefix: bytes = b"",
     base: bytes = b"",
@@ -77,7 +80,8 @@ def request_head(
     framing  the body's length, or CHUNKED
     put      field lines to add (the key); whatever the client sent under their names goes
     drop     further lower-case names to leave out
-    whole    ask for the whole answer, uncompressed, because it will be looked at
+    whole    the answer will be looked at: ask for all of it, in a coding that can be opened
+    part     ask for the part that the client wants, all the same: whoever looks sees whether it can be looked at
     outward  the other end is a third party: it hears nothing about who asked
     prefix   what the target loses at its front
     base     what stands there instead
@@ -91,7 +95,7 @@ def request_head(
     if connection is not None and connection not in _USUAL:
         gone |= named_by_connection(connection) - _END_TO_END
     if whole:
-        gone |= _PARTIAL
+        gone |= _CODED if part else _PARTIAL
     if put:
         gone = gone.union([name.lower() for name, _ in put])
     target = _moved(head.target, prefix, base) if prefix else head.target
@@ -104,7 +108,7 @@ def request_head(
     lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), target, host), *kept]
     lines += [b"%b: %b" % field for field in put]
     if whole:
-        lines.append(b"Accept-Encoding: identity")
+        lines.append(b"Accept-Encoding: " + _asked_codings(head))
     if upgrade:
         lines.append(upgrade)
     elif framing == CHUNKED:
@@ -113,6 +117,13 @@ def request_head(
         lines.append(b"Content-Length: %d" % framing)
     lines.append(_END if outward else _forwarding(exchange, head))
     return b"\r\n".join(lines)
+
+
+def _asked_codings(head: RequestHead) -> bytes:
+    """Return what to accept: a stream comes without a coding, whose encoder would hold its events back."""
+    if b"text/event-stream" in head.index.get(b"accept", b""):
+        return b"identity"
+    return accepted_codings(head.index.get(b"accept-encoding"))
 
 
 def _one_cookie_line(lines: list[bytes], cookies: bytes) -> list[bytes]:

@@ -16,20 +16,23 @@ from typing import Any, Final, TypeVar, cast
 from sidecar.admission import Admission, BodyInspection, Waiting, admit, inspect
 from sidecar.decision import PASS, Answer, Decision, Inspection, Refuse, Rewrite
 from sidecar.events import about
-from sidecar.guard import ResponseFilter
 from sidecar.head import Fields
 from sidecar.proxy import response_heads
 from sidecar.proxy.backend_connection import BackendConnection
 from sidecar.proxy.codec.response_heads import ResponseHead
 from sidecar.proxy.connection import PeerLeft, TooSlow
 from sidecar.proxy.exchange_context import ExchangeContext
+from sidecar.proxy.failure_headers import provider_request_id, retry_advice
 from sidecar.proxy.request_body import CollectedBody, StreamedBody, TooLarge, request_body
-from sidecar.proxy.response_relay import INFLATED_TURN, Inflated, ResponseRelay, TruncatedResponse, inflated, settle
+from sidecar.proxy.response_body import ResponseBody
+from sidecar.proxy.response_relay import ResponseRelay, TruncatedResponse, settle
 from sidecar.proxy.strict_rules import CHUNKED, Malformed
 from sidecar.proxy.upstream import Upstream
 from sidecar.proxy.upstream_error import UpstreamError
 from sidecar.proxy.websocket_relay import (
     NOT_NEGOTIATED,
+    OTHER_VERSION,
+    SPOKEN,
     UPGRADE,
     WebSocketRelay,
     accepts_upgrade,
@@ -48,8 +51,8 @@ class Handler(ExchangeContext):
     """Serves one exchange; the client's connection is told at its end."""
 
     __slots__ = (
-        "back", "body", "done", "drop", "only_refuse", "relay", "replayable", "request", "reusable", "reused", "task",
-        "upgrading", "upload", "upstream", "whole",
+        "back", "body", "done", "drop", "only_refuse", "put", "relay", "replayable", "request", "reusable", "reused",
+        "task", "upgrading", "upload", "upstream", "whole",
     )  # fmt: skip
 
     def __init__(self, *args: Any, only_refuse: Refuse | None = None, **named: Any) -> None:
@@ -64,6 +67,7 @@ class Handler(ExchangeContext):
         self.task: asyncio.Task[None] | None = None
         self.body: bytes | None = None  # None: it streams
         self.drop = _NO_NAMES  # what the head loses because it described the body as it was
+        self.put: Fields = []  # the key's header, while the request may have to be made once more
         self.request = b""
         self.whole = False  # the request stands in `request`, body included
         self.replayable = False  # it may be sent once more when a reused connection turns out to be dead
@@ -117,6 +121,9 @@ class Handler(ExchangeContext):
         """Send an upgrade request on, if it is one that opens a WebSocket."""
         has_body = self.framing != 0 or self.connection.has_unread
         fault = fault_of_upgrade(self.exchange.head, has_body=has_body)
+        if fault == OTHER_VERSION:
+            self.refuse(Refuse(Code.UPGRADE_REQUIRED, {"reason": fault}, list(SPOKEN)))
+            return
         if fault:
             self.refuse(Refuse(Code.REQUEST_MALFORMED, {"reason": fault}, close=True))
             return
@@ -177,6 +184,8 @@ class Handler(ExchangeContext):
                 self.unread = 0
         self.whole = body is not None or self.framing == 0
         self.replayable = self.whole and not self.upgrading and self.exchange.head.method in _REPLAYABLE
+        self.part = self.replayable and self.filters is not None and b"range" in self.exchange.head.index
+        self.put = put if self.part else []
         head = self.request_bytes(put, self.drop, UPGRADE if self.upgrading else b"")
         self.request = head + body if body else head
         self.upstream = self.services.upstream(self.route.target)
@@ -255,25 +264,25 @@ class Handler(ExchangeContext):
         if instead is not None:
             self.replace(answer, instead)
             return
-        filters = self.filters
-        chosen: ResponseFilter | None = None
-        if filters is not None:
-            chosen = filters.for_answer(self.exchange, answer)
-            if answer.framing == 0:
-                chosen = None
-            elif chosen is not None:
-                chosen = inflated(chosen, answer)
-        exchange, route = self.exchange, self.route
-        known = answer.framing >= 0 and chosen is None
-        lines = response_heads.relayed_lines(answer, exchange, route, filters, length_known=known)
+        exchange, route, filters = self.exchange, self.route, self.filters
+        self.provider_id = provider_request_id(answer.index, exchange.id)
+        chosen = filters.for_answer(exchange, answer) if filters is not None else None
+        if chosen is not None and self.part and answer.status == 206:
+            self.ask_for_whole(answer)
+            return
+        response = ResponseBody(answer, chosen, exchange.head)
         # The whole response is here: one write, and a filtered one can say its new length.
-        body = back.take_whole(INFLATED_TURN if isinstance(chosen, Inflated) else None)
-        if body is not None and chosen is not None:
-            body = chosen.feed(body) + chosen.finish()
-            lines += b"Content-Length: %d\r\n" % len(body)
+        body = response.whole(back.take_whole(response.most))
+        answer.lines = response.lines()
+        known = response.length_known
+        lines = response_heads.relayed_lines(answer, exchange, route, filters, length_known=known)
+        if response.new_length >= 0:
+            lines += b"Content-Length: %d\r\n" % response.new_length
             known = True
         chunked = not known and exchange.head.version == 1
-        if chunked:
+        if exchange.head.method == "HEAD":
+            chunked = False
+        elif chunked:
             lines += b"Transfer-Encoding: chunked\r\n"
         elif not known:
             self.keep = False
@@ -283,13 +292,32 @@ class Handler(ExchangeContext):
         self.reusable = answer.reusable
         if body is None:
             kind = "egress" if route.outward else kind
-            self.relay = ResponseRelay(self, self, back, chosen, kind, chunked=chunked, framed=chunked or known)
+            self.relay = ResponseRelay(
+                self, self, back, response.chosen, response.decoder(), kind, chunked=chunked, framed=chunked or known
+            )
         if exchange.pending:
-            self.wait(settle(exchange), lambda _: self.write_response(answer.status, lines, body))
+            self.wait(settle(exchange), lambda _: self.write_response(answer.status, lines, body, response.unopened))
         else:
-            self.write_response(answer.status, lines, body)
+            self.write_response(answer.status, lines, body, response.unopened)
 
-    def write_response(self, status: int, lines: bytes, body: bytes | None) -> None:
+    def ask_for_whole(self, answer: ResponseHead) -> None:
+        """Ask once more, without the client's Range: half a secret could stand in a part."""
+        self.part = False
+        self.let_go(reusable=answer.reusable)
+        self.replayable = True
+        self.request = self.request_bytes(self.put, self.drop)
+        self.connect()
+
+    def let_go(self, *, reusable: bool) -> None:
+        """Give back the backend's connection without its response, read only if that is cheap."""
+        back, self.back = self.back, None
+        assert back is not None
+        assert self.upstream is not None
+        read = back.take_whole() is not None
+        finished = self.upload is None or self.upload.done
+        self.upstream.release(back, clean=read and finished and reusable)
+
+    def write_response(self, status: int, lines: bytes, body: bytes | None, unopened: bytes | None) -> None:
         """Write the head, and the body if all of it is here; else let it flow."""
         self.status = status
         self.head_sent = True
@@ -297,7 +325,7 @@ class Handler(ExchangeContext):
         if body is None:
             self.connection.write(head)
             assert self.relay is not None
-            self.relay.begin()
+            self.relay.begin(unopened)
         else:
             self.connection.write(head + body if body else head)
             self.relayed()
@@ -315,16 +343,10 @@ class Handler(ExchangeContext):
 
     def replace(self, answer: ResponseHead, instead: Refuse) -> None:
         """Send our own words for a backend's 5xx; its text is read only if that is cheap."""
-        retry = answer.index.get(b"retry-after")
-        if retry is not None and retry.isdigit():
-            instead.fields.append((b"Retry-After", retry))
+        self.provider_id = provider_request_id(answer.index, self.exchange.id)
+        instead.fields.extend(response_heads.failure_lines(answer, self.exchange, self.route, self.filters))
         self.backend_event(instead.code, f"status {instead.detail.get('backend_status')}")
-        back, self.back = self.back, None
-        assert back is not None
-        assert self.upstream is not None
-        read = back.take_whole() is not None
-        finished = self.upload is None or self.upload.done
-        self.upstream.release(back, clean=read and finished and answer.reusable)
+        self.let_go(reusable=answer.reusable)
         self.refuse(instead, answer.status)
 
     # --- WebSockets ----------------------------------------------------------------------------
@@ -451,7 +473,7 @@ class Handler(ExchangeContext):
             self.connect()
             return
         self.backend_event(error.code, str(error))
-        self.refuse(Refuse(error.code, {"reason": str(error)}))
+        self.refuse(Refuse(error.code, {"reason": str(error)}, retry_advice(error.code, sent=not error.unsent)))
 
     def _cut(self, error: Exception) -> None:
         """End a response whose head has been sent, so that it never looks complete."""

@@ -17,7 +17,7 @@ from sidecar.proxy.codec.request_heads import RequestHeadReader
 from sidecar.proxy.codec.server import SocketServer
 from sidecar.proxy.exchange_context import ProxyServices
 from sidecar.proxy.handler import Handler
-from sidecar.proxy.strict_rules import Malformed
+from sidecar.proxy.strict_rules import Malformed, head_too_large
 from sidecar.vocabulary import Code
 
 _ORIGIN = re.compile(rb"(?im)^origin:[ \t]*([\x21-\x7e]{1,256})[ \t]*\r?$")
@@ -107,7 +107,7 @@ class Listener:
     def read_head(self, raw: bytes, bounds: RequestBounds) -> RequestHead:
         """Return a request's head; raise Malformed."""
         if len(raw) - 4 > bounds.max_header_bytes:
-            raise Malformed(Code.HEADERS_TOO_LARGE, "head")
+            raise head_too_large(raw, bounds.max_target)
         return self._reader.read(raw, bounds.max_target, bounds.max_fields)
 
     def serve(self, connection: ClientConnection, head: RequestHead, framing: int) -> None:

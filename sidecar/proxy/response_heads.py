@@ -13,6 +13,7 @@ from sidecar.head import Fields
 from sidecar.messages.refusals import refusal
 from sidecar.policy.policy import Route
 from sidecar.proxy.codec.response_heads import ResponseHead
+from sidecar.proxy.failure_headers import passed_on_failure, retry_advice
 from sidecar.proxy.forwarding_headers import named_by_connection
 from sidecar.responses.interfaces import ResponseFilters
 from sidecar.vocabulary import Code
@@ -71,6 +72,8 @@ def refused(refuse: Refuse, exchange: Exchange, route: Route, *, keep: bool, sta
         path=exchange.head.path,
     )
     fields: Fields = [(b"Content-Type", kind), (b"Cache-Control", b"no-store"), *refuse.fields]
+    if not any(name == b"x-should-retry" for name, _ in refuse.fields):
+        fields += retry_advice(refuse.code, sent=False)
     return local(Answer(status or refuse.code.status, fields, body), exchange, route, keep=keep)
 
 
@@ -87,19 +90,38 @@ def relayed_lines(
     """Return the backend's field lines, less what is not for the client or is ours to say."""
     removed = route.removed
     named = named_by_connection(answer.index.get(b"connection"))
-    kept = [line for key, line in answer.lines if key not in removed and key not in named and key != b"content-length"]
+    lines = answer.lines
+    urls = route.urls
+    if urls is not None:
+        lines = urls.rewritten(lines, exchange)
+    kept = [line for key, line in lines if key not in removed and key not in named and key != b"content-length"]
     if b"set-cookie" in answer.index:
         kept = [line for line in kept if line[:11].lower() != b"set-cookie:"]
-        hardened = (route.cookies(value, exchange.secure) for value in answer.values(b"set-cookie"))
+        cookies = answer.values(b"set-cookie")
+        if urls is not None:
+            cookies = [urls.cookie(value, exchange) for value in cookies]
+        hardened = (route.cookies(value, exchange.secure) for value in cookies)
         kept.extend(b"Set-Cookie: " + value for value in hardened if value is not None)
-    if filters is not None and kept and filters.suspects(b"\r\n".join(kept)):
-        # A name cannot be written over: a line whose name holds a secret goes.
-        kept = [_redacted(line, exchange, filters) for line in kept if not filters.suspects(line.partition(b":")[0])]
+    kept = _clean(kept, exchange, filters)
     if b"date" not in answer.index:  # RFC 9110 §6.6.1: whoever forwards an answer says when it came
         kept.append(date_line(exchange.now)[:-2])
     if length_known and answer.length >= 0 and answer.status != 204:
         kept.append(b"Content-Length: %d" % answer.length)
     return b"\r\n".join(kept) + b"\r\n" if kept else b""
+
+
+def failure_lines(answer: ResponseHead, exchange: Exchange, route: Route, filters: ResponseFilters | None) -> Fields:
+    """Return what a backend's 5xx says besides its body: when to come again, and the provider's own request id."""
+    kept = _clean(passed_on_failure(answer.lines, route.removed), exchange, filters)
+    return [(name, value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in kept)]
+
+
+def _clean(lines: list[bytes], exchange: Exchange, filters: ResponseFilters | None) -> list[bytes]:
+    """Return field lines without secrets."""
+    if filters is None or not lines or not filters.suspects(b"\r\n".join(lines)):
+        return lines
+    # A name cannot be written over: a line whose name holds a secret goes.
+    return [_redacted(line, exchange, filters) for line in lines if not filters.suspects(line.partition(b":")[0])]
 
 
 def _redacted(line: bytes, exchange: Exchange, filters: ResponseFilters) -> bytes:

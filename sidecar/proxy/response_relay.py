@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
@@ -10,17 +10,14 @@ from sidecar.exchange import Exchange
 from sidecar.guard import ResponseFilter
 from sidecar.proxy.backend_connection import BackendConnection
 from sidecar.proxy.body_framing import LAST_CHUNK, chunk
-from sidecar.proxy.codec.response_heads import ResponseHead
+from sidecar.proxy.content_codings import Decoder
 from sidecar.proxy.exchange_context import ExchangeContext
-from sidecar.proxy.strict_rules import Malformed
-from sidecar.proxy.upstream_error import UpstreamError
-from sidecar.vocabulary import Code
 
 TURN: Final = 16 * 1024
 """Bytes that are searched before others get their turn of the loop."""
-INFLATED_TURN: Final = 4 * 1024
-"""The same where they are compressed: they may be a thousand times as long as they look."""
-_INFLATE_STEP: Final = 256 * 1024
+OPENED_TURN: Final = 256 * 1024
+"""Bytes that come out of a content coding before others get their turn: a few bytes may stand for gigabytes."""
+_STEP: Final = 64 * 1024
 
 
 class RelayedExchange(Protocol):
@@ -39,48 +36,12 @@ class TruncatedResponse(Exception):
     """The response ended before its end."""
 
 
-def inflated(chosen: ResponseFilter, answer: ResponseHead) -> ResponseFilter:
-    """Put a decompressor before a filter when the backend compressed although it was asked not to."""
-    coding = answer.index.get(b"content-encoding")
-    if coding is None or coding.lower() in (b"identity", b""):
-        return chosen
-    coding = coding.lower()
-    if coding in (b"gzip", b"x-gzip", b"deflate"):
-        answer.lines[:] = [pair for pair in answer.lines if pair[0] not in (b"content-encoding", b"etag")]
-        return Inflated(chosen, coding)
-    # A response that cannot be looked at is not passed on.
-    raise UpstreamError(Code.BACKEND_BROKEN, "an answer in a content coding that cannot be inspected")
-
-
-class Inflated:
-    """Decompress, then filter. Memory stays flat: the output goes through in bounded steps."""
-
-    def __init__(self, inner: ResponseFilter, coding: bytes) -> None:
-        self._inner = inner
-        self._zlib = zlib.decompressobj(zlib.MAX_WBITS if coding == b"deflate" else zlib.MAX_WBITS | 16)
-
-    def feed(self, chunk: bytes) -> bytes:
-        pieces = []
-        try:
-            while chunk:
-                pieces.append(self._inner.feed(self._zlib.decompress(chunk, _INFLATE_STEP)))
-                chunk = self._zlib.unconsumed_tail
-        except zlib.error:
-            raise Malformed(Code.BACKEND_BROKEN, "compressed answer") from None
-        return b"".join(pieces)
-
-    def finish(self) -> bytes:
-        if not self._zlib.eof or self._zlib.unused_data:
-            raise Malformed(Code.BACKEND_BROKEN, "compressed answer ends too early or too late")
-        return self._inner.finish()
-
-
 class ResponseRelay:
     """A ResponseSink that writes a body to the client as it comes, and holds the backend back where it must."""
 
     __slots__ = (
-        "_activity", "_back", "_chosen", "_chunked", "_exchange", "_front", "_handler", "_idle", "_kind", "_over",
-        "_piece", "framed", "holding",
+        "_activity", "_back", "_chosen", "_chunked", "_decoder", "_exchange", "_front", "_handler", "_idle", "_kind",
+        "_opening", "_over", "_piece", "framed", "holding",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +50,7 @@ class ResponseRelay:
         handler: RelayedExchange,
         back: BackendConnection,
         chosen: ResponseFilter | None,
+        decoder: Decoder | None,
         kind: str,
         *,
         chunked: bool,
@@ -99,28 +61,69 @@ class ResponseRelay:
         self._front = context.connection
         self._back = back
         self._chosen = chosen
+        self._decoder = decoder
         self._kind = kind
         self._chunked = chunked
         self.framed = framed  # its end can be told from a broken connection
         self._idle = context.route.target.idle
         self._activity = context.services.activity
         self._piece = b""  # what the client may see once `exchange.pending` is done
+        self._opening = False  # the decoder may have more to give
         self._over = False  # the body ended meanwhile
         self.holding = False  # the client does not read
 
-    def begin(self) -> None:
-        """Let the body flow."""
+    def begin(self, whole: bytes | None = None) -> None:
+        """Let the body flow; `whole`: all of it has come, and is too long to be opened at once."""
         self._activity.stream_began(self._kind)
         if self._front.writing_paused:
             self._hold()
-        turn = 0 if self._chosen is None else INFLATED_TURN if isinstance(self._chosen, Inflated) else TURN
-        self._back.deliver(self, turn, self._idle)
+        if whole is None:
+            self._back.deliver(self, 0 if self._chosen is None else TURN, self._idle)
+        else:
+            self._over = True
+            self.response_piece(whole)
 
     def end(self) -> None:
         """The stream is over, however it ended."""
         self._activity.stream_ended(self._kind)
 
     def response_piece(self, data: bytes) -> None:
+        if self._decoder is None:
+            self._pass_on(data)
+        else:
+            self._decoder.push(data)
+            self._opening = True
+            self._open()
+
+    def _open(self) -> None:
+        """Pass on what the decoder gives, until it needs more, something is waited for, or it is others' turn."""
+        decoder = self._decoder
+        assert decoder is not None
+        left = OPENED_TURN
+        while self._opening and not self.holding and not self._piece:
+            if left <= 0:
+                self._back.hold()
+                self._handler.wait(asyncio.sleep(0), lambda _: self._open())
+                return
+            piece = decoder.read(_STEP)
+            if piece:
+                left -= len(piece)
+                self._pass_on(piece)
+            else:
+                self._opening = False
+        if not (self._opening or self.holding or self._piece):
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Nothing is waited for any more."""
+        if self._opening:
+            self._open()
+        elif self._over:
+            self._finish()
+        else:
+            self._back.release()
+
+    def _pass_on(self, data: bytes) -> None:
         chosen = self._chosen
         if chosen is not None:
             data = chosen.feed(data)
@@ -139,12 +142,10 @@ class ResponseRelay:
     def _settled(self, _: None) -> None:
         self._front.write(chunk(self._piece) if self._chunked else self._piece)
         self._piece = b""
-        if self._over:
-            self._finish()
-        elif self._front.writing_paused:
+        if self._front.writing_paused and not (self._over and not self._opening):
             self._hold()
         else:
-            self._back.release()
+            self._go_on()
 
     def _hold(self) -> None:
         # A client that reads slowly is waited for, but not one that does not read.
@@ -157,14 +158,19 @@ class ResponseRelay:
         if self.holding:
             self.holding = False
             self._front.expect_within(0)
-            self._back.release()
+            if self._opening:
+                self._handler.wait(asyncio.sleep(0), lambda _: self._open())
+            else:
+                self._back.release()
 
     def response_ended(self) -> None:
         self._over = True
-        if not self._piece:
+        if not (self._piece or self._opening):
             self._finish()
 
     def _finish(self) -> None:
+        if self._decoder is not None:
+            self._decoder.finish()
         rest = self._chosen.finish() if self._chosen is not None else b""
         if self._exchange.pending:
             self._handler.wait(settle(self._exchange), lambda _: self._write_end(rest))

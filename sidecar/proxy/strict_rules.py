@@ -25,6 +25,7 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?"
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)(.*)", re.IGNORECASE)
 _LONGEST_LENGTH: Final = 18
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 SINGLE: Final = frozenset({
     b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"origin",
@@ -106,9 +107,18 @@ def joined(fields: list[tuple[bytes, bytes]], single: frozenset[bytes] = SINGLE)
     return index
 
 
+def head_too_large(start: bytes, max_target: int) -> Malformed:
+    """Return the refusal of a head that is too large: of its target, if that alone takes the room of others' heads."""
+    line = start.partition(b"\r\n")[0]
+    return Malformed(Code.TARGET_TOO_LONG if len(line) > max_target + 64 else Code.HEADERS_TOO_LARGE, "head")
+
+
 def request_framing(head: RequestHead) -> int:
-    """Return the length of the body in bytes, or CHUNKED."""
+    """Return the length of the body in bytes, or CHUNKED; refuse expectations that nobody here can meet."""
     index = head.index
+    expected = index.get(b"expect")
+    if expected is not None and expected.lower() != b"100-continue":
+        raise Malformed(Code.EXPECTATION_FAILED, "expectation")  # RFC 9110 §10.1.1
     length = index.get(b"content-length")
     coding = index.get(b"transfer-encoding")
     if coding is not None:
@@ -118,6 +128,8 @@ def request_framing(head: RequestHead) -> int:
             raise malformed("Transfer-Encoding")
         return CHUNKED
     if length is None:
+        if head.version == 0 and head.method in _WITH_BODY:
+            raise Malformed(Code.LENGTH_REQUIRED, "no Content-Length")  # RFC 1945 §7.2.2: its end cannot be told
         return 0
     if len(length) > _LONGEST_LENGTH or not length.isdigit():
         raise malformed("Content-Length")

@@ -47,6 +47,9 @@ NOT_NEGOTIATED: Final = frozenset({b"sec-websocket-extensions"})
 """What the head of an upgrade request loses: no extension is understood here."""
 
 
+OTHER_VERSION: Final = "websocket version"
+SPOKEN: Final = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13")]
+"""What a client of another version is told to speak (RFC 6455 §4.4, RFC 9110 §15.5.22)."""
 UPGRADE: Final = b"Connection: Upgrade\r\nUpgrade: websocket"
 
 
@@ -60,7 +63,9 @@ def fault_of_upgrade(head: RequestHead, *, has_body: bool) -> str:
         key = b""
     if head.method != "GET" or head.version != 1 or b"upgrade" not in named:
         return "upgrade request"
-    if index.get(b"sec-websocket-version") != b"13" or len(key) != 16:
+    if index.get(b"sec-websocket-version", b"13") != b"13":
+        return OTHER_VERSION
+    if len(key) != 16 or b"sec-websocket-version" not in index:
         return "websocket handshake"
     return "upgrade with a body" if has_body else ""
 

@@ -20,10 +20,10 @@ def outcome(served: Served) -> Outcome:
     return Outcome.ALLOWED
 
 
-def detail(served: Served) -> dict[str, int | float | None]:
-    """Return times in milliseconds and sizes in bytes, as they stand in the access line; of a message, its texts."""
+def detail(served: Served) -> dict[str, int | float | str | None]:
+    """Return times in milliseconds, sizes in bytes, a message's texts, the provider's id: as in the access line."""
     looked_at = {"texts": served.texts, "characters": served.characters} if served.texts else {}
-    return {
+    found: dict[str, int | float | str | None] = {
         "duration_ms": round(served.duration * 1000, 3),
         "overhead_ms": round(served.overhead * 1000, 3),
         "backend_ms": round(served.backend * 1000, 3) if served.backend >= 0.0 else None,
@@ -31,6 +31,9 @@ def detail(served: Served) -> dict[str, int | float | None]:
         "sent": served.sent,
         **looked_at,
     }
+    if served.provider_id:
+        found["provider_request_id"] = served.provider_id
+    return found
 
 
 def as_event(served: Served) -> SecurityEvent:

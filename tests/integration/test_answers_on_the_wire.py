@@ -64,7 +64,7 @@ def test_head_is_answered_without_a_body_and_with_its_length(front: Running, bac
         client.send(get("/", method="HEAD"))
         peer = backend.accept()
         peer.request()
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")
+        peer.send(b"HTTP/1.1 200 OK\r\n" + PNG + b"Content-Length: 5000\r\n\r\n")
         assert client.response("HEAD").get(b"content-length") == b"5000"
         client.send(get("/next"))  # both connections go on
         assert peer.request().target == b"/next"

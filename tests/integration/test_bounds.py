@@ -55,7 +55,7 @@ def test_a_head_just_within_the_bound(front: Running, backend: Backend):
         pytest.param(get("/", PAGE, "X-A: " + "a" * 5000), 431, "HEADERS_TOO_LARGE", id="one-long-line"),
         pytest.param(get("/", PAGE, *[f"X-{n}: 1" for n in range(19)]), 431, "HEADERS_TOO_LARGE", id="many-lines"),
         pytest.param(get("/", PAGE)[:-2] + b"X-A: " + b"a" * 8000, 431, "HEADERS_TOO_LARGE", id="no-end-in-sight"),
-        pytest.param(get("/" + "a" * 1100, PAGE), 400, "REQUEST_MALFORMED", id="long-target"),
+        pytest.param(get("/" + "a" * 1100, PAGE), 414, "TARGET_TOO_LONG", id="long-target"),
         pytest.param(post("/upload", b"x" * 65_537, PAGE), 413, "BODY_TOO_LARGE", id="long-body"),
         pytest.param(get("/upload", PAGE, "Content-Length: 999999999999", method="POST"), 413, "BODY_TOO_LARGE", id="announced-body"),
         pytest.param(post("/api/chat", b"x" * 65_537, PAGE), 413, "BODY_TOO_LARGE", id="long-inspected-body"),

@@ -148,7 +148,6 @@ def test_a_page_of_the_same_host_may_connect(front: Running, backend: Backend):
     "raw",
     [
         pytest.param(get("/ws", *HANDSHAKE[:3], PAGE), id="no-version"),
-        pytest.param(get("/ws", *HANDSHAKE[:3], "Sec-WebSocket-Version: 8", PAGE), id="old-version"),
         pytest.param(get("/ws", *HANDSHAKE[:2], HANDSHAKE[3], PAGE), id="no-key"),
         pytest.param(get("/ws", *HANDSHAKE[:2], "Sec-WebSocket-Key: c2hvcnQ=", HANDSHAKE[3], PAGE), id="short-key"),
         pytest.param(get("/ws", HANDSHAKE[0], *HANDSHAKE[2:], PAGE), id="connection-does-not-name-it"),

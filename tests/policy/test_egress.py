@@ -134,7 +134,7 @@ def test_what_a_provider_receives():
         b"user-agent: OpenAI/Python",
         b"openai-organization: org-1",
         b"Authorization: Bearer key",
-        b"Accept-Encoding: identity",
+        b"Accept-Encoding: br",
         b"",
         b"",
     ]

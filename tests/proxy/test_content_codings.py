@@ -9,7 +9,7 @@ import brotli
 import pytest
 from backports import zstd
 
-from sidecar.proxy.content_codings import AcceptedCodings, Decoder, Unreadable, decoder
+from sidecar.proxy.content_codings import Decoder, Unreadable, accepted_codings, accepts, decoder, open_whole
 from sidecar.proxy.strict_rules import Malformed
 
 TEXT = b"".join(b'{"line": %d, "text": "some words of an answer"}\n' % number for number in range(3000))
@@ -148,6 +148,18 @@ ACCEPTED = {
 
 @pytest.mark.parametrize(("said", "asked"), ACCEPTED.values(), ids=ACCEPTED)
 def test_what_the_backend_is_asked_for(said, asked) -> None:
-    accepted = AcceptedCodings()
-    assert accepted.narrowed(said) == asked
-    assert accepted.narrowed(said) == asked
+    assert accepted_codings(said) == asked
+    assert accepted_codings(said) == asked
+
+
+def test_what_a_client_accepts() -> None:
+    assert accepts(b"gzip, br", b"BR")
+    assert not accepts(b"gzip, br;q=0", b"br")
+    assert not accepts(None, b"gzip")
+
+
+def test_a_whole_body_up_to_a_bound() -> None:
+    coded = brotli.compress(TEXT, quality=5)
+    assert open_whole(b"br", coded, len(TEXT)) == TEXT
+    assert open_whole(b"br", coded, len(TEXT) - 1) is None
+    assert open_whole(b"identity", TEXT, 1) == TEXT

@@ -56,7 +56,7 @@ class RequestHeadReader:
         if host is None or host not in self._hosts:
             self._check_host(host, known.version)
         if len(known.target) > max_target:
-            raise malformed("target too long")
+            raise Malformed(Code.TARGET_TOO_LONG, "target")
         if known.method not in METHODS:
             raise Malformed(Code.METHOD_NOT_ALLOWED, "method")
         return RequestHead(known.method, known.target, known.path, known.version, pairs, index)
@@ -74,7 +74,7 @@ class RequestHeadReader:
             raise malformed("request line")
         method, target = match[1].decode(), match[2]
         if len(target) > max_target:
-            raise malformed("target too long")
+            raise Malformed(Code.TARGET_TOO_LONG, "target")
         absolute = target[0] != 47
         target = origin_form(method, target, host)
         read = _RequestLine(method, target, target.partition(b"?")[0].decode("latin-1"), match[3][0] - 48)
