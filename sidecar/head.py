@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 Fields = list[tuple[bytes, bytes]]
 """Field lines in order, names spelled as they came, values without outer white space."""
+
+HOP_BY_HOP: Final = frozenset({
+    b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization",
+    b"proxy-authentication-info", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings",
+})  # fmt: skip
+"""RFC 9110 §7.6.1 and what older agents use the same way."""
 
 
 @dataclass(slots=True)

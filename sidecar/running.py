@@ -191,6 +191,7 @@ class Running:
             subject_of=self._subject_of,
             stores=self.stores.states,
             new_id=new_id,
+            dropped_headers=self._services.dropped_headers.most_common,
         )
 
     def _follow(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+from sidecar.bounded_counts import BoundedCounts
 from sidecar.clock import Clock
 from sidecar.events import EventSink
 from sidecar.secret import Secret
@@ -52,6 +53,7 @@ class Services:
     ended     told of a session that was logged out: its handles end with it
     started   epoch seconds since when this process remembers sessions; 0: a shared store does
     proxies   peers that send forwarding headers without being trusted
+    dropped_headers  counts request headers that clients may not send
     random    returns that many unpredictable bytes, for session ids
     """
 
@@ -71,4 +73,5 @@ class Services:
     ended: Ended | None = None
     started: float = 0.0
     proxies: UndeclaredProxies = field(default_factory=UndeclaredProxies)
+    dropped_headers: BoundedCounts = field(default_factory=BoundedCounts)
     random: Callable[[int], bytes] = os.urandom

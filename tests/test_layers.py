@@ -10,7 +10,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "sidecar"
 LAYERS: list[set[str]] = [
-    {"bounded_cache", "clock", "errors", "secret", "decision", "session", "head", "limit", "json_path", "vocabulary"},
+    {
+        "bounded_cache",
+        "bounded_counts",
+        "clock",
+        "errors",
+        "secret",
+        "decision",
+        "session",
+        "head",
+        "limit",
+        "json_path",
+        "vocabulary",
+    },
     {"exchange", "events"},
     {"guard", "admission"},
     {"stores", "vault"},

@@ -13,12 +13,15 @@ MAX_HEADERS: Final = 100
 
 
 async def show(call: ApiRequest) -> ApiResponse:
-    """`GET /api/policy`: which one is live; the whole of it for tokens of all organizations."""
+    """`GET /api/policy`: which one is live; for tokens of all organizations the whole of it, and which request
+    headers were dropped because clients may not send them.
+    """
     state = dict(call.parts.policy.state())
     if isinstance(state.get("loaded_at"), int | float):
         state["loaded_at"] = iso(state["loaded_at"])
     if call.grant.organization is None:
-        return ApiResponse({**state, "policy": call.parts.policy.document()})
+        dropped = call.parts.dropped_headers()
+        return ApiResponse({**state, "policy": call.parts.policy.document(), "dropped_headers": dropped})
     # The document and its problems name the other organizations.
     return ApiResponse({name: state.get(name) for name in ("digest", "mode", "loaded_at", "successful")})
 

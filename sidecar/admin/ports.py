@@ -168,6 +168,7 @@ class Ports:
     subject_of the name under which an address is counted (an IPv6 address's prefix)
     stores     which shared stores answer: `{"redis": True}`
     new_id     a fresh request id
+    dropped_headers  request headers that were dropped because clients may not send them: lower-case name → times
     """
 
     clock: Clock
@@ -188,3 +189,4 @@ class Ports:
     subject_of: Callable[[str], str]
     stores: Callable[[], Mapping[str, bool]]
     new_id: Callable[[], str]
+    dropped_headers: Callable[[], Mapping[str, int]]

@@ -209,6 +209,7 @@ class Evaluation:
             put=[(put.encode(), b"")] if put else [],
             drop=drop | route.dropped,
             whole=route.filters is not None and route.filters.wanted(),
+            identity=self._policy.identity,
             outward=route.outward,
             prefix=route.prefix,
             upgrade=upgrade,

@@ -26,11 +26,12 @@ from sidecar.guards.local_endpoints import CspReports, RateLimitStatus, Unmatche
 from sidecar.guards.response_headers.build import CSP_REPORTS
 from sidecar.guards.response_headers.security_headers import LEAKS
 from sidecar.guards.sessions.build import NOTHING, RouteSessions
+from sidecar.head import HOP_BY_HOP
 from sidecar.limit import Limit, LimitReport
 from sidecar.policy.backend_target import backend_urls, build_target
 from sidecar.policy.document.read import PolicyDocument
 from sidecar.policy.egress import Shared, build_egress
-from sidecar.policy.policy import HOP_BY_HOP, BackendTarget, Injection, Policy, RequestBounds, Route
+from sidecar.policy.policy import BackendTarget, Injection, Policy, RequestBounds, Route
 from sidecar.policy.routes import Pattern, RouteTable
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route as RouteSchema
@@ -146,6 +147,7 @@ class _Compiler:
             bounds=self._bounds(),
             routes=RouteTable(rows, unmatched),
             malformed=malformed,
+            identity=self.clients.identity,
             struck=self._struck if bans is not None else None,
         )
 

@@ -11,13 +11,15 @@ from sidecar.errors import Problems
 from sidecar.events import EventSink
 from sidecar.guard import HeaderWriter, Step
 from sidecar.guards.clients.address import AddressGuard, build_address
+from sidecar.guards.clients.identity_headers import IdentityHeaders
 from sidecar.guards.egress.egress_path import EgressPathGuard
 from sidecar.guards.egress.phantom_key import KEY_HEADERS, PhantomKeyGuard
 from sidecar.guards.limits.rate_limit import RateLimitGuard, RateLimitHeaderWriter
 from sidecar.guards.local_endpoints import Unmatched
+from sidecar.head import HOP_BY_HOP
 from sidecar.messages.protocols import OPENAI, PLAIN, recognise
 from sidecar.policy.backend_target import build_target
-from sidecar.policy.policy import HOP_BY_HOP, BackendTarget, Injection, Policy, RequestBounds, Route
+from sidecar.policy.policy import BackendTarget, Injection, Policy, RequestBounds, Route
 from sidecar.policy.routes import Pattern, RouteTable
 from sidecar.policy.schema.credentials import EgressProvider
 from sidecar.policy.schema.policy_schema import PolicySchema
@@ -74,7 +76,7 @@ def build_egress(schema: PolicySchema, shared: Shared, digest: str, problems: Pr
     for name, provider in schema.egress.providers.items():
         rows += build.rows(name, provider, problems.at("providers").at(name))
     closed = build.closed("unmatched", (Step(Unmatched(_no_methods)),))
-    return Policy(digest, shared.bounds, RouteTable(rows, closed), build.closed("malformed", ()))
+    return Policy(digest, shared.bounds, RouteTable(rows, closed), build.closed("malformed", ()), IdentityHeaders())
 
 
 class _Egress:

@@ -5,23 +5,17 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
 from sidecar.decision import Refuse
 from sidecar.exchange import Exchange
 from sidecar.guard import BodyStep, HeaderWriter, Step
+from sidecar.guards.clients.identity_headers import IdentityHeaders
 from sidecar.guards.limits.socket_rate_limit import SocketRateLimit
 from sidecar.guards.response_headers.backend_urls import BackendUrls
 from sidecar.limit import LimitReport
 from sidecar.messages.websocket_messages import WebSocketMessageGuard
 from sidecar.policy.routes import RouteTable
 from sidecar.responses.interfaces import ResponseFilters
-
-HOP_BY_HOP: Final = frozenset({
-    b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization",
-    b"proxy-authentication-info", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings",
-})  # fmt: skip
-"""RFC 9110 §7.6.1 and what older agents use the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +119,7 @@ class Policy:
     """One compiled policy. An exchange reads it once and keeps it to its end.
 
     malformed  the route of requests that have no readable head
+    identity   which request headers never reach the other end
     struck     called with every refusal, also of a WebSocket message (with the report of its limits): bans
                count them
     """
@@ -133,4 +128,5 @@ class Policy:
     bounds: RequestBounds
     routes: RouteTable[Route]
     malformed: Route
+    identity: IdentityHeaders
     struck: Callable[[Exchange, Refuse, LimitReport | None], None] | None = None

@@ -119,7 +119,8 @@ class ExchangeContext:
         route, exchange = self.route, self.exchange
         target = route.target
         host = exchange.host if target.preserve_host else None
-        return request_head(
+        identity = self.policy.identity
+        head = request_head(
             exchange,
             host=host or target.authority,
             framing=self.framing,
@@ -127,11 +128,15 @@ class ExchangeContext:
             drop=drop | route.dropped if route.dropped else drop,
             whole=self.filters is not None,
             part=self.part,
+            identity=identity,
             outward=route.outward,
             prefix=route.prefix,
             base=route.base,
             upgrade=upgrade,
         )
+        if not route.outward:
+            identity.count(exchange.head.index, trusted=exchange.client.trusted)
+        return head
 
     def left_for_backend(self) -> None:
         now = self.services.clock.monotonic()

@@ -5,35 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from sidecar.exchange import Exchange
+from sidecar.guards.clients.identity_headers import IdentityHeaders
 from sidecar.head import Fields, RequestHead
-from sidecar.policy.policy import HOP_BY_HOP
 from sidecar.proxy.content_codings import accepted_codings
 from sidecar.proxy.strict_rules import CHUNKED, SINGLE
-
-REWRITTEN: Final = frozenset({
-    b"host", b"content-length", b"expect", b"via", b"x-request-id", b"forwarded", b"x-forwarded-for",
-    b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip", b"x-org-id",
-})  # fmt: skip
-"""What the backend hears from us alone."""
-
-OTHER_READINGS: Final = frozenset({
-    b"x-original-url", b"x-rewrite-url", b"x-http-method-override", b"x-http-method", b"x-method-override",
-})  # fmt: skip
-"""Names by which a backend may be led to another path or method than the one that guards have judged.
-
-Proxies pass them on as clients wrote them, so that no peer's trust covers them.
-"""
-
-CLAIMS: Final = frozenset({
-    b"true-client-ip", b"x-client-ip", b"x-cluster-client-ip", b"cf-connecting-ip", b"fastly-client-ip",
-    b"x-original-host", b"x-host", b"x-forwarded-prefix", b"x-forwarded-scheme", b"x-forwarded-ssl",
-    b"x-forwarded-server", b"x-forwarded-user", b"x-forwarded-email", b"x-forwarded-groups",
-    b"x-forwarded-preferred-username",
-    b"x-forwarded-access-token", b"x-original-forwarded-for", b"x-scheme", b"x-url-scheme", b"x-remote-user",
-    b"x-auth-request-user", b"x-auth-request-email", b"x-envoy-external-address", b"x-envoy-original-path",
-    b"x-accel-redirect", b"x-sendfile", b"proxy", b"front-end-https",
-})  # fmt: skip
-"""Names that backends take for a proxy's word: only a trusted peer may say them."""
 
 _CODED: Final = frozenset({b"accept-encoding"})
 _PARTIAL: Final = _CODED | {b"range", b"if-range"}
@@ -48,9 +23,7 @@ _FORWARDING: Final = (
 )
 _USUAL: Final = frozenset({b"keep-alive", b"close"})
 _END: Final = b"\r\n"
-_NEVER_TRUSTED: Final = HOP_BY_HOP | REWRITTEN | OTHER_READINGS
 _END_TO_END: Final = SINGLE | {b"cookie"}
-_NEVER: Final = _NEVER_TRUSTED | CLAIMS
 
 
 def named_by_connection(value: bytes | None) -> frozenset[bytes]:
@@ -68,6 +41,7 @@ def request_head(
     put: Fields,
     drop: frozenset[bytes],
     whole: bool,
+    identity: IdentityHeaders,
     part: bool = False,
     outward: bool = False,
     prefix: bytes = b"",
@@ -82,13 +56,14 @@ def request_head(
     drop     further lower-case names to leave out
     whole    the answer will be looked at: ask for all of it, in a coding that can be opened
     part     ask for the part that the client wants, all the same: whoever looks sees whether it can be looked at
+    identity which of the client's fields never go on
     outward  the other end is a third party: it hears nothing about who asked
     prefix   what the target loses at its front
     base     what stands there instead
     upgrade  a ready line that asks for an upgrade, without its end
     """
     head = exchange.head
-    never = _NEVER if outward or not exchange.client.trusted else _NEVER_TRUSTED
+    dropped = identity.from_proxies if exchange.client.trusted and not outward else identity.from_clients
     # What guards went by, the backend sees too: Connection cannot take it away (RFC 9110 §7.6.1).
     gone = drop
     connection = head.index.get(b"connection")
@@ -100,7 +75,7 @@ def request_head(
         gone = gone.union([name.lower() for name, _ in put])
     target = _moved(head.target, prefix, base) if prefix else head.target
     # An underscore is a hyphen to CGI, WSGI and their heirs: X_Forwarded_For would be a second voice.
-    kept = [line for key, line in head.lines if key not in never and key not in gone and b"_" not in key]
+    kept = [line for key, line in head.lines if not dropped[key] and key not in gone and b"_" not in key]
     if len(head.lines) != len(head.index) and b"cookie" in head.index and b"cookie" not in gone:
         kept = _one_cookie_line(kept, head.index[b"cookie"])
     if outward:

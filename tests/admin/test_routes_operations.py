@@ -150,6 +150,7 @@ async def test_the_policy_in_full_is_for_those_of_all_organizations(panel, clien
     _, shown = await call(panel, client, "GET", "/api/policy", role="viewer")
     assert (shown["digest"], shown["successful"], shown["loaded_at"]) == ("ab12", False, "2027-01-15T08:00:00.000Z")
     assert shown["policy"]["version"] == 1
+    assert shown["dropped_headers"] == {"remote-user": 2}
     _, shown = await call(panel, client, "GET", "/api/policy", role="admin", organization="acme")
     assert set(shown) == {"digest", "mode", "loaded_at", "successful"}
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sidecar.decision import PASS
 from sidecar.errors import Problems
 from sidecar.exchange import Client
+from sidecar.guards.clients.identity_headers import IdentityHeaders
 from sidecar.guards.limits.rate_limit import build_rate_limit
 from sidecar.head import RequestHead
 from sidecar.policy.backend_target import build_target
@@ -115,6 +116,7 @@ def sent(found: Route, path: str, **fields: str) -> bytes:
         put=[(b"Authorization", b"Bearer key")],
         drop=found.dropped,
         whole=True,
+        identity=IdentityHeaders(),
         outward=found.outward,
         prefix=found.prefix,
         base=found.base,

@@ -228,6 +228,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
         "subject_of": subject_of,
         "stores": lambda: {"redis": True},
         "new_id": lambda: f"mgmt-{next(numbers)}",
+        "dropped_headers": lambda: {"remote-user": 2},
     }
     parts = Ports(**(fields | changes))
     server = ManagementServer(parts, "127.0.0.1", 0)

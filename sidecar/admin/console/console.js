@@ -42,10 +42,18 @@ const views = {
     panel.replaceChildren(
       element("p", {}, "Digest ", element("code", {}, state.digest ?? "–"), ", live since ", when(state.loaded_at)),
       element("ul", {}, ...problems),
+      ...droppedHeaders(state.dropped_headers ?? {}),
       state.policy ? element("pre", { tabIndex: 0 }, JSON.stringify(state.policy, null, 2)) : "",
     );
   },
 };
+
+function droppedHeaders(counts) {
+  const rows = Object.entries(counts).map(([name, times]) => [element("code", {}, name), String(times)]);
+  if (!rows.length) return [];
+  const hint = "Clients may not send these: clients.trusted_proxies names the proxies that may, clients.pass_headers lets one through.";
+  return [table("Request headers that were dropped", ["Header", "Times"], rows), element("p", { className: "hint" }, hint)];
+}
 
 function showPolicy(state) {
   const line = byId("policy-line");

@@ -8,6 +8,7 @@ from sidecar.errors import Problems
 from sidecar.guards.clients.address import AddressGuard, build_address
 from sidecar.guards.clients.bans import BanGuard
 from sidecar.guards.clients.concurrency import ConcurrencyGuard
+from sidecar.guards.clients.identity_headers import IdentityHeaders, build_identity_headers
 from sidecar.guards.clients.request_id import RequestIdGuard
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.services import Services
@@ -18,6 +19,7 @@ class ClientGuards:
     """The guards of one policy that ask about the client; None where the policy switches one off."""
 
     address: AddressGuard
+    identity: IdentityHeaders
     request_id: RequestIdGuard | None
     bans: BanGuard | None
     concurrency: ConcurrencyGuard | None
@@ -34,6 +36,9 @@ def build(schema: PolicySchema, services: Services, problems: Problems) -> Clien
             clients.deny,
             problems.at("clients"),
             services.proxies,
+        ),
+        identity=build_identity_headers(
+            clients.pass_headers, services.dropped_headers, problems.at("clients.pass_headers")
         ),
         request_id=RequestIdGuard() if clients.trusted_proxies else None,
         bans=BanGuard(services.bans, services.proxies) if clients.ban is not None else None,

@@ -31,6 +31,10 @@ class Clients(Section):
         description="only these may say X-Forwarded-For, -Proto, -Host, -Port and Forwarded",
         examples=[["10.0.0.0/8"]],
     )
+    pass_headers: Many[Annotated[str, strings.TOKEN]] = Field(
+        default=(),
+        description="request headers that anybody may send, though they claim who asks (`X-Forwarded-User`)",
+    )
     ipv6_prefix: Annotated[int, whole(32, 128)] = Field(
         default=64, description="one client is one IPv6 network of this length"
     )
