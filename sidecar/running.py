@@ -330,8 +330,10 @@ class Running:
         """Report not ready; take connections until load balancers have noticed; then let running requests end."""
         listen = self.live.current.schema.listen
         self._reasons.append("draining")
-        await asyncio.sleep(listen.drain_delay)
         listeners = [self.public, *([self.egress] if self.egress is not None else [])]
+        for listener in listeners:
+            listener.announce_end()
+        await asyncio.sleep(listen.drain_delay)
         await asyncio.gather(*(listener.drain(listen.drain) for listener in listeners))
 
     async def stop(self) -> None:

@@ -44,6 +44,7 @@ def build_target(
         connect=timeouts.connect,
         first_byte=timeouts.first_byte,
         idle=timeouts.idle,
+        keep_alive=timeouts.keep_alive,
         max_connections=max_connections,
         local=is_loopback(host),
     )

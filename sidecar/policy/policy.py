@@ -47,11 +47,14 @@ class BackendTarget:
     first_byte: float
     idle: float
     max_connections: int
+    keep_alive: float | None = None
     local: bool = False  # on this machine: what goes there does not leave the pod
 
     def values(self) -> tuple[object, ...]:
         """Return what makes two targets the same server, used in the same way."""
-        return (self.host, self.port, self.tls, self.server_name, self.connect, self.max_connections)
+        return (
+            self.host, self.port, self.tls, self.server_name, self.connect, self.max_connections, self.keep_alive,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.proxy.body_framing import Body, CloseBody, LengthBody
 from sidecar.proxy.codec.chunked import ChunkedBody
-from sidecar.proxy.connection import HIGH_WATER, ByteStream, Connection, PeerLeft, TooSlow
+from sidecar.proxy.connection import HIGH_WATER, ByteStream, Connection, PeerLeft, TooSlow, unacknowledged
+from sidecar.proxy.keep_alive import promised
 from sidecar.proxy.strict_rules import CHUNKED, END_OF_HEAD, UNTIL_CLOSE, Malformed
 from sidecar.proxy.upstream_error import UpstreamError
 from sidecar.vocabulary import Code
@@ -57,7 +58,10 @@ class BackendConnection(Connection):
     def __init__(self, loop: asyncio.AbstractEventLoop, reader: ResponseHeadReader) -> None:
         super().__init__(loop)
         self.idle_since = 0.0  # proxy.upstream, while the connection waits in its pool
+        self.rest = 0.0  # how long it had waited there when it was taken out
+        self.promise: float | None = None  # seconds of rest that the last response promised
         self.spoiled = False  # bytes came that nobody had asked for
+        self._unacknowledged = False
         self._reader = reader
         self._poll = select.poll()
         self._mode = _IDLE
@@ -137,6 +141,11 @@ class BackendConnection(Connection):
         except Exception as error:  # noqa: BLE001  whatever breaks ends the exchange, in its one place for that
             receiver.failed(error)
 
+    def eof_received(self) -> bool | None:
+        """The backend sends no more; asked while the socket can still tell what it has read."""
+        self._unacknowledged = self._mode == _HEAD and unacknowledged(self.transport) > 0
+        return super().eof_received()
+
     def timed_out(self) -> None:
         if self._stream is not None:
             self._stream.timed_out()
@@ -158,7 +167,10 @@ class BackendConnection(Connection):
         try:
             if self._mode == _HEAD:
                 unsent = not self._buffer and not self._interim
-                receiver.failed(UpstreamError(Code.BACKEND_BROKEN, "closed without an answer", unsent=unsent))
+                unread = unsent and (self.broken or self._unacknowledged)
+                receiver.failed(
+                    UpstreamError(Code.BACKEND_BROKEN, "closed without an answer", unsent=unsent, unread=unread)
+                )
             elif self._mode in (_BODY, _HELD) and not self._ended_by_closing():
                 receiver.failed(PeerLeft())
         except Exception as error:  # noqa: BLE001  as above
@@ -195,6 +207,7 @@ class BackendConnection(Connection):
         self._buffer = buffer
         self._mode = _HELD
         self._deadline = 0.0
+        self.promise = promised(answer.index.get(b"keep-alive"))
         framing = answer.framing
         if framing == CHUNKED:
             self._body = ChunkedBody(Code.BACKEND_BROKEN)

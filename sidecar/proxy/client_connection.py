@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sidecar.proxy import lingering
 from sidecar.proxy.body_framing import Body
 from sidecar.proxy.connection import HIGH_WATER, ByteStream, Connection, TooSlow
 from sidecar.proxy.strict_rules import (
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 _UNREAD: Final = 30.0
 """Seconds that a client has for the rest of an answer once its connection is over."""
-_LINGER: Final = 1.0
-_LINGER_BYTES: Final = 1024 * 1024
 _BODY_TURN: Final = 64 * 1024
 """Bytes of a body that are read before other connections get their turn."""
 
@@ -55,6 +54,10 @@ class ExchangeUnderWay(Protocol):
 
     def client_takes_more(self) -> None: ...
 
+    def last(self) -> None:
+        """No further request is taken on this connection."""
+        ...
+
     def shut_down(self) -> None:
         """The process ends."""
         ...
@@ -77,6 +80,10 @@ class Owner(Protocol):
 
     def refuse_head(self, connection: ClientConnection, raw: bytes, error: Malformed) -> None: ...
 
+    def lingers(self, connection: ClientConnection) -> bool:
+        """Say whether there is room to read a connection on whose answer has been written."""
+        ...
+
     def lost(self, connection: ClientConnection) -> None: ...
 
     @property
@@ -97,7 +104,11 @@ class ClientConnection(Connection):
         self._sink: BodySink | None = None
         self._stream: ByteStream | None = None
         self._body_held = False
-        self._over_bytes = 0
+        self._sending = False  # a body was still to come when the last exchange ended
+        self._over_left = 0  # bytes that are read on
+        self._over_until = 0.0
+        self.lingering = False  # it has taken a place among those that are read on
+        self.client = ""  # who is served, as bounds count clients
         self.began = 0  # of the received bytes, those before the current request
         self.peer = ""
 
@@ -131,9 +142,7 @@ class ClientConnection(Connection):
             assert self._stream is not None
             self._stream.arrived(data)
         elif mode == _OVER:
-            self._over_bytes += len(data)
-            if self._over_bytes >= _LINGER_BYTES:
-                self._end()
+            self._drop(data)
         else:
             self._buffer += data
             if len(self._buffer) > HIGH_WATER:
@@ -240,8 +249,12 @@ class ClientConnection(Connection):
         """Tell an exchange from now on what happens to the connection."""
         self._exchange = exchange
 
-    def exchange_ended(self, *, keep: bool) -> None:
-        """Serve the next request, or close: once, by the exchange that is over."""
+    def exchange_ended(self, *, keep: bool, sending: bool = False) -> None:
+        """Serve the next request, or close: once, by the exchange that is over.
+
+        sending  a part of its request's body is still to come
+        """
+        self._sending = sending
         self._exchange = self._body = self._sink = self._stream = None
         if self.left:
             return
@@ -360,15 +373,28 @@ class ClientConnection(Connection):
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        self._over_bytes = len(self._buffer)
-        self._buffer = b""
+        first, self._buffer = self._buffer, b""
         if transport.can_write_eof():
             transport.write_eof()
-        if self._over_bytes >= _LINGER_BYTES:
-            self._end()
-            return
-        self.expect_within(_LINGER)
+        sending = self._sending
+        if sending and not self.lingering:
+            self.lingering = self._owner.lingers(self)
+            if not self.lingering:
+                self._end()
+                return
+        self._over_left = lingering.MOST_BYTES if sending else lingering.SHORT_BYTES
+        self._over_until = self.loop.time() + (lingering.LONGEST if sending else lingering.SHORT)
         self.go_on_reading()
+        self._drop(first)
+
+    def _drop(self, data: bytes) -> None:
+        """Read on from a client that may not have read its answer yet, within bounds."""
+        self._over_left -= len(data)
+        left = self._over_until - self.loop.time()
+        if self._over_left <= 0 or left <= 0:
+            self._end()
+        else:
+            self.expect_within(min(left, lingering.SILENCE))
 
     def _end(self) -> None:
         # It counts until it is lost: who does not read what is left holds it open, and not for long.
@@ -379,6 +405,11 @@ class ClientConnection(Connection):
         transport.close()
         if unsent:
             self.loop.call_later(_UNREAD, self.abort)
+
+    def leave_after_this(self) -> None:
+        """Take no further request after the one that is being served."""
+        if self._exchange is not None:
+            self._exchange.last()
 
     def close_when_idle(self) -> None:
         """Close now if no exchange is under way; an exchange closes it at its end."""

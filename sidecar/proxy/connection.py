@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import socket
 import struct
+import termios
 from typing import Final
 
 from sidecar.proxy.codec.protocol import SocketProtocol
@@ -142,6 +144,17 @@ class Connection(SocketProtocol):
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.abort()
+
+
+def unacknowledged(transport: asyncio.BaseTransport | None) -> int:
+    """Return the bytes written to a socket that the other end's machine has not acknowledged; 0 where nobody knows."""
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if sock is None:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), "little")  # tcp(7): SIOCOUTQ
+    except OSError:
+        return 0
 
 
 class ByteStream:

@@ -22,7 +22,7 @@ from sidecar.proxy.backend_connection import BackendConnection
 from sidecar.proxy.codec.response_heads import ResponseHead
 from sidecar.proxy.connection import PeerLeft, TooSlow
 from sidecar.proxy.exchange_context import ExchangeContext
-from sidecar.proxy.failure_headers import provider_request_id, retry_advice
+from sidecar.proxy.failure_headers import provider_request_id, retry_advice, unread_request
 from sidecar.proxy.request_body import CollectedBody, StreamedBody, TooLarge, request_body
 from sidecar.proxy.response_body import ResponseBody
 from sidecar.proxy.response_relay import ResponseRelay, TruncatedResponse, settle
@@ -467,13 +467,16 @@ class Handler(ExchangeContext):
 
     def _backend_failed(self, error: UpstreamError) -> None:
         """Say 502, 503 or 504 for a backend that gave no answer, or ask once more where that is safe."""
+        if error.unsent and self.reused and self.back is not None and self.upstream is not None:
+            self.upstream.failed_after(self.back.rest)
         if error.unsent and self.replayable and self.reused:
             self.replayable = False
             self.leave_backend()
             self.connect()
             return
         self.backend_event(error.code, str(error))
-        self.refuse(Refuse(error.code, {"reason": str(error)}, retry_advice(error.code, sent=not error.unsent)))
+        advice = unread_request() if error.unread and self.reused else retry_advice(error.code, sent=not error.unsent)
+        self.refuse(Refuse(error.code, {"reason": str(error)}, advice))
 
     def _cut(self, error: Exception) -> None:
         """End a response whose head has been sent, so that it never looks complete."""
@@ -513,6 +516,11 @@ class Handler(ExchangeContext):
         self.keep = False
         self.finish()
 
+    def last(self) -> None:
+        """No further request is taken on the client's connection: its response says so, if it still can."""
+        if not self.head_sent:
+            self.keep = False
+
     def shut_down(self) -> None:
         """The drain is over."""
         self.client_left()
@@ -544,7 +552,9 @@ class Handler(ExchangeContext):
             release()
         self.services.activity.request_ended()
         self.record()
-        self.connection.exchange_ended(keep=self.keep)
+        connection = self.connection
+        connection.client = self.exchange.client.subject or connection.peer
+        connection.exchange_ended(keep=self.keep, sending=self.unread != 0 or self.only_refuse is not None)
 
 
 def _kind(answer: ResponseHead) -> str:

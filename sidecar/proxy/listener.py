@@ -17,6 +17,7 @@ from sidecar.proxy.codec.request_heads import RequestHeadReader
 from sidecar.proxy.codec.server import SocketServer
 from sidecar.proxy.exchange_context import ProxyServices
 from sidecar.proxy.handler import Handler
+from sidecar.proxy.lingering import Lingering
 from sidecar.proxy.strict_rules import Malformed, head_too_large
 from sidecar.vocabulary import Code
 
@@ -46,6 +47,8 @@ class Listener:
         self._waiting: dict[ClientConnection, None] = {}  # for a request; who waits longest stands in front
         self._idle: asyncio.Event | None = None
         self._reader = RequestHeadReader()
+        self._lingering = Lingering()
+        self.ending = False
         self.draining = False
 
     @property
@@ -94,8 +97,14 @@ class Listener:
         """A connection waits no longer."""
         self._waiting.pop(connection, None)
 
+    def lingers(self, connection: ClientConnection) -> bool:
+        """Say whether there is room to read a connection on whose answer has been written."""
+        return self._lingering.begin(connection.client)
+
     def lost(self, connection: ClientConnection) -> None:
         """A connection is gone."""
+        if connection.lingering:
+            self._lingering.end(connection.client)
         self._waiting.pop(connection, None)
         self._connections.discard(connection)
         self._server.lost(connection)
@@ -126,7 +135,7 @@ class Listener:
             refuse = Refuse(Code.REQUEST_MALFORMED, {"reason": "ambiguous path"}, close=True)
         exchange.route = route.name
         told = index.get(b"connection")
-        keep = head.version == 1 and not self.draining and (told is None or b"close" not in told.lower())
+        keep = head.version == 1 and not self.ending and (told is None or b"close" not in told.lower())
         self._handler(
             self._services, policy, route, exchange, connection, framing, keep=keep, only_refuse=refuse
         ).begin()
@@ -155,9 +164,15 @@ class Listener:
 
     # --- the end -------------------------------------------------------------------------------
 
+    def announce_end(self) -> None:
+        """Tell clients that connections end, while new ones are still taken: each answer is the last of its own."""
+        self.ending = True
+        for connection in list(self._connections):
+            connection.leave_after_this()
+
     async def drain(self, seconds: float) -> None:
         """Accept no more, let what runs end within `seconds`, then end it."""
-        self.draining = True
+        self.ending = self.draining = True
         await self._server.stop_listening()
         if self._connections and seconds > 0:
             self._idle = asyncio.Event()

@@ -9,13 +9,10 @@ from typing import Final
 from sidecar.policy.policy import BackendTarget
 from sidecar.proxy.backend_connection import BackendConnection
 from sidecar.proxy.codec.response_heads import ResponseHeadReader
+from sidecar.proxy.keep_alive import RestLimit
 from sidecar.proxy.upstream_error import UpstreamError
 from sidecar.vocabulary import Code
 
-_KEEP_IDLE: Final = 55.0
-"""Seconds that a connection waits for its next request; common backends close theirs after 60 or more …"""
-_KEEP_FRESH: Final = 1.5
-"""… but Node after 5 and gunicorn after 2: what must not be sent twice only takes connections this fresh."""
 _MAX_WAITING: Final = 1024
 
 
@@ -30,6 +27,7 @@ class Upstream:
         self._closed = False
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._reader = ResponseHeadReader()
+        self._rest = RestLimit(target.keep_alive)
 
     def idle(self, *, replayable: bool) -> BackendConnection | None:
         """Return a clean connection that waits for its next request, or None.
@@ -38,12 +36,16 @@ class Upstream:
         """
         if not self._idle:
             return None
-        oldest = self._loop.time() - (_KEEP_IDLE if replayable else _KEEP_FRESH)
+        now = self._loop.time()
         while self._idle:
             connection = self._idle.pop()
+            rest = connection.rest = now - connection.idle_since
+            connection.idle_since = 0.0
             # Bytes that came while nobody asked belong to no answer.
-            if not (connection.left or connection.has_unread or connection.idle_since < oldest) and (
-                replayable or connection.is_silent()
+            if (
+                not (connection.left or connection.has_unread)
+                and rest < self._rest.of(connection.promise, now, replayable=replayable)
+                and (replayable or connection.is_silent())
             ):
                 return connection
             connection.abort()
@@ -98,9 +100,16 @@ class Upstream:
                 self._free()
         return connection
 
-    def lost(self, connection: BackendConnection) -> None:  # noqa: ARG002  each connection takes one slot
-        """Give back the slot of a connection that is gone."""
+    def lost(self, connection: BackendConnection) -> None:
+        """Give back the slot of a connection that is gone; learn from one that the backend closed while it rested."""
+        now = self._loop.time()
+        if connection.idle_since:
+            self._rest.closed_early(now - connection.idle_since, now)
         self._free()
+
+    def failed_after(self, rest: float) -> None:
+        """Learn from a connection that turned out to be closed when it was used again after a rest."""
+        self._rest.closed_early(rest, self._loop.time())
 
     def _free(self) -> None:
         self._open -= 1
@@ -122,14 +131,18 @@ class Upstream:
             return
         now = connection.idle_since = self._loop.time()
         self._idle.append(connection)
-        while self._idle and self._idle[0].idle_since < now - _KEEP_IDLE:
-            self._idle.popleft().abort()
+        while self._idle and self._idle[0].idle_since < now - self._rest.longest:
+            oldest = self._idle.popleft()
+            oldest.idle_since = 0.0
+            oldest.abort()
 
     def close(self) -> None:
         """Close what is idle; connections in use end with their exchanges."""
         self._closed = True
         while self._idle:
-            self._idle.pop().abort()
+            last = self._idle.pop()
+            last.idle_since = 0.0
+            last.abort()
 
 
 class Pools:

@@ -32,6 +32,11 @@ class Timeouts(Section):
     idle: Annotated[float, span("1s", "24h")] = Field(
         default=300.0, description="for the next byte of a running answer"
     )
+    keep_alive: Annotated[float, span("0s", "1h")] | None = Field(
+        default=None,
+        description="how long an idle connection is used again: less than the server keeps it. null: 55s, and 1.5s for "
+        "requests that must not be sent twice; what the server says (`Keep-Alive: timeout`) and does counts too",
+    )
 
 
 KindName: TypeAlias = Literal[
