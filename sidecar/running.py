@@ -233,8 +233,8 @@ class Running:
 
     async def _take_over(self, before: PolicySchema, schema: PolicySchema) -> None:
         """Tell the parts that outlive a policy what has changed for them."""
-        self._public_tokens.use(schema.api_auth, self._clock)
-        self._admin_tokens.use(schema.admin, self._clock)
+        self._public_tokens.use(schema.api_auth)
+        self._admin_tokens.use(schema.admin)
         self.stores.sessions.bound(schema.sessions.per_client)
         written = schema.events
         if (written.log, written.file, written.access) != (before.events.log, before.events.file, before.events.access):

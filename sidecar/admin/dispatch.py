@@ -52,7 +52,7 @@ class Dispatcher:
         return web.Response(body=body, status=reply.status, content_type="application/json")
 
     async def _done(self, call: ApiRequest) -> tuple[ApiResponse | web.StreamResponse, bool]:
-        match = self._table.find(call.path)
+        match = await self._table.find(call.request)
         if match is not None:
             call.names, call.path = match.names, match.path
         _same_site(call.request)

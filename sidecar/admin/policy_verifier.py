@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sidecar.admin.jwt import TokenRefused, Verifier
+from sidecar.admin.jwt import Keys, TokenRefused, Verifier
 from sidecar.clock import Clock
 from sidecar.policy.schema.credentials import Tokens
 from sidecar.secret import Secret
@@ -16,44 +16,53 @@ if TYPE_CHECKING:
     from sidecar.admin.jwks import KeySet
 
 
-class PolicyVerifier(Verifier):
+class PolicyVerifier:
     """Verify by the key set, audience and issuer of the policy in force; `use` takes those of a new one.
 
     Without a secret and a key set every token is refused.
     """
 
     def __init__(self, clock: Clock, secret: Secret | None, tokens: Tokens) -> None:
+        self._clock = clock
+        self._secret = secret
         self._tokens = tokens
-        self._shared = secret
         self._following: asyncio.Task[None] | None = None
-        self._begin(clock)
+        self._verifier = self._build(tokens)
 
-    def use(self, tokens: Tokens, clock: Clock) -> None:
-        """Take another section of the policy; keys of the old section are no longer accepted."""
+    @property
+    def keys(self) -> Keys | None:
+        return self._verifier.keys
+
+    def verify(self, token: str) -> Mapping[str, Any]:
+        """Return the claims of a token that holds now, or raise TokenRefused. No I/O."""
+        return self._verifier.verify(token)
+
+    def claims(self, token: bytes) -> Mapping[str, Any] | None:
+        """Return the claims of a bearer token on the public side; None when it is no token of ours."""
+        try:
+            return self._verifier.verify(token.decode("ascii"))
+        except TokenRefused:
+            return None
+
+    def use(self, tokens: Tokens) -> None:
+        """Take another section of the policy; the keys of the old one are believed no more."""
         if tokens != self._tokens:
             self.close()
             self._tokens = tokens
-            self._begin(clock)
+            self._verifier = self._build(tokens)
 
     def close(self) -> None:
+        """Stop reading the key set."""
         if self._following is not None:
             self._following.cancel()
             self._following = None
 
-    def claims(self, token: bytes) -> Mapping[str, Any] | None:
-        """Tell the claims of a bearer token on the public side; no token of ours is no error."""
-        try:
-            return self.verify(token.decode("ascii"))
-        except TokenRefused:
-            return None
-
-    def _begin(self, clock: Clock) -> None:
-        tokens = self._tokens
+    def _build(self, tokens: Tokens) -> Verifier:
         keys: KeySet | None = None
         if tokens.jwks is not None:
             from sidecar.admin.jwks import KeySet, from_file, from_url
 
             read = from_url(tokens.jwks) if "://" in tokens.jwks else from_file(Path(tokens.jwks))
-            keys = KeySet(read, clock, refresh=tokens.refresh)
+            keys = KeySet(read, self._clock, refresh=tokens.refresh)
             self._following = asyncio.create_task(keys.keep_fresh())
-        super().__init__(clock, secret=self._shared, keys=keys, audience=tokens.audience, issuer=tokens.issuer)
+        return Verifier(self._clock, secret=self._secret, keys=keys, audience=tokens.audience, issuer=tokens.issuer)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
-from urllib.parse import unquote
+from typing import Final, cast
+
+from aiohttp import web
 
 from sidecar.admin import audit, bans, credentials, erasure, events, handles, limits, policy
 from sidecar.admin.api_request import Endpoint
@@ -41,7 +42,7 @@ ENDPOINTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a path leads to: the pattern that it meets, and one endpoint per method."""
+    """What a path leads to: its pattern, one endpoint per method, and the values of the names in the pattern."""
 
     path: str
     endpoints: Mapping[str, Endpoint]
@@ -49,27 +50,26 @@ class Match:
 
 
 class Table:
-    """Finds the endpoints of a path. Segments are decoded one by one, so that `%2F` stays within its own."""
+    """Finds the endpoints of a path, by aiohttp's router. `%2F` in a name is part of the name."""
 
     def __init__(self, endpoints: tuple[Endpoint, ...] = ENDPOINTS) -> None:
-        rows: dict[str, dict[str, Endpoint]] = {}
+        self._router = web.UrlDispatcher()
+        self._rows: dict[str, dict[str, Endpoint]] = {}
         for endpoint in endpoints:
-            rows.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-        self._rows = [(path, _pattern(path), methods) for path, methods in rows.items()]
+            self._rows.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+        # The router's own default leaves out names with braces.
+        for path in self._rows:
+            self._router.add_route("*", re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", path), _never_called)
 
-    def find(self, raw_path: str) -> Match | None:
-        """Return what stands at a path, or None. A fixed path comes before one with a name in its place."""
-        found = list(self._matches(raw_path))
-        return min(found, key=lambda match: len(match.names)) if found else None
-
-    def _matches(self, raw_path: str) -> Iterator[Match]:
-        for path, pattern, methods in self._rows:
-            met = pattern.fullmatch(raw_path)
-            if met is not None:
-                yield Match(
-                    path, methods, {name: unquote(text, errors="replace") for name, text in met.groupdict().items()}
-                )
+    async def find(self, request: web.BaseRequest) -> Match | None:
+        """Return what stands at a request's path, or None. A fixed path comes before one with a name in its place."""
+        found = await self._router.resolve(cast(web.Request, request))  # it looks at the path and the method only
+        resource = found.route.resource
+        if resource is None:
+            return None
+        return Match(resource.canonical, self._rows[resource.canonical], dict(found))
 
 
-def _pattern(path: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]{1,1024})", re.escape(path)))
+async def _never_called(_: web.Request) -> web.StreamResponse:
+    """Stands where the router wants a handler: ours take an ApiRequest."""
+    raise AssertionError

@@ -23,10 +23,10 @@ def token() -> str:
 def test_another_audience_counts_from_the_reload_on() -> None:
     verifier = PolicyVerifier(CLOCK, SECRET, Tokens())
     assert verifier.verify(token())["sub"] == "somebody"
-    verifier.use(OTHER, CLOCK)
+    verifier.use(OTHER)
     with pytest.raises(TokenRefused):
         verifier.verify(token())
-    verifier.use(Tokens(), CLOCK)
+    verifier.use(Tokens())
     assert verifier.claims(token().encode()) is not None
 
 
@@ -40,7 +40,7 @@ async def test_a_key_set_is_followed_only_while_the_policy_names_it() -> None:
     verifier = PolicyVerifier(CLOCK, None, Tokens.model_validate({"jwks": "/nowhere/keys.json"}))
     first = verifier._following
     assert first is not None
-    verifier.use(Tokens(), CLOCK)
+    verifier.use(Tokens())
     assert verifier._following is None
     assert first.cancelling()
     with pytest.raises(TokenRefused):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
-from sidecar.admin.routes import ENDPOINTS
+from sidecar.admin.routes import ENDPOINTS, Table
 from tests.support.management import management
 
 # What a token for everybody may (the least role), and what one of its own organization, or another one, gets.
@@ -62,20 +63,40 @@ TABLE = [
 LADDER = ("viewer", "operator", "admin")
 
 
-def test_the_table_holds_every_endpoint():
-    from sidecar.admin.routes import Table
+async def endpoint_at(method, path):
+    match = await Table().find(make_mocked_request(method, path))
+    return match.endpoints[method]
 
-    table = Table()
-    met = {(method, table.find(path.partition("?")[0]).endpoints[method].path) for method, path, *_ in TABLE}
+
+async def test_the_table_holds_every_endpoint():
+    met = {(method, (await endpoint_at(method, path)).path) for method, path, *_ in TABLE}
     assert met == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
 
 
-def test_the_table_says_what_the_code_says():
-    from sidecar.admin.routes import Table
-
-    table = Table()
+async def test_the_table_says_what_the_code_says():
     for method, path, _, least, *_ in TABLE:
-        assert table.find(path.partition("?")[0]).endpoints[method].role.word == least
+        assert (await endpoint_at(method, path)).role.word == least
+
+
+PATHS = [
+    ("/api/bans/192.0.2.1", "/api/bans/{ip}", {"ip": "192.0.2.1"}),
+    ("/api/bans/2001:db8::1", "/api/bans/{ip}", {"ip": "2001:db8::1"}),
+    ("/api/subjects/session/a%2Fb%7Bc%7D", "/api/subjects/{type}/{id}", {"type": "session", "id": "a/b{c}"}),
+    ("/api/subjects/session/%E2%82%AC%25", "/api/subjects/{type}/{id}", {"type": "session", "id": "\u20ac%"}),
+    ("/api/api-credentials/test", "/api/api-credentials/test", {}),
+    ("/api/api-credentials/%74est", "/api/api-credentials/test", {}),
+    ("/api/api-credentials/x", "/api/api-credentials/{id}", {"id": "x"}),
+    ("/api/bans/a/b", None, None),
+    ("/api/bans/", None, None),
+    ("/api//bans", None, None),
+    ("/api/nothing", None, None),
+]
+
+
+@pytest.mark.parametrize(("target", "path", "names"), PATHS, ids=[row[0] for row in PATHS])
+async def test_where_a_path_leads(target, path, names):
+    match = await Table().find(make_mocked_request("POST", target))
+    assert (match and match.path, match and match.names) == (path, names)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]} {row[1]}")
