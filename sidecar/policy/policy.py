@@ -47,8 +47,8 @@ class BackendTarget:
     first_byte: float
     idle: float
     max_connections: int
-    keep_alive: float | None = None
     local: bool = False  # on this machine: what goes there does not leave the pod
+    keep_alive: float | None = None  # rest of an idle connection; None: as it turns out
 
     def values(self) -> tuple[object, ...]:
         """Return what makes two targets the same server, used in the same way."""
