@@ -49,7 +49,8 @@ HOMES = {
     "cryptography": ("vault/", "stores/"),
     "redis": ("stores/redis",),
     "prometheus_client": ("telemetry/metrics.py",),
-    "sqlalchemy": ("vault/",),
+    "sqlite3": ("vault/sqlite_driver.py",),
+    "asyncpg": ("vault/postgresql_driver.py",),
     "openai": ("vault/", "messages/"),
     "uvloop": ("app.py", "cli/", "demo/"),
 }

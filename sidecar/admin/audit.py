@@ -20,7 +20,7 @@ async def recent(call: ApiRequest) -> ApiResponse:
     call.organization = organization or ""
     await call.note()
     rows = await call.parts.audit.recent(organization, limit=limit, before=before)
-    return ApiResponse({"entries": [_shown(row._mapping) for row in rows]})  # noqa: SLF001  SQLAlchemy's public name
+    return ApiResponse({"entries": [_shown(row) for row in rows]})
 
 
 def _shown(row: Any) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Question:
 
 
 class AuditTrail(Protocol):
-    """The audit log, as a reader sees it: `vault.audit`. A row has `_mapping`."""
+    """The audit log, as a reader sees it: `vault.audit`. A row is a dict of its columns."""
 
     async def recent(
         self, organization: str | None, *, limit: int = 100, before: int | None = None

@@ -1,4 +1,4 @@
-"""`sidecar audit verify | export`: is the log whole, and what does it say."""
+"""`sidecar audit verify | export`: what is proven of the log, and what it says."""
 
 from __future__ import annotations
 
@@ -6,21 +6,48 @@ import argparse
 import json
 import re
 import sys
-from typing import Final
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from sidecar.cli.vault_session import iso, run_with_vault, shared_options
 from sidecar.errors import ConfigError
 from sidecar.vault.vault import Vault
 
-_ANCHOR: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
+if TYPE_CHECKING:
+    from sidecar.vault.audit_seal import Place, Seal
+    from sidecar.vault.audit_verify import Verdict
+
+_PLACE: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
+_KEY_ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    verify = commands.add_parser("verify", help="walk the whole chain; exit 1 when an entry was changed, lost or moved")
+    verify = commands.add_parser(
+        "verify", help="say what is proven of the log; exit 1 when an entry was changed, lost, moved or forged"
+    )
     verify.add_argument(
-        "--anchor", metavar="SEQ:HASH", help="an end that an earlier run printed: finds a log that was put back"
+        "--anchor",
+        metavar="ANCHOR",
+        action="append",
+        default=[],
+        help="an end that an earlier run printed: finds a log that was put back",
+    )
+    verify.add_argument(
+        "--anchors",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a file with AUDIT_ANCHOR lines of the sidecar's log, whatever else stands in it; - is stdin",
+    )
+    verify.add_argument(
+        "--retired-key",
+        metavar="KEY_ID",
+        action="append",
+        default=[],
+        help="a master key that was given up: its entries are accepted at the beginning of the log, as not proven",
     )
     shared_options(verify)
     verify.set_defaults(work=_verify)
@@ -37,29 +64,62 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _verify(vault: Vault, arguments: argparse.Namespace) -> int:
-    from sidecar.vault.audit import ChainAnchor
-
-    anchor = None
-    if arguments.anchor is not None:
-        parts = _ANCHOR.fullmatch(arguments.anchor)
-        if parts is None:
-            raise ConfigError("--anchor: write SEQ:HASH as an earlier `sidecar audit verify` printed it")
-        anchor = ChainAnchor(int(parts[1]), parts[2])
-    verdict = await vault.audit.verify(anchor)
+    for key_id in arguments.retired_key:
+        if not _KEY_ID.fullmatch(key_id):
+            raise ConfigError("--retired-key: write the 16 hexadecimal digits that `audit export` shows as key_id")
+    anchors = [*map(_anchor, arguments.anchor), *_anchors(arguments.anchors)]
+    verdict = await vault.verify_audit(anchors=anchors, retired=arguments.retired_key)
     if arguments.json:
-        told = {"entries": verdict.entries, "unkeyed": verdict.unkeyed, "anchor": str(verdict.head)}
-        print(json.dumps({"whole": not verdict.faults, **told, "faults": list(verdict.faults)}))
-        return 1 if verdict.faults else 0
+        print(json.dumps(_as_json(verdict)))
+    else:
+        _print(verdict)
+    return 1 if verdict.faults else 0
+
+
+def _as_json(verdict: Verdict) -> dict[str, object]:
+    return {
+        "whole": not verdict.faults,
+        "entries": verdict.entries,
+        "unkeyed": verdict.retired,
+        "anchor": str(verdict.head),
+        "statements": [proof.as_json() for proof in verdict.proofs],
+        "faults": list(verdict.faults),
+    }
+
+
+def _print(verdict: Verdict) -> None:
     for fault in verdict.faults:
         print(fault)
-    if verdict.unkeyed:
-        print(
-            f"{verdict.unkeyed} entries were made under a key that is not here: chained, but not proven",
-            file=sys.stderr,
-        )
+    for proof in verdict.proofs:
+        why = f" ({proof.why})" if proof.why else ""
+        print(f"{'proven' if proof.proven else 'NOT proven'}: {proof.statement.value}{why}", file=sys.stderr)
     if not verdict.faults:
         print(f"whole; entries: {verdict.entries}; anchor: {verdict.head}")
-    return 1 if verdict.faults else 0
+
+
+def _anchor(text: str) -> Seal | Place:
+    from sidecar.vault.audit_seal import Place, Seal
+
+    seal, place = Seal.parse(text), _PLACE.fullmatch(text)
+    if seal is not None:
+        return seal
+    if place is None:
+        raise ConfigError("--anchor: write an anchor as `sidecar audit verify` printed it")
+    return Place(int(place[1]), place[2])
+
+
+def _anchors(files: list[str]) -> Iterator[Seal]:
+    from sidecar.vault.audit_seal import Seal
+
+    for name in files:
+        try:
+            with sys.stdin if name == "-" else Path(name).open(encoding="utf-8", errors="replace") as lines:
+                found = list(Seal.find(lines))
+        except OSError as error:
+            raise ConfigError(f"--anchors: {name} cannot be read ({error.strerror})") from None
+        if not found:
+            raise ConfigError(f"--anchors: no anchor stands in {name}")
+        yield from found
 
 
 async def _export(vault: Vault, arguments: argparse.Namespace) -> int:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TypeAlias
 
 from sidecar.clock import Clock
 from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink, SecurityEvent
-from sidecar.vault.audit import AuditLog, Entry
+from sidecar.vault.audit import AuditLog, Entry, Facts
 from sidecar.vault.database import Write
 from sidecar.vault.errors import VaultError
 from sidecar.vault.models import Actor
 from sidecar.vocabulary import Event, Outcome
-
-Facts: TypeAlias = Mapping[str, str | int | float | bool | None]
 
 DONE = "done"
 REFUSED = "refused"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from dataclasses import replace
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -52,9 +53,9 @@ def new_salt() -> bytes:
 
 def seal(key: bytes, blank: Envelope, binding: Binding, payload: Payload) -> Envelope:
     """Return `blank` (iterations, key id and salt of `key`) with a fresh IV and the sealed payload."""
-    fresh = Envelope(blank.iterations, blank.key_id, blank.salt, os.urandom(IV_SIZE))
+    fresh = replace(blank, iv=os.urandom(IV_SIZE))
     sealed = AESGCM(key).encrypt(fresh.iv, encode_payload(payload), additional_data(fresh, binding))
-    return Envelope(fresh.iterations, fresh.key_id, fresh.salt, fresh.iv, sealed)
+    return replace(fresh, sealed=sealed)
 
 
 def unseal(key: bytes, envelope: Envelope, binding: Binding) -> Payload:

@@ -6,12 +6,12 @@ so that keys already open go on through an outage, for that long and no longer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from sidecar.secret import Secret
-from sidecar.vault.models import Credential, KnownSecrets
+from sidecar.vault.models import Credential, KnownSecrets, RowName
 
 Place: TypeAlias = tuple[str, str, str]
 """Organization, provider, and the credential's name; an empty name: whichever is the newest."""
@@ -24,12 +24,15 @@ RETRY_SECONDS: Final = 5.0
 class OpenCredential:
     """One row that was opened, or could not be (`credential` None). `used` is written by `cached`."""
 
-    id: str
-    version: int
+    row: RowName
     credential: Credential | None
     plains: tuple[Secret, ...] = ()
     cause: str = ""
     used: float = 0.0
+
+    @property
+    def id(self) -> str:
+        return self.row.id
 
 
 @dataclass(slots=True)
@@ -70,19 +73,23 @@ class CredentialCache:
         absent = self._absent.get(place)
         return absent.cause if absent is not None and now < absent.until else ""
 
+    def fresh(self, now: float) -> bool:
+        """Say whether the database was reached lately enough for what is known of it to be used."""
+        return now < self._fresh_until
+
     def confirm(self, at: float) -> None:
         """The database said at this time that nothing changed since the last look."""
         self._fresh_until = at + self.ttl
 
-    def kept(self, credential: str, version: int) -> OpenCredential | None:
-        """Return what is known of a row, if it is this version."""
-        entry = self._by_id.get(credential)
-        return entry if entry is not None and entry.version == version else None
+    def kept(self, row: RowName) -> OpenCredential | None:
+        """Return what is known of a row, if it is this version and stands in this place."""
+        entry = self._by_id.get(row.id)
+        return entry if entry is not None and entry.row == row else None
 
     def keep(self, entry: OpenCredential) -> OpenCredential:
         """Remember an opened row and return the one that is remembered; the one unused for longest gives way."""
         known = self._by_id.get(entry.id)
-        if known is not None and known.version == entry.version:
+        if known is not None and known.row == entry.row:
             return known  # two opened it at a time: one of them is served, and dropped when it has to be
         if known is not None:
             self._drop(known)
@@ -105,19 +112,40 @@ class CredentialCache:
             self._absent.clear()
         self._absent[place] = MissingCredential(cause, now + RETRY_SECONDS)
 
-    def forget(self, ids: Iterable[str]) -> None:
-        """Drop rows that were changed or deleted, at once, and every choice: another may be the newest now."""
+    def changed(self, place: Place, entry: OpenCredential, *, may_serve: bool) -> None:
+        """Take over a row that was written just now, with the name in `place`: no other row is touched.
+
+        `may_serve`: it may be the one to use where no name is asked for; another may be it where that is unsure.
+        """
         self.generation += 1
         self._absent.clear()
-        self._chosen.clear()
+        unnamed = (place[0], place[1], "")
+        served = self._chosen.get(unnamed)
+        serves = may_serve or (served is not None and served.id == entry.id)
+        known = self._by_id.get(entry.id)
+        if known is not None:
+            self._drop(known)
+        kept = self.keep(entry)
+        self._chosen.pop(place, None)
+        if kept.credential is not None:
+            self.choose(place, kept)
+            if serves:
+                self.choose(unnamed, kept)
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Drop rows that were changed or deleted, at once; what else is chosen stays."""
+        self.generation += 1
+        self._absent.clear()
         for credential in ids:
             entry = self._by_id.get(credential)
             if entry is not None:
                 self._drop(entry)
 
-    def forget_but(self, current: Collection[tuple[str, int]]) -> None:
-        """Drop every row that is not among these (id, version)."""
-        self.forget([entry.id for entry in self._by_id.values() if (entry.id, entry.version) not in current])
+    def forget_but(self, current: Collection[RowName], firsts: Mapping[Place, str]) -> None:
+        """Drop every row that is not among these, and every choice of another than `firsts` says."""
+        self.forget([entry.id for entry in self._by_id.values() if entry.row not in current])
+        for place in [place for place, entry in self._chosen.items() if firsts.get(place) != entry.id]:
+            del self._chosen[place]
 
     def forget_all(self) -> None:
         """Drop everything."""
@@ -126,7 +154,7 @@ class CredentialCache:
     def rewrite(self, write: Callable[[OpenCredential], OpenCredential | None]) -> None:
         """Put each entry as `write` returns it in its place, or drop it where that returns None."""
         entries = [(entry.id, write(entry)) for entry in self._by_id.values()]
-        self.forget(name for name, entry in entries if entry is None)
+        self.forget(list(self._by_id))
         self._by_id = {name: entry for name, entry in entries if entry is not None}
         self._known_stale = True
 
@@ -136,9 +164,9 @@ class CredentialCache:
             self._renew()
         return self._known
 
-    def undecryptable(self, credential: str, version: int) -> bool:
+    def undecryptable(self, row: RowName) -> bool:
         """Say whether this row was tried and did not open."""
-        entry = self.kept(credential, version)
+        entry = self.kept(row)
         return entry is not None and entry.cause == "undecryptable"
 
     def _drop(self, entry: OpenCredential) -> None:

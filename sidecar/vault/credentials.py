@@ -15,13 +15,13 @@ from sidecar.clock import Clock
 from sidecar.secret import Secret
 from sidecar.vault import environment, models
 from sidecar.vault.allowed_hosts import parse_hosts
-from sidecar.vault.audit import Entry
-from sidecar.vault.audit_recorder import DONE, AuditRecorder, Facts
-from sidecar.vault.credential_cache import CredentialCache
+from sidecar.vault.audit import Entry, Facts
+from sidecar.vault.audit_recorder import DONE, AuditRecorder
+from sidecar.vault.credential_cache import CredentialCache, Place
 from sidecar.vault.credential_store import CredentialStore
 from sidecar.vault.credential_test import Fetch, Verdict, probe
 from sidecar.vault.errors import Conflict, Invalid, Undecryptable, VaultError
-from sidecar.vault.format import Payload
+from sidecar.vault.format import CURRENT_FORMAT, Payload
 from sidecar.vault.models import DEFAULT_NAME, Actor, Change, CredentialSummary, Imported, Rewrapped, SealedCredential
 from sidecar.vault.providers import Provider
 from sidecar.vault.sealing import Sealing
@@ -80,7 +80,8 @@ class Credentials:
             blank = SealedCredential(_new_id(), organization, provider, name, "", "", "", "", (), None, at, at, None, 1)
             stored = await self._sealing.seal(blank, payload)
             await self._store.create(stored, self._entry(actor, "credential.create", stored))
-        self._changed(actor, Event.CREDENTIAL_CREATED, stored)
+        self._opened.changed(_place(stored), self._sealing.opened(stored, payload), may_serve=True)
+        self._tell(actor, Event.CREDENTIAL_CREATED, stored)
         return self._listed(stored)
 
     async def update(self, actor: Actor, organization: str, credential: str, change: Change) -> CredentialSummary:
@@ -99,7 +100,8 @@ class Credentials:
         async with self._journal.refusals(actor, "credential.delete", organization, credential):
             row = await self._store.get(organization, credential)
             await self._store.delete(organization, credential, self._entry(actor, "credential.delete", row))
-        self._changed(actor, Event.CREDENTIAL_DELETED, row)
+        self._opened.forget([row.id])
+        self._tell(actor, Event.CREDENTIAL_DELETED, row)
         return self._listed(row)
 
     async def erase(self, actor: Actor, organization: str) -> dict[str, int]:
@@ -113,7 +115,7 @@ class Credentials:
         return gone
 
     async def rewrap(self, actor: Actor) -> Rewrapped:
-        """Seal every entry anew that is not under the current master key and iterations.
+        """Seal every entry anew that is not in the current format, under the current master key and iterations.
 
         Online: each entry is a transaction of its own, and one that changes meanwhile is left alone.
         Resumable: what is done already is found to be current.
@@ -125,7 +127,7 @@ class Credentials:
                 continue
             try:
                 payload = await self._sealing.unseal(row)
-                new = replace(await self._sealing.seal(row, payload), version=row.version + 1)
+                new = await self._sealing.seal(replace(row, version=row.version + 1), payload)
                 await self._store.replace(row, new, self._entry(actor, "credential.rewrap", new))
             except Undecryptable:
                 lost += 1
@@ -133,7 +135,7 @@ class Credentials:
                 current += 1  # whoever changed it in between has sealed it under the current key
             else:
                 sealed += 1
-                self._opened.forget([row.id])
+                self._opened.changed(_place(new), self._sealing.opened(new, payload), may_serve=False)
         await self._journal.record(
             actor, "vault.rewrap", DONE, "", "", {"sealed": sealed, "current": current, "undecryptable": lost}
         )
@@ -215,10 +217,11 @@ class Credentials:
                 rotated_at=old.rotated_at if change.value is None else int(now * 1000),
                 version=old.version + 1,
             )
-            if (change.value, change.hosts, change.expires_at) != (None, None, None):
-                new = await self._sealing.seal(new, await self._changed_payload(old, change, now))
+            payload = await self._changed_payload(old, change, now)
+            new = await self._sealing.seal(new, payload)  # also for a new name: what is sealed names the version
             await self._store.replace(old, new, self._entry(actor, action, new))
-        self._changed(actor, Event.CREDENTIAL_ROTATED if change.value else Event.CREDENTIAL_UPDATED, new)
+        self._opened.changed(_place(new), self._sealing.opened(new, payload), may_serve=False)
+        self._tell(actor, Event.CREDENTIAL_ROTATED if change.value else Event.CREDENTIAL_UPDATED, new)
         return self._listed(new)
 
     async def _changed_payload(self, old: SealedCredential, change: Change, now: float) -> Payload:
@@ -278,8 +281,7 @@ class Credentials:
         self._journal.tell(actor, Event.API_KEY_VALIDATION, outcome, organization, facts)
         await self._journal.record(actor, "credential.test", DONE, organization, subject, facts)
 
-    def _changed(self, actor: Actor, event: Event, row: SealedCredential) -> None:
-        self._opened.forget([row.id])
+    def _tell(self, actor: Actor, event: Event, row: SealedCredential) -> None:
         facts = {"credential": row.id, "provider": row.provider, "name": row.name}
         self._journal.tell(actor, event, Outcome.ALLOWED, row.organization, facts)
 
@@ -289,6 +291,7 @@ class Credentials:
             "name": row.name,
             "fingerprint": row.fingerprint,
             "version": row.version,
+            "format": CURRENT_FORMAT,
         }
         return self._journal.entry(actor, action, row.organization, row.id, facts)
 
@@ -296,3 +299,7 @@ class Credentials:
 def _new_id() -> str:
     """Return `crd_` and 80 random bits: not guessable, and no order to read from it."""
     return f"crd_{os.urandom(10).hex()}"
+
+
+def _place(row: SealedCredential) -> Place:
+    return (row.organization, row.provider, row.name)

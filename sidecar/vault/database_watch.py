@@ -16,6 +16,8 @@ from sidecar.vault.models import SIDECAR, Expiry, State
 from sidecar.vocabulary import Event, Outcome
 
 PRUNE_SECONDS: Final = 3600.0
+HOUSEKEEPING_SECONDS: Final = 1.0
+UNREACHED_SECONDS: Final = 0.25
 WARNINGS: Final = (7 * 86400, 86400, 3600, 0)  # seconds left at which an ending key is spoken of; 0: it ended
 MAX_WARNED: Final = 100_000
 
@@ -44,7 +46,7 @@ class WatchedVault(Protocol):
 
 
 class DatabaseWatch:
-    """Polls the change counters: one row by its key, a few times a second."""
+    """Looks whether anybody wrote, and then at the change counters. Costs next to nothing while nobody writes."""
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class DatabaseWatch:
         clock: Clock,
         events: EventSink,
         *,
-        poll: float,
+        poll: float | None = None,
     ) -> None:
         self._vault = vault
         self._database = database
@@ -63,7 +65,9 @@ class DatabaseWatch:
         self._keys = keys
         self._clock = clock
         self._events = events
-        self._poll = poll
+        self._poll = database.poll if poll is None else poll
+        self._stamp: int | None = None
+        self._housekeeping_at = float("-inf")
         self._seen: Versions | None = None
         self._reached = True
         self._pruned_at = float("-inf")
@@ -87,27 +91,42 @@ class DatabaseWatch:
     async def _run(self) -> None:
         while True:
             await self.look()
-            await asyncio.sleep(self._poll)
+            await self._database.wait(self._poll if self._reached else max(self._poll, UNREACHED_SECONDS))
 
     async def look(self) -> None:
         """Look once. An outage is told once, and told again when it is over."""
         at = self._clock.now()
         try:
-            versions = await self._database.versions()
-            if self._seen is None or versions.credentials != self._seen.credentials:
-                await self._vault.refresh(preload=False)
-                self._open_the_rest()
-            if self._seen is None or versions.handles != self._seen.handles:
-                await self._vault.handles.refresh()
-            self._seen = versions
+            stamp = await self._database.stamp()
+            if self._seen is None or stamp is None or stamp != self._stamp:
+                await self._read_changes()
+                self._stamp = stamp
             self._vault.confirm(at)
             await self._prune()
         except SidecarError as error:
+            self._stamp = None
             self._tell_reached(reached=False, cause=str(error))
             return
         self._tell_reached(reached=True, cause="")
-        self._keys.sweep()
-        self._warn()
+        self._keep_house()
+
+    async def _read_changes(self) -> None:
+        versions = await self._database.versions()
+        if self._seen is None or versions.credentials != self._seen.credentials:
+            await self._vault.refresh(preload=False)
+            self._open_the_rest()
+            self._housekeeping_at = float("-inf")
+        if self._seen is None or versions.handles != self._seen.handles:
+            await self._vault.handles.refresh()
+        self._seen = versions
+
+    def _keep_house(self) -> None:
+        """Drop derived keys that are over, and tell of credentials that end: once a second, not at every look."""
+        now = self._clock.monotonic()
+        if now - self._housekeeping_at >= HOUSEKEEPING_SECONDS:
+            self._housekeeping_at = now
+            self._keys.sweep()
+            self._warn()
 
     def _open_the_rest(self) -> None:
         # A task of its own: with many keys it takes seconds, and a revoked handle must not wait for it.

@@ -17,7 +17,8 @@ from sidecar.secret import Secret
 from sidecar.vault.errors import Undecryptable
 
 MAGIC: Final = b"SCV"
-VERSION: Final = 1
+FORMATS: Final = (1, 2)
+CURRENT_FORMAT: Final = 2  # the first that names the row's version
 KDF_PBKDF2_SHA256: Final = 1
 KEY_ID_SIZE: Final = 8
 SALT_SIZE: Final = 16
@@ -26,7 +27,7 @@ TAG_SIZE: Final = 16
 MIN_ITERATIONS: Final = 100_000
 MAX_ITERATIONS: Final = 5_000_000  # a forged envelope must not buy minutes of our CPU
 MAX_ENVELOPE: Final = 64 * 1024
-TEXT_PREFIX: Final = "scv1:"
+_PREFIXES: Final = {f"scv{number}:": number for number in FORMATS}
 
 _HEADER: Final = struct.Struct(f">3sBBI{KEY_ID_SIZE}s{SALT_SIZE}s{IV_SIZE}s")
 HEADER_SIZE: Final = _HEADER.size
@@ -41,26 +42,28 @@ class Envelope:
     salt: bytes
     iv: bytes
     sealed: bytes = b""
+    format: int = CURRENT_FORMAT
 
     def header(self) -> bytes:
         """Return the 45 bytes before the ciphertext; they are authenticated with it."""
-        return _HEADER.pack(MAGIC, VERSION, KDF_PBKDF2_SHA256, self.iterations, self.key_id, self.salt, self.iv)
+        return _HEADER.pack(MAGIC, self.format, KDF_PBKDF2_SHA256, self.iterations, self.key_id, self.salt, self.iv)
 
     def to_bytes(self) -> bytes:
         return self.header() + self.sealed
 
     def to_text(self) -> str:
-        """Return what stands in a database column: `scv1:` and base64url without padding."""
-        return TEXT_PREFIX + base64.urlsafe_b64encode(self.to_bytes()).rstrip(b"=").decode()
+        """Return what stands in a database column: `scv2:` and base64url without padding."""
+        return f"scv{self.format}:" + base64.urlsafe_b64encode(self.to_bytes()).rstrip(b"=").decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Where an entry belongs; it does not open anywhere else."""
+    """Where an entry belongs; it does not open anywhere else. `version` is the row's, from format 2 on."""
 
     organization: str
     credential: str
     provider: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,38 +80,43 @@ def parse_bytes(data: bytes) -> Envelope:
     if not HEADER_SIZE + TAG_SIZE <= len(data) <= MAX_ENVELOPE:
         raise Undecryptable
     magic, version, kdf, iterations, key_id, salt, iv = _HEADER.unpack_from(data)
-    if (magic, version, kdf) != (MAGIC, VERSION, KDF_PBKDF2_SHA256):
+    if (magic, kdf) != (MAGIC, KDF_PBKDF2_SHA256) or version not in FORMATS:
         raise Undecryptable
     if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
         raise Undecryptable
-    return Envelope(iterations, key_id, salt, iv, data[HEADER_SIZE:])
+    return Envelope(iterations, key_id, salt, iv, data[HEADER_SIZE:], version)
 
 
 def parse_text(text: str) -> Envelope:
     """Return the envelope, or raise Undecryptable."""
-    if not text.startswith(TEXT_PREFIX) or len(text) > 2 * MAX_ENVELOPE:
+    prefix, body = text[:5], text[5:]
+    if prefix not in _PREFIXES or len(text) > 2 * MAX_ENVELOPE:
         raise Undecryptable
-    body = text.removeprefix(TEXT_PREFIX)
     try:
         data = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raise Undecryptable from None
     envelope = parse_bytes(data)
     # Base64 has several spellings of one value (unused low bits, `+` for `-`, padding); we accept one.
+    # So is a prefix of another format.
     if envelope.to_text() != text:
         raise Undecryptable
     return envelope
 
 
 def additional_data(envelope: Envelope, binding: Binding) -> bytes:
-    """Return the header and then organization, credential id and provider, each with its length.
+    """Return the header, then organization, credential id and provider, each with its length, then the row's version.
 
-    The header holds format version, KDF, iterations, key id, salt and IV.
+    The header holds format, KDF, iterations, key id, salt and IV. Format 1 ends before the row's version.
     """
     parts = [envelope.header()]
     for field in (binding.organization, binding.credential, binding.provider):
         encoded = field.encode()
         parts += [struct.pack(">H", len(encoded)), encoded]
+    if envelope.format > 1:
+        if not 0 <= binding.version < 2**64:
+            raise Undecryptable
+        parts.append(struct.pack(">Q", binding.version))
     return b"".join(parts)
 
 

@@ -11,22 +11,19 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
-
-from sqlalchemy import delete, insert, select, update
-from sqlalchemy.engine import Row
 
 from sidecar.clock import Clock
 from sidecar.secret import Secret
 from sidecar.vault import models
-from sidecar.vault.audit_recorder import AuditRecorder, Facts
-from sidecar.vault.database import Database, Write
+from sidecar.vault.audit import Facts
+from sidecar.vault.audit_recorder import AuditRecorder
+from sidecar.vault.database import Database, Row, Write
 from sidecar.vault.errors import Conflict, HandleRefused, Invalid, NotFound
 from sidecar.vault.models import Actor, Grant, Handle
 from sidecar.vault.signed_handle import PREFIX, Signer
-from sidecar.vault.tables import handles, revoked_sessions
 from sidecar.vocabulary import Event, Outcome
 
 SIGNED_SECONDS: Final = 600
@@ -36,6 +33,8 @@ MAX_CACHED: Final = 10_000
 MAX_PER_ORGANIZATION: Final = 1000
 MAX_REVOKED: Final = 100_000
 RETRY_SECONDS: Final = 1.0
+READ_AT_ONCE: Final = 500
+ONE: Final = "organization = ? AND id = ?"
 _STORED: Final = re.compile(r"phk_[A-Za-z0-9_-]{43}")
 _SESSION: Final = re.compile(r"[A-Za-z0-9._:-]{0,128}")
 
@@ -99,7 +98,7 @@ class Handles:
         if not _STORED.fullmatch(token):
             raise HandleRefused("unknown")
         digest, generation = _digest(token), self._generation
-        rows = await self._database.rows(select(handles).where(handles.c.digest == digest))
+        rows = await self._database.rows("SELECT * FROM handles WHERE digest = ?", digest)
         known = _known(rows[0]) if rows else _Known(None, "unknown", now + RETRY_SECONDS)
         if generation == self._generation:
             self._keep(digest, known)
@@ -142,35 +141,34 @@ class Handles:
             async with self._database.write() as write:
                 await self._make_room(write, organization, int(now))
                 columns = {**asdict(handle), "created_at": int(now * 1000), "digest": _digest(token)}
-                await write.run(insert(handles).values(**columns))
+                await write.insert("handles", columns)
                 await self._finish(write, actor, "handle.create", handle)
-        self.forget()
         self._tell(actor, handle, "create")
         return Secret(token), handle
 
     async def list(self, organization: str | None) -> list[Handle]:
         """Return an organization's stored handles, the newest first; None: everybody's."""
-        query = select(handles).order_by(handles.c.created_at.desc(), handles.c.id).limit(MAX_CACHED)
+        only, values = ("", []) if organization is None else (" WHERE organization = ?", [organization])
         if organization is not None:
-            query = query.where(handles.c.organization == models.organization(organization))
-        return [_handle(row) for row in await self._database.rows(query)]
+            models.organization(organization)
+        query = f"SELECT * FROM handles{only} ORDER BY created_at DESC, id LIMIT {MAX_CACHED}"
+        return [_handle(row) for row in await self._database.rows(query, *values)]
 
     async def revoke(self, actor: Actor, organization: str, handle: str) -> Handle:
         """Revoke a stored handle: refused here at once, on other replicas within a second."""
         async with self._journal.refusals(actor, "handle.revoke", organization, handle):
             if not (models.is_id(handle) and models.is_organization(organization)):
                 raise NotFound("no such handle in this organization")
-            where = (handles.c.organization == organization, handles.c.id == handle)
             async with self._database.write() as write:
                 at = int(self._clock.now() * 1000)
-                unless = handles.c.revoked_at.is_(None)
-                await write.run(update(handles).where(*where, unless).values(revoked_at=at))
-                found = await write.rows(select(handles).where(*where))
+                query = f"UPDATE handles SET revoked_at = ? WHERE {ONE} AND revoked_at IS NULL"
+                await write.run(query, at, organization, handle)
+                found = await write.rows(f"SELECT * FROM handles WHERE {ONE}", organization, handle)
                 if not found:
                     raise NotFound("no such handle in this organization")
                 revoked = _handle(found[0])
                 await self._finish(write, actor, "handle.revoke", revoked)
-        self.forget()
+        self._take(found)
         self._tell(actor, revoked, "revoke")
         return revoked
 
@@ -183,43 +181,62 @@ class Handles:
             if not session or not _SESSION.fullmatch(session):
                 raise Invalid("a session is named by its key: letters, digits and . _ : -")
             now = self._clock.now()
-            place = (revoked_sessions.c.organization == organization, revoked_sessions.c.session == session)
             async with self._database.write() as write:
                 await write.run(
-                    delete(revoked_sessions).where((revoked_sessions.c.until <= int(now)) | (place[0] & place[1]))
+                    "DELETE FROM revoked_sessions WHERE until <= ? OR (organization = ? AND session = ?)",
+                    int(now),
+                    organization,
+                    session,
                 )
                 row = {"organization": organization, "session": session, "until": int(now + seconds)}
-                await write.run(insert(revoked_sessions).values(**row))
-                owned = (handles.c.organization == organization, handles.c.session == session)
+                await write.insert("revoked_sessions", row)
                 await write.run(
-                    update(handles).where(*owned, handles.c.revoked_at.is_(None)).values(revoked_at=int(now * 1000))
+                    "UPDATE handles SET revoked_at = ? WHERE organization = ? AND session = ? AND revoked_at IS NULL",
+                    int(now * 1000),
+                    organization,
+                    session,
                 )
                 facts = {"session": session[:8]}
                 entry = self._journal.entry(actor, "handle.revoke_session", organization, "", facts)
                 await write.changed(handles=True)
                 await self._journal.append(write, entry)
             self._revoked[organization, session] = int(now + seconds)
-        self.forget()
 
     # --- following the database
 
     async def refresh(self) -> None:
-        """Read which sessions are revoked, and forget what is known of stored handles."""
+        """Read which sessions are revoked, and again each stored handle that is known.
+
+        Nothing that is known is forgotten before it was read: the database may go away at any moment.
+        """
         at = self._clock.now()
-        query = select(revoked_sessions).where(revoked_sessions.c.until > int(at)).limit(MAX_REVOKED)
-        rows = await self._database.rows(query)
-        self._revoked = {(row.organization, row.session): row.until for row in rows}
-        self.forget()
+        query = f"SELECT * FROM revoked_sessions WHERE until > ? LIMIT {MAX_REVOKED}"
+        rows = await self._database.rows(query, int(at))
+        self._generation += 1
+        known = list(self._known)
+        found: list[Row] = []
+        for start in range(0, len(known), READ_AT_ONCE):
+            some = known[start : start + READ_AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            found += await self._database.rows(f"SELECT * FROM handles WHERE digest IN ({marks})", *some)
+        self._revoked = {(row["organization"], row["session"]): row["until"] for row in rows}
+        there = {row["digest"] for row in found}
+        for digest in known:
+            if digest not in there:
+                self._known.pop(digest, None)
+        self._take(found)
         self.confirm(at)
 
     def confirm(self, at: float) -> None:
         """The database was reached at this time and nothing has changed."""
         self._fresh_until = at + FRESH_SECONDS
 
-    def forget(self) -> None:
-        """Ask the database again about every stored handle."""
+    def _take(self, rows: Sequence[Row]) -> None:
+        """Take over what was read, or written, of stored handles that are known here."""
         self._generation += 1
-        self._known.clear()
+        for row in rows:
+            if row["digest"] in self._known:
+                self._known[row["digest"]] = _known(row)
 
     # --- inside
 
@@ -238,10 +255,9 @@ class Handles:
         self._known[digest] = known
 
     async def _make_room(self, write: Write, organization: str, now: int) -> None:
-        mine = handles.c.organization == organization
-        await write.run(delete(handles).where(mine, handles.c.expires_at <= now))
-        living = await write.rows(select(handles.c.id).where(mine).limit(MAX_PER_ORGANIZATION))
-        if len(living) >= MAX_PER_ORGANIZATION:
+        await write.run("DELETE FROM handles WHERE organization = ? AND expires_at <= ?", organization, now)
+        [living] = await write.rows("SELECT count(*) AS number FROM handles WHERE organization = ?", organization)
+        if living["number"] >= MAX_PER_ORGANIZATION:
             raise Conflict(f"this organization has {MAX_PER_ORGANIZATION} handles; revoked ones go when they expire")
 
     async def _finish(self, write: Write, actor: Actor, action: str, handle: Handle) -> None:
@@ -258,15 +274,22 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
-def _handle(row: Row[Any]) -> Handle:
-    revoked = row.revoked_at / 1000 if row.revoked_at is not None else None
+def _handle(row: Row) -> Handle:
+    revoked = row["revoked_at"]
     return Handle(
-        row.id, row.organization, row.provider, row.session, row.name, row.created_at / 1000, row.expires_at, revoked
+        row["id"],
+        row["organization"],
+        row["provider"],
+        row["session"],
+        row["name"],
+        row["created_at"] / 1000,
+        row["expires_at"],
+        revoked / 1000 if revoked is not None else None,
     )
 
 
-def _known(row: Row[Any]) -> _Known:
-    if row.revoked_at is not None:
-        return _Known(None, "revoked", float(row.expires_at))
-    grant = Grant(row.organization, row.provider, row.session, row.expires_at, row.id)
-    return _Known(grant, "", float(row.expires_at))
+def _known(row: Row) -> _Known:
+    if row["revoked_at"] is not None:
+        return _Known(None, "revoked", float(row["expires_at"]))
+    grant = Grant(row["organization"], row["provider"], row["session"], row["expires_at"], row["id"])
+    return _Known(grant, "", float(row["expires_at"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from sidecar.secret import Secret
 from sidecar.vault.allowed_hosts import HTTPS_PORT, allows
@@ -60,6 +60,15 @@ class Credential:
         return allows(self.hosts, host, port)
 
 
+class RowName(NamedTuple):
+    """Which row something was read from. A row that was moved elsewhere is another one."""
+
+    id: str
+    version: int
+    organization: str
+    provider: str
+
+
 @dataclass(frozen=True, slots=True)
 class SealedCredential:
     """A credential's row. Only `envelope` is authentic; the rest is there to find and to show it.
@@ -81,6 +90,10 @@ class SealedCredential:
     updated_at: int
     rotated_at: int | None
     version: int
+
+    @property
+    def row(self) -> RowName:
+        return RowName(self.id, self.version, self.organization, self.provider)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ for requests. The SQL libraries are imported by `Vault.open`, not by this module
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from sidecar.clock import Clock
+from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink
 from sidecar.vault.credential_cache import CredentialCache, OpenCredential, Place
 from sidecar.vault.errors import Unavailable
@@ -22,6 +23,9 @@ from sidecar.vault.sealing import Sealing
 if TYPE_CHECKING:
     from sidecar.vault.audit import AuditLog
     from sidecar.vault.audit_recorder import AuditRecorder
+    from sidecar.vault.audit_seal import Place as AuditPlace
+    from sidecar.vault.audit_seal import Seal
+    from sidecar.vault.audit_verify import Verdict
     from sidecar.vault.credential_store import CredentialStore
     from sidecar.vault.credentials import Credentials
     from sidecar.vault.database import Database
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
     from sidecar.vault.handles import Handles
 
 LOAD_TRIES: Final = 3
-POLL_SECONDS: Final = 0.25
 RETENTION_SECONDS: Final = 90 * 86400.0
 
 
@@ -52,6 +55,7 @@ class Vault:
         self._sealing = Sealing(keys, catalogue)
         self._opened = CredentialCache()
         self._rows: Sequence[SealedCredential] = ()
+        self._rows_at = -1  # the generation at which they were read
         self._loads: dict[Place, asyncio.Task[Credential]] = {}
         self._store: CredentialStore
         self._watch: DatabaseWatch | None = None
@@ -66,9 +70,11 @@ class Vault:
         clock: Clock,
         events: EventSink,
         watch: bool = True,
-        poll: float = POLL_SECONDS,
+        poll: float | None = None,
     ) -> Vault:
-        """Open the database, migrate it if it is behind, and follow its changes every `poll` seconds.
+        """Open the database, migrate it if it is behind, and follow its changes.
+
+        `poll`: seconds between two looks, None as the database is best followed.
 
         A command that ends at once passes `watch=False`. Raises ConfigError or StoreUnavailable.
         """
@@ -93,6 +99,7 @@ class Vault:
             await vault.close()
             raise
         if watch:
+            await vault.audit.begin(clock.now())
             vault._watch = DatabaseWatch(vault, vault._database, vault.audit, keys, clock, events, poll=poll)
             vault._watch.start()
         return vault
@@ -163,9 +170,11 @@ class Vault:
         generation = -1
         while generation != self._opened.generation:  # what was read while something changed here is old
             generation, at = self._opened.generation, self._clock.now()
+            await self._sealing.history.catch_up(self.audit)
             rows = await self._store.every()
         self._rows = rows
-        self._opened.forget_but({(row.id, row.version) for row in rows})
+        self._opened.forget_but({row.row for row in rows}, self._firsts())
+        self._rows_at = self._opened.generation
         self._opened.confirm(at)
         self._offer_kept()
         if preload:
@@ -175,7 +184,7 @@ class Vault:
         """Open what is not open yet, one at a time: 70 ms each at 600 000 iterations, in a nice thread."""
         rows, generation, firsts = self._rows, self._opened.generation, self._firsts()
         for row in rows[: self._opened.max_entries]:
-            if self._opened.kept(row.id, row.version) is None:
+            if self._opened.kept(row.row) is None:
                 entry = await self._sealing.open(row)
                 if generation != self._opened.generation:
                     return  # something changed: whoever follows the database calls again
@@ -184,7 +193,7 @@ class Vault:
     def _offer_kept(self) -> None:
         firsts = self._firsts()
         for row in self._rows:
-            entry = self._opened.kept(row.id, row.version)
+            entry = self._opened.kept(row.row)
             if entry is not None:
                 self._offer(row, entry, firsts)
 
@@ -204,6 +213,14 @@ class Vault:
                 firsts.setdefault((row.organization, row.provider, row.name), row.id)
         return firsts
 
+    async def verify_audit(
+        self, *, anchors: Iterable[Seal | AuditPlace] = (), retired: Collection[str] = ()
+    ) -> Verdict:
+        """Check the audit log; see audit_verify.py."""
+        from sidecar.vault.audit_verify import verify
+
+        return await verify(self.audit, anchors=anchors, retired=retired)
+
     def confirm(self, at: float) -> None:
         """The database was reached at this time and nothing has changed."""
         self._opened.confirm(at)
@@ -213,11 +230,11 @@ class Vault:
         organization, provider, name = place
         for _ in range(LOAD_TRIES):
             generation, now = self._opened.generation, self._clock.now()
-            rows = [row for row in await self._store.of(organization, provider) if name in ("", row.name)]
+            rows = [row for row in await self._read(organization, provider) if name in ("", row.name)]
             row = next((row for row in rows if row.expires_at is None or now < row.expires_at), None)
             if row is None:
                 raise self._missing(place, "expired" if rows else "missing", now)
-            entry = self._opened.kept(row.id, row.version) or await self._sealing.open(row)
+            entry = self._opened.kept(row.row) or await self._sealing.open(row)
             if generation == self._opened.generation:
                 break
         else:
@@ -232,6 +249,16 @@ class Vault:
         if self._watch is None:
             self._opened.confirm(now)
         return credential
+
+    async def _read(self, organization: str, provider: str) -> Sequence[SealedCredential]:
+        """Return an organization's rows of one provider; without the database as they were last read."""
+        try:
+            await self._sealing.history.catch_up(self.audit)
+            return await self._store.of(organization, provider)
+        except StoreUnavailable:
+            if self._rows_at != self._opened.generation or not self._opened.fresh(self._clock.now()):
+                raise
+            return [row for row in self._rows if (row.organization, row.provider) == (organization, provider)]
 
     def _loaded(self, place: Place, done: asyncio.Task[Credential]) -> None:
         del self._loads[place]

@@ -74,7 +74,7 @@ async def test_a_key_goes_in_works_is_rotated_and_leaves_no_trace(tmp_path, capl
             ("credential.rotate", "done"),
             ("credential.create", "done"),
         ]
-        verdict = await vault.audit.verify()
+        verdict = await vault.verify_audit()
         assert verdict.faults == ()
         assert log.flush()
     written = (tmp_path / "app.log").read_text() + caplog.text + json.dumps([made, *said])

@@ -133,7 +133,7 @@ class FakeBook:
 
     async def recent(self, organization: str | None, *, limit: int = 100, before: int | None = None) -> Sequence[Any]:
         found = [e for e in self.entries if organization in (None, e["organization"]) and e["seq"] < (before or 10**9)]
-        return [SimpleNamespace(_mapping=entry) for entry in reversed(found)][:limit]
+        return list(reversed(found))[:limit]
 
 
 class FakePolicy:

@@ -106,15 +106,21 @@ def key_id(secret: str, variable: str) -> bytes:
     return hmac.digest(root, b"key id", "sha256")[:8]
 
 
-def open_entry(envelope: str, secret: str, variable: str, organization: str, credential: str, provider: str) -> Any:
+def open_entry(
+    envelope: str, secret: str, variable: str, organization: str, credential: str, provider: str, version: int
+) -> Any:
     """Return the parsed plaintext, or None."""
-    text = envelope.removeprefix("scv1:")
+    prefix, _, text = envelope.partition(":")
     data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    assert data[:5] == b"SCV\1\1"
+    assert data[:3] + data[4:5] == b"SCV\1"
+    assert data[3] in (1, 2)
+    assert prefix == f"scv{data[3]}"
     header, iterations, salt, iv = data[:45], int.from_bytes(data[5:9], "big"), data[17:33], data[33:45]
     additional = header
     for field in (organization, credential, provider):
         additional += len(field.encode()).to_bytes(2, "big") + field.encode()
+    if data[3] == 2:
+        additional += version.to_bytes(8, "big")
     key = hashlib.pbkdf2_hmac("sha256", password(secret, variable), salt, iterations, 32)
     plain = gcm_open(key, iv, data[45:], additional)
     return None if plain is None else json.loads(plain)

@@ -23,19 +23,21 @@ function lengthAndText(text) {
 }
 
 function open(envelope, row, secret, ids) {
-  if (!/^scv1:[A-Za-z0-9_-]+$/.test(envelope) || envelope.endsWith("\n")) throw new Error("refused");
+  if (!/^scv[12]:[A-Za-z0-9_-]+$/.test(envelope) || envelope.endsWith("\n")) throw new Error("refused");
   const bytes = Buffer.from(envelope.slice(5), "base64url");
-  if (`scv1:${bytes.toString("base64url")}` !== envelope) throw new Error("refused");
+  if (`scv${bytes[3]}:${bytes.toString("base64url")}` !== envelope) throw new Error("refused");
   if (bytes.length < 61 || bytes.length > 65536) throw new Error("refused");
-  if (!bytes.subarray(0, 5).equals(Buffer.from("SCV\x01\x01", "latin1"))) throw new Error("refused");
+  const format = bytes[3];
+  if (!bytes.subarray(0, 5).equals(Buffer.from(`SCV${String.fromCharCode(format)}\x01`, "latin1"))) throw new Error("refused");
   const iterations = bytes.readUInt32BE(5);
   if (iterations < 100000 || iterations > 5000000) throw new Error("refused");
   if (!bytes.subarray(9, 17).equals(ids)) throw new Error("refused");
   const key = pbkdf2Sync(password(secret), bytes.subarray(17, 33), iterations, 32, "sha256");
   const decipher = createDecipheriv("aes-256-gcm", key, bytes.subarray(33, 45), { authTagLength: 16 });
-  decipher.setAAD(
-    Buffer.concat([bytes.subarray(0, 45), ...[row.organization, row.credential, row.provider].map(lengthAndText)]),
-  );
+  const version = Buffer.alloc(format === 2 ? 8 : 0);
+  if (format === 2) version.writeBigUInt64BE(BigInt(row.version));
+  const names = [row.organization, row.credential, row.provider].map(lengthAndText);
+  decipher.setAAD(Buffer.concat([bytes.subarray(0, 45), ...names, version]));
   decipher.setAuthTag(bytes.subarray(-16));
   return Buffer.concat([decipher.update(bytes.subarray(45, -16)), decipher.final()]).toString();
 }

@@ -167,7 +167,7 @@ async def test_the_vault_tests_and_writes_down(running: Provider) -> None:
             await vault.credentials.test_stored(ALICE, "acme", made.id, url="https://evil.example")
         with pytest.raises(NotFound):
             await vault.credentials.test_stored(ALICE, "globex", made.id)
-        assert [(row.action, row.outcome) async for row in vault.audit.rows()] == [
+        assert [(row["action"], row["outcome"]) async for row in vault.audit.rows()] == [
             ("credential.test", "done"),
             ("credential.create", "done"),
             ("credential.test", "done"),

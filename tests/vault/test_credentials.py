@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
-from sqlalchemy import text, update
 
 from sidecar.errors import StoreUnavailable
 from sidecar.secret import Secret
+from sidecar.vault import cipher
+from sidecar.vault.audit import Entry
+from sidecar.vault.audit_seal import NOTHING
 from sidecar.vault.errors import Conflict, Invalid, NotFound, Unavailable, Undecryptable
+from sidecar.vault.format import Binding, Envelope, Payload
 from sidecar.vault.models import Change, Rewrapped, State
-from sidecar.vault.tables import credentials
 from sidecar.vault.vault import Vault
 from tests.support.clock import FakeClock
 from tests.support.exchanges import Recorder
@@ -31,7 +34,7 @@ async def use(vault: Vault, organization: str = "acme", provider: str = "openai"
 
 
 async def actions(vault: Vault) -> list[tuple[str, str]]:
-    return [(row.action, row.outcome) async for row in vault.audit.rows()]
+    return [(row["action"], row["outcome"]) async for row in vault.audit.rows()]
 
 
 async def test_a_created_credential_is_listed_and_used(url: str) -> None:
@@ -48,7 +51,6 @@ async def test_a_created_credential_is_listed_and_used(url: str) -> None:
             None,
             1,
         )
-        assert vault.cached("acme", "openai", NOW) is None
         credential = await vault.credential("acme", "openai", NOW)
         assert (credential.header, credential.value.reveal()) == ("Authorization", f"Bearer {OPENAI_KEY}")
         assert credential.allows("api.openai.com")
@@ -97,7 +99,7 @@ async def test_names_that_cannot_exist_are_not_found(url: str) -> None:
             with pytest.raises(NotFound):
                 await vault.credentials.find(credential)
         assert [await use(vault, name) for name in ("*", "a\0", "\ud800", "x" * 9999)] == ["missing"] * 4
-        assert (await vault.audit.verify()).faults == ()
+        assert (await vault.verify_audit()).faults == ()
 
 
 async def test_the_same_key_has_another_fingerprint_elsewhere(url: str) -> None:
@@ -196,9 +198,8 @@ async def test_rotation_changes_the_key_at_once(url: str) -> None:
         assert [known.reveal() for known in vault.known_secrets().secrets] == [OPENAI_KEY]
         before = vault.known_secrets().generation
         rotated = await vault.credentials.rotate(ALICE, "acme", made.id, secret(OTHER_KEY))
-        assert vault.cached("acme", "openai", NOW) is None
+        assert vault.cached("acme", "openai", NOW).value.reveal() == f"Bearer {OTHER_KEY}"
         credential = await vault.credential("acme", "openai", NOW)
-        assert credential.value.reveal() == f"Bearer {OTHER_KEY}"
         assert credential.hosts == ("gateway.example",)
         assert (rotated.version, rotated.rotated_at, rotated.last_four) == (2, NOW, OTHER_KEY[-4:])
         assert [known.reveal() for known in vault.known_secrets().secrets] == [OTHER_KEY]
@@ -245,7 +246,7 @@ async def test_two_who_change_one_row_at_a_time_do_not_overwrite_each_other(url:
         assert all(isinstance(result, Conflict) for result in results if isinstance(result, Exception))
         [listed] = await vault.credentials.list("acme")
         assert listed.version == 1 + len(won)
-        assert (await vault.audit.verify()).faults == ()
+        assert (await vault.verify_audit()).faults == ()
 
 
 async def test_a_deleted_credential_stops_at_once(url: str) -> None:
@@ -263,12 +264,147 @@ async def test_a_deleted_credential_stops_at_once(url: str) -> None:
 async def test_a_missing_one_asks_the_database_once_in_a_while(url: str) -> None:
     async with open_vault(url) as vault:
         assert await use(vault) == "missing"
-        await vault._database.close()
-        vault._database._engine = None
+        driver, vault._database._driver = vault._database._driver, None
         assert await use(vault, now=NOW + 1) == "missing"
-        vault._database._engine = (await type(vault._database).open(url))._engine
+        vault._database._driver = driver
         await vault.credentials.create(ALICE, "acme", "openai", secret())
         assert await use(vault) == f"Bearer {OPENAI_KEY}"
+
+
+PUT_BACK = [
+    pytest.param(("envelope",), id="the envelope alone"),
+    pytest.param(("envelope", "version"), id="envelope and version"),
+    pytest.param(
+        ("envelope", "version", "key_id", "fingerprint", "last_four", "updated_at", "rotated_at"), id="the whole row"
+    ),
+]
+
+
+@pytest.mark.parametrize("columns", PUT_BACK)
+async def test_an_old_envelope_put_back_after_a_rotation_does_not_open(url: str, columns: tuple[str, ...]) -> None:
+    async with open_vault(url) as vault:
+        made = await vault.credentials.create(ALICE, "acme", "openai", secret())
+        [old] = await vault._database.rows("SELECT * FROM credentials")
+        await vault.credentials.rotate(ALICE, "acme", made.id, secret(OTHER_KEY))
+        async with vault._database.write() as write:
+            for name in columns:
+                await write.run(f"UPDATE credentials SET {name} = ?", old[name])
+        await vault.refresh(preload=False)
+        assert await use(vault) in ("undecryptable", f"Bearer {OTHER_KEY}")  # never the old one
+    async with open_vault(url) as vault:
+        assert await use(vault) == "undecryptable"
+        await vault.preload()
+        [listed] = await vault.credentials.list("acme")
+        assert listed.state is State.UNDECRYPTABLE
+        with pytest.raises(Undecryptable):
+            await vault.credentials.update(ALICE, "acme", made.id, Change(name="other"))
+
+
+@pytest.mark.parametrize("how", ["delete", "erase"])
+async def test_a_deleted_row_that_was_put_back_does_not_open(url: str, how: str) -> None:
+    async with open_vault(url) as vault:
+        made = await vault.credentials.create(ALICE, "acme", "openai", secret())
+        [old] = await vault._database.rows("SELECT * FROM credentials")
+        if how == "delete":
+            await vault.credentials.delete(ALICE, "acme", made.id)
+        else:
+            await vault.credentials.erase(ALICE, "acme")
+        async with vault._database.write() as write:
+            await write.insert("credentials", old)
+    async with open_vault(url) as vault:
+        assert await use(vault) == "undecryptable"
+
+
+async def test_a_row_of_which_the_log_says_nothing_any_more_opens(url: str) -> None:
+    async with open_vault(url) as vault:
+        made = await vault.credentials.create(ALICE, "acme", "openai", secret())
+        await vault.credentials.rotate(ALICE, "acme", made.id, secret(OTHER_KEY))
+        await vault.audit.prune(NOW + 60, Entry(NOW, ALICE, "audit.prune", "done"))
+    async with open_vault(url) as vault:
+        assert await use(vault) == f"Bearer {OTHER_KEY}"
+
+
+async def test_format_1_opens_is_rewrapped_and_cannot_come_back(url: str) -> None:
+    async with open_vault(url) as vault:
+        made = await vault.credentials.create(ALICE, "acme", "openai", secret())
+        first = await as_format_1(vault, made.id, secret())
+    async with open_vault(url) as vault:
+        assert await use(vault) == f"Bearer {OPENAI_KEY}"
+        assert await vault.credentials.rewrap(ALICE) == Rewrapped(1, 0, 0)
+        assert await vault.credentials.rewrap(ALICE) == Rewrapped(0, 1, 0)
+        [row] = await vault._store.every()
+        assert row.envelope.startswith("scv2:")
+        assert await use(vault) == f"Bearer {OPENAI_KEY}"
+        async with vault._database.write() as write:
+            await write.run("UPDATE credentials SET envelope = ?", first)
+    async with open_vault(url) as vault:
+        assert await use(vault) == "undecryptable"
+
+
+async def as_format_1(vault: Vault, credential: str, value: Secret) -> str:
+    """Put the envelope that a former version would have written, and an audit entry as it wrote them."""
+    row = await vault._store.anywhere(credential)
+    master = vault._keys.sealing
+    blank = Envelope(vault._keys.iterations, master.id, cipher.new_salt(), b"", format=1)
+    key = cipher.derive(master.password, blank.salt, blank.iterations)
+    binding = Binding(row.organization, row.id, row.provider, row.version)
+    envelope = cipher.seal(key, blank, binding, Payload(value, row.hosts, row.expires_at)).to_text()
+    async with vault._database.write() as write:
+        await write.run("UPDATE credentials SET envelope = ?, version = version + 1", envelope)
+        facts = {"version": row.version + 1}
+        await write.run("DELETE FROM audit")
+        await write.set(**NOTHING.columns("head"), **NOTHING.columns("base"))
+        entry = Entry(NOW, ALICE, "credential.rotate", "done", row.organization, row.id, facts)
+        await vault.audit.append(write, entry)
+    return envelope
+
+
+async def test_a_write_takes_nothing_from_anybody_else(url: str) -> None:
+    """The database dies right after it: what was open before goes on, and what was written too."""
+    async with open_vault(url) as vault:
+        for organization in ("acme", "globex"):
+            for name in ("default", "other"):
+                await vault.credentials.create(ALICE, organization, "openai", secret(), name=name)
+        await vault.refresh()
+        [mine] = [each for each in await vault.credentials.list("acme") if each.name == "default"]
+        writes = {
+            "rotate": lambda: vault.credentials.rotate(ALICE, "acme", mine.id, secret(OTHER_KEY)),
+            "update": lambda: vault.credentials.update(ALICE, "acme", mine.id, Change(expires_at=NOW + 600)),
+            "create": lambda: vault.credentials.create(ALICE, "acme", "stripe", secret("sk_test_0123456789")),
+            "delete": lambda: vault.credentials.delete(ALICE, "acme", mine.id),
+        }
+        for name, write in writes.items():
+            await write()
+            driver, vault._database._driver = vault._database._driver, None
+            assert await use(vault, "globex") == f"Bearer {OPENAI_KEY}", name
+            cached = [vault.cached("globex", "openai", NOW, name) for name in ("", "default", "other")]
+            assert None not in cached, name
+            assert vault.cached("acme", "openai", NOW, "other"), name
+            if name == "create":
+                assert await use(vault, "acme", "stripe") == "Bearer sk_test_0123456789"
+            if name == "rotate":
+                assert vault.cached("acme", "openai", NOW, "default").value.reveal() == f"Bearer {OTHER_KEY}"
+            vault._database._driver = driver
+
+
+async def test_a_key_that_is_not_open_yet_opens_from_what_was_read(url: str) -> None:
+    class Gone:
+        failures: ClassVar = (OSError,)
+        duplicates: ClassVar = ()
+
+        async def rows(self, *_: object) -> list:
+            raise OSError
+
+    async with open_vault(url) as vault:
+        await vault.credentials.create(ALICE, "acme", "openai", secret())
+    clock = FakeClock()
+    async with open_vault(url, clock=clock) as vault:
+        driver, vault._database._driver = vault._database._driver, Gone()
+        assert await use(vault) == f"Bearer {OPENAI_KEY}"
+        clock.advance(301)  # too long ago to be relied upon
+        with pytest.raises(StoreUnavailable):
+            await vault.credential("acme", "openai", clock.now())
+        vault._database._driver = driver
 
 
 MOVES = [
@@ -283,12 +419,12 @@ async def test_a_row_that_was_moved_does_not_open(url: str, columns: dict, place
     async with open_vault(url) as vault:
         await vault.credentials.create(ALICE, "acme", "openai", secret())
         async with vault._database.write() as write:
-            await write.run(update(credentials).values(**columns))
+            for name, value in columns.items():
+                await write.run(f"UPDATE credentials SET {name} = ?", value)
+        await vault.refresh(preload=False)
         assert await use(vault, *place) == "undecryptable"
         [listed] = await vault.credentials.list(place[0])
         assert listed.state is State.UNDECRYPTABLE
-        assert [fact.state for fact in vault.expiries()] == []  # not read again yet
-        await vault.refresh()
         assert [fact.state for fact in vault.expiries()] == [State.UNDECRYPTABLE]
 
 
@@ -299,7 +435,8 @@ async def test_swapped_envelopes_do_not_open(url: str) -> None:
         envelopes = {row.id: row.envelope for row in await vault._store.every()}
         async with vault._database.write() as write:
             for mine, other in ((one.id, two.id), (two.id, one.id)):
-                await write.run(update(credentials).where(credentials.c.id == mine).values(envelope=envelopes[other]))
+                await write.run("UPDATE credentials SET envelope = ? WHERE id = ?", envelopes[other], mine)
+    async with open_vault(url) as vault:
         assert [await use(vault, "acme"), await use(vault, "globex")] == ["undecryptable"] * 2
 
 
@@ -308,7 +445,8 @@ async def test_columns_beside_the_envelope_prove_nothing(url: str) -> None:
     async with open_vault(url, clock=clock) as vault:
         await vault.credentials.create(ALICE, "acme", "openai", secret(), expires_at=NOW + 60)
         async with vault._database.write() as write:
-            await write.run(update(credentials).values(hosts='["evil.example"]', expires_at=None, key_id="zz"))
+            await write.run("""UPDATE credentials SET hosts = '["evil.example"]', expires_at = NULL, key_id = 'zz'""")
+    async with open_vault(url, clock=clock) as vault:
         credential = await vault.credential("acme", "openai", NOW)
         assert credential.hosts == ("api.openai.com",)
         clock.advance(60)
@@ -334,7 +472,7 @@ async def test_a_new_key_for_a_lost_entry_does_not_take_its_unproven_hosts(url: 
     async with open_vault(url, "lost") as vault:
         made = await vault.credentials.create(ALICE, "acme", "openai", secret())
         async with vault._database.write() as write:
-            await write.run(update(credentials).values(hosts='["evil.example"]'))
+            await write.run("""UPDATE credentials SET hosts = '["evil.example"]'""")
     async with open_vault(url, "new") as vault:
         rotated = await vault.credentials.rotate(ALICE, "acme", made.id, secret(OTHER_KEY))
         assert rotated.hosts == ("api.openai.com",)
@@ -376,7 +514,7 @@ async def test_a_rewrap_that_was_cut_off_goes_on_where_it_was(url: str) -> None:
         await asyncio.gather(rewrap, return_exceptions=True)
         done = sum(row.version == 2 for row in await vault.credentials.list(None))
         assert await vault.credentials.rewrap(ALICE) == Rewrapped(3 - done, done, 0)
-        assert (await vault.audit.verify()).faults == ()
+        assert (await vault.verify_audit()).faults == ()
 
 
 async def test_fifty_first_requests_derive_and_read_once(url: str) -> None:
@@ -487,8 +625,8 @@ async def test_a_table_written_by_somebody_else_breaks_nothing(url: str) -> None
     async with open_vault(url) as vault:
         await vault.credentials.create(ALICE, "acme", "openai", secret())
         async with vault._database.write() as write:
-            await write.run(text("UPDATE credentials SET envelope = 'scv1:AAAA', hosts = 'nonsense', key_id = ''"))
-        await vault.refresh()
+            await write.run("UPDATE credentials SET envelope = 'scv2:AAAA', hosts = 'nonsense', key_id = ''")
+    async with open_vault(url) as vault:
         [listed] = await vault.credentials.list("acme")
         assert (listed.state, listed.hosts) == (State.UNDECRYPTABLE, ())
         assert await use(vault) == "undecryptable"

@@ -3,51 +3,69 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, inspect, select, text, update
 
 from sidecar.errors import ConfigError, StoreUnavailable
 from sidecar.vault.database import Database, Versions
-from sidecar.vault.tables import METADATA, REVISION, state
+from sidecar.vault.migrations import NEWEST, REVISIONS, upgrade
 from tests.support.postgres import Postgres
 
+TABLES = {"credentials", "handles", "revoked_sessions", "audit", "state"}
 
-async def test_migrations_make_the_tables_that_the_code_expects(url: str) -> None:
-    def shape(connection: Connection) -> dict:
-        found = inspect(connection)
-        tables = set(found.get_table_names()) - {"alembic_version"}
-        return {
-            table: (
-                {(c["name"], c["nullable"]) for c in found.get_columns(table)},
-                sorted(found.get_pk_constraint(table)["constrained_columns"]),
-                {tuple(i["column_names"]) for i in found.get_indexes(table) if not i["unique"]},
-            )
-            for table in tables
-        }
 
+async def tables(database: Database, url: str) -> set[str]:
+    if url.startswith("sqlite"):
+        rows = await database.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+    else:
+        rows = await database.rows("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'")
+    return {row["name"] for row in rows} - {"alembic_version"}
+
+
+async def test_migrations_make_the_tables(url: str) -> None:
     database = await Database.open(url)
-    async with database._transaction(writes=False) as connection:
-        made = await connection.run_sync(shape)
+    assert await tables(database, url) == TABLES
+    assert await database.rows("SELECT version_num FROM alembic_version") == [{"version_num": NEWEST}]
     await database.close()
-    assert made == {
-        table.name: (
-            {(c.name, c.nullable) for c in table.columns},
-            sorted(c.name for c in table.primary_key),
-            {tuple(c.name for c in i.columns) for i in table.indexes},
-        )
-        for table in METADATA.tables.values()
-    }
 
 
-def test_the_code_knows_the_newest_migration() -> None:
-    versions = Path(sys.modules[Database.__module__].__file__ or "").parent / "migrations" / "versions"
-    assert max(path.name[:4] for path in versions.glob("[0-9]*.py")) == REVISION
+async def test_each_revision_leads_to_the_newest(url: str) -> None:
+    for revision in REVISIONS:
+        database = await Database.open(url)
+        async with database._driver.write() as connection:
+            for table in (*TABLES, "alembic_version"):
+                await connection.run(f"DROP TABLE {table}")
+            await upgrade(connection, to=revision)
+        await database.close()
+        database = await Database.open(url)
+        assert await tables(database, url) == TABLES
+        assert await database.versions() == Versions(0, 0)
+        await database.close()
+
+
+async def test_a_step_that_fails_leaves_the_old_schema(url: str) -> None:
+    database = await Database.open(url)
+    async with database._driver.write() as connection:
+        for table in (*TABLES, "alembic_version"):
+            await connection.run(f"DROP TABLE {table}")
+        await upgrade(connection, to="0001")
+        await connection.run("CREATE TABLE state_0001 (id INTEGER)")  # in the way of the step
+    await database.close()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await Database.open(url)
+    if url.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            assert connection.execute("SELECT head_seq FROM state").fetchall() == [(0,)]
+            assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
 
 
 async def test_opening_again_keeps_what_is_there(url: str) -> None:
@@ -69,7 +87,7 @@ async def test_replicas_that_start_together_migrate_once(url: str) -> None:
 async def test_a_newer_database_is_left_alone(url: str) -> None:
     database = await Database.open(url)
     async with database.write() as write:
-        await write.run(text("UPDATE alembic_version SET version_num = '9999'"))
+        await write.run("UPDATE alembic_version SET version_num = '9999'")
     await database.close()
     with pytest.raises(ConfigError, match="newer version"):
         await Database.open(url)
@@ -80,9 +98,9 @@ async def test_writers_stand_in_one_line(url: str) -> None:
 
     async def add(database: Database) -> None:
         async with database.write() as write:
-            [row] = await write.rows(select(state.c.handles_version))
+            [row] = await write.rows("SELECT handles_version AS number FROM state")
             await asyncio.sleep(0.001)
-            await write.run(update(state).values(handles_version=row.handles_version + 1))
+            await write.run("UPDATE state SET handles_version = ?", row["number"] + 1)
 
     await asyncio.gather(*(add(database) for database in databases for _ in range(10)))
     assert (await databases[0].versions()).handles == 30
@@ -106,7 +124,7 @@ async def test_what_fails_is_rolled_back(url: str) -> None:
 async def test_an_error_tells_no_parameters(url: str) -> None:
     database = await Database.open(url)
     with pytest.raises(StoreUnavailable) as refused:
-        await database.rows(text("SELECT v FROM nowhere WHERE v = :v").bindparams(v="MARKED-SECRET"))
+        await database.rows("SELECT v FROM nowhere WHERE v = ?", "MARKED-SECRET")
     assert "MARKED" not in repr(refused.value)
     assert "nowhere" not in str(refused.value)
     assert refused.value.__cause__ is None
@@ -143,6 +161,8 @@ async def test_a_database_in_memory_serves_concurrent_use() -> None:
     [
         pytest.param("no url", "not a database URL", id="no url"),
         pytest.param("postgresql://h/d?sslmode=verify-full&sslrootcert=/nowhere", "sslrootcert", id="no such CA"),
+        pytest.param("sqlite:///vault.db?mode=ro", "takes no options", id="options"),
+        pytest.param("sqlite://vault.db", "sqlite:///sidecar.db", id="a slash too few"),
         pytest.param("mysql://host/db", "sqlite:// or postgresql://", id="another database"),
         pytest.param("sqlite:////nowhere/at/all/vault.db", "cannot be opened", id="no folder"),
         pytest.param("sqlite:////proc/vault.db", "cannot be opened", id="not writable"),
@@ -190,10 +210,60 @@ async def test_tls_is_demanded_when_the_url_says_so(postgres_server: Postgres) -
     await (await Database.open(f"{url}?sslmode=prefer")).close()
 
 
+async def test_a_locked_database_is_waited_for_three_seconds_at_most(url: str) -> None:
+    database, other = await Database.open(url), await Database.open(url, wait=30.0)
+    async with other.write():
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            async with database.write():
+                pass
+        assert 1.0 < time.monotonic() - began < 3.3
+        assert await database.versions() == Versions(0, 0)  # readers do not wait
+    async with database.write() as write:
+        await write.changed(handles=True)
+    assert await database.versions() == Versions(0, 1)
+    await asyncio.gather(database.close(), other.close())
+
+
+async def test_a_write_that_is_given_up_is_undone_and_the_next_one_works(url: str) -> None:
+    database = await Database.open(url, wait=0.5)
+
+    async def slow() -> None:
+        async with database.write() as write:
+            await write.changed(credentials=True)
+            await asyncio.sleep(30)
+
+    with pytest.raises(StoreUnavailable):
+        await slow()
+    async with database.write() as write:
+        await write.changed(handles=True)
+    assert await database.versions() == Versions(0, 1)
+    await database.close()
+
+
+async def test_writers_of_other_processes_are_seen(url: str) -> None:
+    mine, other = await Database.open(url), await Database.open(url)
+    before = await mine.stamp()
+    assert before == await mine.stamp()
+    await mine.wait(0.01)  # begins to listen, where that is how
+    waiting = asyncio.create_task(mine.wait(5.0))
+    await asyncio.sleep(0.05)
+    began = time.monotonic()
+    async with other.write() as write:
+        await write.changed(handles=True)
+    if before is None:
+        await waiting
+        assert time.monotonic() - began < 1.0
+    else:
+        waiting.cancel()
+        assert await mine.stamp() != before
+    await asyncio.gather(mine.close(), other.close())
+
+
 def test_importing_the_vault_does_not_import_sql() -> None:
     program = (
         "import sys, sidecar.vault.vault, sidecar.vault.providers, sidecar.vault.keys, sidecar.vault.errors;"
-        "print([m for m in ('sqlalchemy', 'alembic', 'asyncpg', 'aiosqlite', 'openai') if m in sys.modules])"
+        "print([m for m in ('sqlite3', 'asyncpg', 'openai') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"

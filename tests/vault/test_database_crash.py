@@ -39,7 +39,7 @@ async def test_no_acknowledged_write_is_lost_and_none_is_half_done(url: str) -> 
     assert kept
     assert gone
     async with open_vault(url) as vault:
-        verdict = await vault.audit.verify()
+        verdict = await vault.verify_audit()
         assert verdict.faults == ()
         rows = {row.organization: row for row in await vault.credentials.list(None)}
         assert kept <= set(rows)
@@ -48,7 +48,7 @@ async def test_no_acknowledged_write_is_lost_and_none_is_half_done(url: str) -> 
             credential = await vault.credential(organization, "openai", vault._clock.now())
             assert credential.value.reveal() == f"Bearer {OTHER_KEY}"
         # Each change and its audit entry are one: the log tells exactly the rows that there are.
-        told = Counter([(row.organization, row.action) async for row in vault.audit.rows()])
+        told = Counter([(row["organization"], row["action"]) async for row in vault.audit.rows()])
         created = {organization for organization, action in told if action == "credential.create"}
         deleted = {organization for organization, action in told if action == "credential.delete"}
         assert created - deleted == set(rows)

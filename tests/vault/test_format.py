@@ -33,11 +33,13 @@ VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "vault.json").r
 ENTRIES = [pytest.param(entry, id=entry["name"]) for entry in VECTORS["entries"]]
 FIRST = VECTORS["entries"][0]
 KEY = bytes.fromhex(FIRST["key"])
-ROW = Binding(FIRST["organization"], FIRST["credential"], FIRST["provider"])
 
 
-def row(entry: dict[str, str]) -> Binding:
-    return Binding(entry["organization"], entry["credential"], entry["provider"])
+def row(entry: dict[str, Any]) -> Binding:
+    return Binding(entry["organization"], entry["credential"], entry["provider"], entry["version"])
+
+
+ROW = row(FIRST)
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -45,6 +47,7 @@ def test_the_vault_opens_its_vectors(entry: dict[str, Any]) -> None:
     envelope = parse_text(entry["envelope"])
     assert envelope.key_id.hex() == entry["key_id"]
     assert envelope.iterations == entry["iterations"]
+    assert envelope.format == entry["format"]
     assert additional_data(envelope, row(entry)).hex() == entry["additional_data"]
     key = cipher.derive(reference.password(entry["secret"], entry["variable"]), envelope.salt, envelope.iterations)
     assert key.hex() == entry["key"]
@@ -55,7 +58,7 @@ def test_the_vault_opens_its_vectors(entry: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_python_without_the_vault_opens_them(entry: dict[str, Any]) -> None:
-    place = (entry["organization"], entry["credential"], entry["provider"])
+    place = (entry["organization"], entry["credential"], entry["provider"], entry["version"])
     opened = reference.open_entry(entry["envelope"], entry["secret"], entry["variable"], *place)
     assert opened == json.loads(entry["plaintext"])
     assert reference.key_id(entry["secret"], entry["variable"]).hex() == entry["key_id"]
@@ -73,10 +76,19 @@ def test_node_opens_them() -> None:
     }
 
 
+def opened(case: dict[str, Any]) -> Payload:
+    """Open a row's envelope with the first entry's secret."""
+    envelope = parse_text(case["envelope"])
+    if envelope.key_id.hex() != FIRST["key_id"]:
+        raise Undecryptable
+    key = cipher.derive(FIRST["secret"].encode(), envelope.salt, envelope.iterations)
+    return cipher.unseal(key, envelope, row(case))
+
+
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["why"]) for case in VECTORS["refused"]])
-def test_what_must_not_open_does_not(case: dict[str, str]) -> None:
+def test_what_must_not_open_does_not(case: dict[str, Any]) -> None:
     with pytest.raises(Undecryptable) as refused:
-        cipher.unseal(KEY, parse_text(case["envelope"]), row(case))
+        opened(case)
     assert str(refused.value) == str(Undecryptable())
 
 
@@ -113,12 +125,12 @@ def test_sealing_twice_shares_no_iv() -> None:
 @given(st.text())
 def test_any_text_is_an_envelope_or_one_refusal(text: str) -> None:
     with pytest.raises(Undecryptable):
-        parse_text("scv1:" + text)
+        parse_text("scv2:" + text)
 
 
 @given(st.binary(min_size=HEADER_SIZE + 16, max_size=200))
 def test_bytes_have_one_spelling(tail: bytes) -> None:
-    data = b"SCV\1\1" + (200_000).to_bytes(4, "big") + tail
+    data = b"SCV\2\1" + (200_000).to_bytes(4, "big") + tail
     assert parse_bytes(data).to_bytes() == data
     assert parse_text(parse_bytes(data).to_text()).to_bytes() == data
 
@@ -126,8 +138,12 @@ def test_bytes_have_one_spelling(tail: bytes) -> None:
 names = st.text(max_size=8)
 
 
-@given(st.tuples(names, names, names), st.tuples(names, names, names))
-def test_additional_data_tells_places_apart(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+versions = st.integers(0, 3) | st.integers(0, 2**64 - 1)
+places = st.tuples(names, names, names, versions)
+
+
+@given(places, places)
+def test_additional_data_tells_places_apart(one: tuple[str, str, str, int], other: tuple[str, str, str, int]) -> None:
     envelope = Envelope(100_000, bytes(8), bytes(16), bytes(12))
     same = additional_data(envelope, Binding(*one)) == additional_data(envelope, Binding(*other))
     assert same == (one == other)

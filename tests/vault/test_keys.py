@@ -15,7 +15,7 @@ from tests.support import reference
 from tests.support.clock import FakeClock
 from tests.support.vaults import keys
 
-PLACE = Binding("acme", "crd_1", "openai")
+PLACE = Binding("acme", "crd_1", "openai", 1)
 PAYLOAD = Payload(Secret("sk-value"), ("api.openai.com",), None)
 LONG = "x" * 32
 

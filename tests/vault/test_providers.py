@@ -193,6 +193,6 @@ def test_a_key_file_that_cannot_be_read_is_said() -> None:
 
 
 def test_the_catalogue_needs_no_sql() -> None:
-    program = "import sys; import sidecar.vault.providers as p; p.Catalogue.load(); print('sqlalchemy' in sys.modules)"
+    program = "import sys; import sidecar.vault.providers as p; p.Catalogue.load(); print('sqlite3' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "False"

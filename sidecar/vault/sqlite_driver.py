@@ -1,0 +1,176 @@
+"""SQLite: one connection that writes, one that reads, each in a thread of its own.
+
+Cancelling an `await` does not stop a statement that runs in the thread. What follows on the same
+connection waits behind it there, so a roll-back that is sent after a cancelled statement undoes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sidecar.errors import ConfigError, StoreUnavailable
+
+FILE_MODE: Final = 0o600
+POLL_SECONDS: Final = 0.25
+LAST_SECONDS: Final = 1.0
+PRAGMAS: Final = (
+    "PRAGMA synchronous=FULL",  # a commit that was acknowledged survives a power cut
+    "PRAGMA secure_delete=ON",  # what was deleted does not stay behind in free pages
+    "PRAGMA trusted_schema=OFF",
+    "PRAGMA cache_size=-512",  # KiB; the rows that are used stand in our own memory
+)
+
+
+class SqliteConnection:
+    """One connection, used by its thread alone."""
+
+    def __init__(self, path: str, wait: float) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vault-sqlite")
+        # We begin transactions ourselves: the module would do it too late, and not for DDL.
+        self._connection = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
+        for pragma in PRAGMAS:
+            self._connection.execute(pragma)
+
+    async def run(self, statement: str, *values: Any) -> int:
+        touched: int = await self._call(self._run, statement, values)
+        return touched
+
+    async def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self._call(self._rows, statement, values)
+        return found
+
+    async def stamp(self) -> int:
+        """Return SQLite's counter of other connections' commits, and ours for a database in memory."""
+        [row] = await self.rows("PRAGMA data_version")
+        return int(row["data_version"]) + self._connection.total_changes
+
+    async def roll_back(self) -> None:
+        """Undo, after whatever this connection still runs: a commit that was begun is done afterwards."""
+        await self._last(self._roll_back)
+
+    async def close(self) -> None:
+        """Close after what still runs; a statement that is stuck is not waited for."""
+        await self._last(self._connection.close)
+        self._thread.shutdown(wait=False)
+
+    async def _last(self, function: Any) -> None:
+        with contextlib.suppress(RuntimeError, TimeoutError):  # RuntimeError: the thread has ended
+            running = self._thread.submit(function)
+            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(running)), LAST_SECONDS)
+
+    async def _call(self, function: Any, *arguments: Any) -> Any:
+        try:
+            running = self._thread.submit(function, *arguments)
+        except RuntimeError:
+            raise StoreUnavailable("the credential database is closed") from None
+        return await asyncio.wrap_future(running)
+
+    def _run(self, statement: str, values: tuple[Any, ...]) -> int:
+        return self._connection.execute(statement, values).rowcount
+
+    def _rows(self, statement: str, values: tuple[Any, ...]) -> list[dict[str, Any]]:
+        cursor = self._connection.execute(statement, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+
+class SqliteDriver:
+    """A Driver. A database in memory has one connection for both: a second would be another database."""
+
+    failures: tuple[type[Exception], ...] = (sqlite3.Error,)
+    duplicates: tuple[type[Exception], ...] = (sqlite3.IntegrityError,)
+    lock = ""  # BEGIN IMMEDIATE locks the whole file
+    notify = ""  # `stamp` costs a few microseconds
+    poll = POLL_SECONDS
+
+    def __init__(self, writer: SqliteConnection, reader: SqliteConnection) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._line = asyncio.Lock()
+
+    @classmethod
+    def open(cls, url: str, wait: float) -> SqliteDriver:
+        """Open the file, made for its owner alone. Blocks."""
+        path = _path(url)
+        busy = max(0.1, wait - 0.3)  # SQLite gives up before the transaction's own time is over
+        try:
+            if path:
+                _make_file(Path(path), wait)
+            writer = SqliteConnection(path or ":memory:", busy)
+            return cls(writer, SqliteConnection(path, busy) if path else writer)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the credential database is not available ({type(error).__name__})") from None
+
+    async def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        if self._reader is not self._writer:
+            return await self._reader.rows(statement, *values)
+        async with self._line:  # not into another's transaction
+            return await self._reader.rows(statement, *values)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[SqliteConnection]:
+        async with self._line:
+            try:
+                # A transaction that reads first and writes later fails when another wrote in between.
+                await self._writer.run("BEGIN IMMEDIATE")
+                yield self._writer
+                await self._writer.run("COMMIT")
+            except BaseException:
+                await self._writer.roll_back()
+                raise
+
+    migrate = write
+
+    async def stamp(self) -> int:
+        return await self._reader.stamp()
+
+    async def wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def close(self) -> None:
+        await self._writer.close()
+        if self._reader is not self._writer:
+            await self._reader.close()
+
+
+def _path(url: str) -> str:
+    """Return the path of `sqlite:///relative` or `sqlite:////absolute`; an empty text: in memory."""
+    place, question, _ = url.removeprefix("sqlite://").partition("?")
+    if question:
+        raise ConfigError("DATABASE_URL: sqlite takes no options")
+    if place and not place.startswith("/"):
+        raise ConfigError("DATABASE_URL: sqlite has no host; write sqlite:///sidecar.db or sqlite:////var/lib/vault.db")
+    path = place[1:]
+    return "" if path == ":memory:" else path
+
+
+def _make_file(path: Path, wait: float) -> None:
+    """Create the file for its owner alone, before SQLite would for everybody, and set the mode that stays in it."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, FILE_MODE))
+    except OSError as error:
+        raise ConfigError(f"the database file {path} cannot be opened: {error.strerror}") from None
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            with contextlib.closing(sqlite3.connect(path, timeout=1)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
+            return
+        except sqlite3.OperationalError:
+            # Two that start together: SQLite refuses the second one at once here, whatever its timeout.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
