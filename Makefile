@@ -13,11 +13,17 @@ demo: $(VENV)/.runtime ## run a small chat behind a sidecar
 
 test: $(VENV)/.dev ## run every test; installs what it needs (ARGS: options of pytest)
 	bash tests/support/install-tools
-	$(MAKE) --no-print-directory clients
+	$(MAKE) --no-print-directory clients backends
 	$(BIN)/python -m pytest $(ARGS)
 
 # Real clients and servers of the chat protocols, and the fuzzer, apart from all that the project itself needs.
 clients: .venv-clients/.installed tests/clients/node/node_modules/.installed ## install the real clients that tests use
+
+# Real chat systems, each in an environment of its own (tests/backends); Open WebUI is left to `backends-all`.
+BACKENDS := gradio streamlit chainlit panel nicegui shiny langgraph litellm
+backends: $(BACKENDS:%=.venv-backends/%/.installed) ## install the real chat systems that tests use
+backends-all: backends .venv-backends/open-webui/.installed ## install Open WebUI as well, and test all chat systems
+	$(BIN)/python -m pytest tests/backends $(ARGS)
 
 # Ten minutes in all; `make fuzz FUZZ_SECONDS=600` digs for as long in each target.
 FUZZ_SECONDS ?= 150
@@ -43,6 +49,10 @@ lock: ## write the lock files again from pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras -o requirements.lock pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras --group dev -o requirements-dev.lock pyproject.toml
 	uv pip compile --python-version 3.11 --generate-hashes --no-annotate -o requirements-clients.lock tests/clients/requirements.in
+	for each in $(BACKENDS) open-webui; do \
+		uv pip compile --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \
+		$$(sed -n 's/^# uv: //p' tests/backends/requirements/$$each.in) \
+		-o tests/backends/requirements/$$each.lock tests/backends/requirements/$$each.in; done
 	echo 'hatchling>=1.27,<2' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements-dev.lock -o requirements-build.lock -
 
 $(VENV)/bin/python:
@@ -62,9 +72,14 @@ $(VENV)/.dev: $(VENV)/bin/python requirements-dev.lock pyproject.toml
 	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements-clients.lock
 	touch $@
 
+.venv-backends/%/.installed: tests/backends/requirements/%.lock | $(VENV)/.dev
+	test -x $(@D)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(@D)
+	VIRTUAL_ENV=$(CURDIR)/$(@D) $(BIN)/uv pip sync --quiet --require-hashes $<
+	touch $@
+
 tests/clients/node/node_modules/.installed: tests/clients/node/package-lock.json
 	command -v npm >/dev/null || { echo 'npm is not installed: tests of JavaScript clients are skipped' >&2; test -z "$$CI"; }
 	! command -v npm >/dev/null || { npm ci --prefix tests/clients/node --ignore-scripts --no-audit --no-fund --silent && touch $@; }
 
 clean: ## remove environments and caches
-	rm -rf $(VENV) .venv-clients .fuzz tests/clients/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .venv-clients .venv-backends .fuzz tests/clients/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
