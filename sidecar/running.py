@@ -29,6 +29,7 @@ from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.watch import PolicyWatch
 from sidecar.proxy.codec.parser import require_compiled_parser
 from sidecar.proxy.credential_injection import VaultKeys
+from sidecar.proxy.descriptors import DescriptorReserve
 from sidecar.proxy.exchange_context import ProxyServices
 from sidecar.proxy.in_flight import ActivityCounts
 from sidecar.proxy.listener import Listener
@@ -99,6 +100,7 @@ class Running:
         self._tasks: list[asyncio.Task[Any]] = []
         self._pools = Pools(asyncio.get_running_loop())
         self._activity = ActivityCounts()
+        self._descriptors = DescriptorReserve(self.events, self._clock)
         self._reports = 0
         self._sessions: int | None = None
         self._hung_up = asyncio.Event()
@@ -117,6 +119,7 @@ class Running:
             limits=self._metrics.decided,
             keys=VaultKeys(self.vault),
             activity=self._activity,
+            descriptors=self._descriptors,
         )
         listen = schema.listen
         self.public = Listener(shared, lambda: self.live.current.public, new_id, self._certificate(listen.public.tls))
@@ -304,6 +307,7 @@ class Running:
             log_dropped=self._log.dropped,
             csp_reports=lambda: self._reports,
             undeclared_proxies=lambda: self._services.proxies.requests,
+            descriptors_short=lambda: self._descriptors.short,
         )
 
     def _policy_state(self) -> PolicyState:

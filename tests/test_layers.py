@@ -21,6 +21,7 @@ LAYERS: list[set[str]] = [
         "head",
         "limit",
         "json_path",
+        "process",
         "vocabulary",
     },
     {"exchange", "events"},

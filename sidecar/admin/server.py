@@ -13,6 +13,7 @@ from sidecar.admin.console_files import Console
 from sidecar.admin.dispatch import Dispatcher, refusal_response
 from sidecar.admin.ports import Ports
 from sidecar.admin.refusal import INTERNAL, SECURITY_HEADERS, Refusal, refuse
+from sidecar.admin.reserved_site import ReservedSite, SpareDescriptors
 from sidecar.errors import cannot_listen
 from sidecar.events import SecurityEvent
 from sidecar.vocabulary import Code, Event, Outcome
@@ -37,20 +38,22 @@ class ManagementServer:
         self._scraping = asyncio.Lock()
         self._scrapes = 0
         self._streams: set[asyncio.Task[Any]] = set()
+        self._spare = SpareDescriptors()
         self._runner: web.ServerRunner | None = None
         self.port = 0
 
     async def start(self) -> None:
         """Listen; SidecarError when the address cannot be had."""
         # Inside a running loop: aiohttp's server binds to it.
-        server = _Server(self._answer, self._malformed)
+        self._spare.refill()
+        server = _Server(self._answer, self._malformed, self._spare)
         runner = web.ServerRunner(server, shutdown_timeout=GRACE)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, self._host, self._port, backlog=128)
-            await site.start()
+            await ReservedSite(runner, self._host, self._port, self._spare).start()
         except OSError as error:
             await runner.cleanup()
+            self._spare.close()
             raise cannot_listen(self._host, self._port, error) from None
         self._runner = runner
         self.port = runner.addresses[0][1]
@@ -62,6 +65,7 @@ class ManagementServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        self._spare.close()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         request_id = self._parts.new_id()
@@ -154,7 +158,7 @@ class _Request(web.BaseRequest):
 class _Server(web.Server):
     """aiohttp's server with bounds of our own."""
 
-    def __init__(self, handler: Any, malformed: Any) -> None:
+    def __init__(self, handler: Any, malformed: Any, spare: SpareDescriptors) -> None:
         super().__init__(
             handler,
             request_factory=self._request,
@@ -165,6 +169,12 @@ class _Server(web.Server):
             lingering_time=2.0,
         )
         self.malformed = malformed
+        self._spare = spare
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        # Its own descriptor is free once this turn of the loop is over.
+        self._loop.call_soon(self._spare.refill)
 
     def __call__(self) -> RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)

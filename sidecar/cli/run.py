@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sidecar.process import keep_memory_private
 from sidecar.settings import read_settings
 
 if TYPE_CHECKING:
@@ -21,8 +22,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from sidecar.app import Sidecar, serve
+    from sidecar.proxy.descriptors import raise_limit
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="sidecar: %(message)s")
+    keep_memory_private()
+    raise_limit()
     settings = read_settings(os.environ)
     policy = Path(arguments.policy) if arguments.policy else settings.policy
     serve(lambda: Sidecar(settings, policy, os.environ), _say)

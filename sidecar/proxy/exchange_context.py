@@ -17,6 +17,7 @@ from sidecar.head import Fields
 from sidecar.limit import LimitReport
 from sidecar.policy.policy import BackendTarget, Injection, Policy, Route
 from sidecar.proxy.client_connection import ClientConnection
+from sidecar.proxy.descriptors import DescriptorReserve
 from sidecar.proxy.forwarding_headers import request_head
 from sidecar.proxy.upstream import Upstream
 from sidecar.vocabulary import Code, Event, Outcome
@@ -52,6 +53,7 @@ class ProxyServices:
     limits: Callable[[LimitReport], None]
     keys: KeySource
     activity: Activity
+    descriptors: DescriptorReserve
 
 
 class ExchangeContext:

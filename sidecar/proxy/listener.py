@@ -74,9 +74,11 @@ class Listener:
     def connected(self, connection: ClientConnection) -> bool:
         """Say whether there is room for a connection; count it."""
         full = len(self._connections) >= self._current().bounds.max_connections
+        full = self._services.descriptors.is_short() or full
         if self.draining or (full and not self._made_room()):
             return False
         self._connections.add(connection)
+        self._services.descriptors.take()
         self._server.made(connection)
         return True
 
@@ -106,7 +108,9 @@ class Listener:
         if connection.lingering:
             self._lingering.end(connection.client)
         self._waiting.pop(connection, None)
-        self._connections.discard(connection)
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._services.descriptors.give_back()
         self._server.lost(connection)
         if self._idle is not None and not self._connections:
             self._idle.set()

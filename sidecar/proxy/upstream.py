@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections import deque
 from typing import Final
 
@@ -91,7 +92,8 @@ class Upstream:
             )
             made = True
         except OSError as error:
-            raise UpstreamError(Code.BACKEND_UNREACHABLE, type(error).__name__, unsent=True) from None
+            code = Code.OVERLOADED if error.errno in {errno.EMFILE, errno.ENFILE} else Code.BACKEND_UNREACHABLE
+            raise UpstreamError(code, type(error).__name__, unsent=True) from None
         finally:
             # Whoever is cancelled here may have been connected already: the slot is given back once, never twice.
             if made and not connection.left:

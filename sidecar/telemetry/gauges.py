@@ -62,6 +62,7 @@ class Gauges:
     log_dropped: Callable[[], int] = int
     csp_reports: Callable[[], int] = int
     undeclared_proxies: Callable[[], int] = int
+    descriptors_short: Callable[[], int] = int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Reading:
     log_dropped: int = 0
     csp_reports: int = 0
     undeclared_proxies: int = 0
+    descriptors_short: int = 0
 
 
 T = TypeVar("T")
@@ -96,6 +98,7 @@ def read(gauges: Gauges) -> Reading:
         _answer(gauges.log_dropped, 0),
         _answer(gauges.csp_reports, 0),
         _answer(gauges.undeclared_proxies, 0),
+        _answer(gauges.descriptors_short, 0),
     )
 
 

@@ -171,6 +171,11 @@ class Metrics:
             value=reading.undeclared_proxies,
         )
         yield CounterMetricFamily(
+            "sidecar_descriptors_short",
+            "Connections of clients that found too few file descriptors left.",
+            value=reading.descriptors_short,
+        )
+        yield CounterMetricFamily(
             "sidecar_event_sink_failures", "Events that one of the sinks failed to take.", value=self._sink_failures
         )
 

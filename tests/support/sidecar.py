@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,11 +157,16 @@ def sidecar(
 
 
 @contextlib.contextmanager
-def started(policy: Path, folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Running]:
-    """Run a sidecar with a policy that was written already; its log is in `folder`."""
+def started(
+    policy: Path, folder: Path, env: Mapping[str, str] | None = None, before: Sequence[str] = ()
+) -> Iterator[Running]:
+    """Run a sidecar with a policy that was written already; its log is in `folder`.
+
+    `before` stands before its command: a program that starts the rest of its arguments.
+    """
     listen = yaml.safe_load(policy.read_text())["listen"]
     public, management = (int(listen[name]["address"].rpartition(":")[2]) for name in ("public", "management"))
-    process = Process((*COMMAND, str(policy)), env=environment(folder, **(env or {})))
+    process = Process((*before, *COMMAND, str(policy)), env=environment(folder, **(env or {})))
     running = Running(policy, public, management, folder / "events.log", process)
     try:
         process.until_listening(management, public, seconds=60)
