@@ -76,7 +76,7 @@ def _decided(exchange: Exchange, step: Step, decision: Decision, events: EventSi
 def inspect(
     exchange: Exchange, body: bytes, steps: Sequence[BodyStep], events: EventSink
 ) -> Inspection | BodyInspection:
-    """Return KEEP, a Rewrite with the body as all guards left it, the Refuse that ends the request, or a Waiting."""
+    """Return KEEP, a Rewrite with the body as all guards left it, what ends the request, or a Waiting."""
     return _BodySteps(exchange, body, events).ask(steps)
 
 
@@ -97,7 +97,7 @@ class _BodySteps:
             result = step.ask(self._exchange, self._body)
             if result is KEEP:
                 continue
-            if step.waits and not isinstance(result, Keep | Rewrite | Refuse):
+            if step.waits and not isinstance(result, Keep | Rewrite | Refuse | Answer):
                 return self._waiting(step, result, steps[number:])
             refused = self._found(step, result)
             if refused is not None:
@@ -113,14 +113,16 @@ class _BodySteps:
 
         return Waiting(awaitable, resume)
 
-    def _found(self, step: BodyStep, result: Inspection) -> Refuse | None:
+    def _found(self, step: BodyStep, result: Inspection) -> Refuse | Answer | None:
         exchange, events = self._exchange, self._events
         if isinstance(result, Refuse):
             if step.enforce:
                 return result
             observe(exchange, step.guard.name, result, events)
             return None
-        outcome = Outcome.ALLOWED if isinstance(result, Keep) else Outcome.CHANGED if step.enforce else Outcome.OBSERVED
+        outcome = Outcome.ALLOWED
+        if isinstance(result, Rewrite):
+            outcome = Outcome.CHANGED if step.enforce else Outcome.OBSERVED
         for finding in result.findings:
             events.record(about(exchange, finding.event, outcome, exchange.now, 0, finding.detail))
         if isinstance(result, Rewrite) and step.enforce:
@@ -128,7 +130,7 @@ class _BodySteps:
             self._drop = (*self._drop, *(name for name in result.drop if name not in self._drop))
             if result.changes:
                 exchange.notes["X-Sidecar-Sanitized"] = result.changes
-        return None
+        return result if isinstance(result, Answer) else None
 
 
 def observe(exchange: Exchange, guard: str, refusal: Refuse, events: EventSink) -> None:

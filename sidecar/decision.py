@@ -86,6 +86,7 @@ class Rewrite:
     drop: tuple[bytes, ...] = ()
 
 
-Inspection: TypeAlias = Keep | Rewrite | Refuse
+Inspection: TypeAlias = Keep | Rewrite | Refuse | Answer
+"""An Answer is made by the guard of a path that is answered here, once it has read the body."""
 
 KEEP = Keep()

@@ -101,7 +101,6 @@ class Running:
         self._pools = Pools(asyncio.get_running_loop())
         self._activity = ActivityCounts()
         self._descriptors = DescriptorReserve(self.events, self._clock)
-        self._reports = 0
         self._sessions: int | None = None
         self._hung_up = asyncio.Event()
         secret = foundation.settings.jwt_secret
@@ -154,7 +153,6 @@ class Running:
             secrets=vault.known_secrets if vault is not None else None,
             key_of=self._key_supplier,
             verify=self._public_tokens.claims,
-            reports=self._report,
             handles=vault.handles if vault is not None else None,
             tokens=self._metrics.tokens,
             ended=self._session_ended,
@@ -277,9 +275,6 @@ class Running:
             for each in self.vault.expiries()
         )
 
-    def _report(self) -> None:
-        self._reports += 1
-
     def _subject_of(self, text: str) -> str:
         address = parse_address(text)
         if address is None:
@@ -305,7 +300,8 @@ class Running:
             policy=self._policy_state,
             credentials=self._credentials,
             log_dropped=self._log.dropped,
-            csp_reports=lambda: self._reports,
+            csp_reports=lambda: self._services.csp.reports,
+            csp_violations=lambda: self._services.csp.directives,
             undeclared_proxies=lambda: self._services.proxies.requests,
             descriptors_short=lambda: self._descriptors.short,
         )

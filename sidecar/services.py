@@ -11,6 +11,7 @@ from sidecar.bounded_counts import BoundedCounts
 from sidecar.clock import Clock
 from sidecar.events import EventSink
 from sidecar.secret import Secret
+from sidecar.stores.csp_violations import CspViolations
 from sidecar.stores.interfaces import BanStore, RateStore, SessionStore
 from sidecar.stores.undeclared_proxies import UndeclaredProxies
 from sidecar.vault.models import Grant, KnownSecrets
@@ -47,7 +48,7 @@ class Services:
     secrets   the plain keys that answers must not hold; None without a vault
     key_of    provider → supplier of an organization's key for it (moderation)
     verify    returns the claims of a bearer token; None when no key is known to verify one with
-    reports   counts CSP reports
+    csp       counts what browsers report about the Content-Security-Policy
     handles   resolves phantom keys; None without a vault
     tokens    counts tokens that providers report
     ended     told of a session that was logged out: its handles end with it
@@ -67,7 +68,7 @@ class Services:
     secrets: Callable[[], KnownSecrets] | None = None
     key_of: Callable[[str], KeySupplier] | None = None
     verify: Verify | None = None
-    reports: Callable[[], None] = _uncounted
+    csp: CspViolations = field(default_factory=CspViolations)
     handles: HandleRegistry | None = None
     tokens: Count = _uncounted
     ended: Ended | None = None

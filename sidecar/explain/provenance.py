@@ -21,7 +21,7 @@ FIXED: Final[Mapping[str, str]] = {
     "organization": "organizations",
     "session_id": "sessions.in",
     "rate_limit_status": "listen.public.paths.rate_limit_status",
-    "csp_reports": "security_headers.report_only",
+    "csp_reports": "listen.public.paths.csp_reports",
     "session_path": "listen.public.paths.session",
     "unmatched": "unmatched",
     "moderation": "content_filter.moderation",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import sidecar.guards.build as request_guards
@@ -18,12 +18,12 @@ from sidecar.decision import Refuse
 from sidecar.errors import Problems
 from sidecar.events import about
 from sidecar.exchange import Exchange
-from sidecar.guard import AnyGuard, Enforced, HeaderWriter, Step
+from sidecar.guard import AnyGuard, BodyStep, Enforced, HeaderWriter, Step
 from sidecar.guards.clients.address import AddressGuard
 from sidecar.guards.limits.build import RouteLimits
 from sidecar.guards.limits.rate_limit import RateLimitHeaderWriter
 from sidecar.guards.local_endpoints import CspReports, RateLimitStatus, Unmatched
-from sidecar.guards.response_headers.build import CSP_REPORTS
+from sidecar.guards.response_headers.csp_reports import MAX_BODY
 from sidecar.guards.response_headers.security_headers import LEAKS
 from sidecar.guards.sessions.build import NOTHING, RouteSessions
 from sidecar.head import HOP_BY_HOP
@@ -77,7 +77,7 @@ class Compiled:
 def compile_policy(document: PolicyDocument, services: Services) -> Compiled:
     """Build every part of a policy, or raise PolicyError with every problem that any part found."""
     problems = Problems()
-    compiler = _Compiler(document.schema, services, problems)
+    compiler = _Compiler(document, services, problems)
     public = compiler.public(document.short_digest)
     egress = compiler.egress(document.short_digest)
     document.refuse(problems.found)
@@ -87,8 +87,9 @@ def compile_policy(document: PolicyDocument, services: Services) -> Compiled:
 class _Compiler:
     """The features of one policy, built once, and the order in which requests and responses meet them."""
 
-    def __init__(self, schema: PolicySchema, services: Services, problems: Problems) -> None:
-        self._schema = schema
+    def __init__(self, document: PolicyDocument, services: Services, problems: Problems) -> None:
+        self._schema = schema = document.schema
+        self._document = document
         self._services = services
         self._problems = problems
         self.clients = client_guards.build(schema, services, problems)
@@ -128,7 +129,9 @@ class _Compiler:
     def _header_writers(self, route: RouteSchema | None, limits: RouteLimits) -> tuple[HeaderWriter, ...]:
         """Return what writes the headers of every response of a route, refusals included, in order."""
         section = route.security_headers if route is not None else None
-        return (self._origins.cors.header_writer, self._headers.of(section), RateLimitHeaderWriter(limits.guard))
+        mode = route.mode if route is not None and route.mode is not None else self._schema.mode
+        security = self._headers.of(section, observe=mode == "observe")
+        return (self._origins.cors.header_writer, security, RateLimitHeaderWriter(limits.guard))
 
     # --- routes --------------------------------------------------------------------------------
 
@@ -173,17 +176,19 @@ class _Compiler:
         rows = []
         if paths.rate_limit_status:
             own = RateLimitStatus(self.limits.policy)
-            sessions = self._sessions.for_route(None, self._enforced(None))
+            sessions = replace(self._sessions.for_route(None, self._enforced(None)), after=())
             steps = (*self._head_steps(None, sessions, unlimited), Step(own, waits=own.waits))
             rows.append((Pattern(paths.rate_limit_status), self._route("rate-limit-status", steps)))
         ids, begins = self._sessions.endpoint()
         if paths.session and begins:
             steps = (*self._head_steps(None, ids, self._default_limits()), *begins)
             rows.append((Pattern(paths.session), self._route("session", steps)))
-        if self._headers.collects_reports:
-            reports = Step(CspReports(self._services.reports))
-            steps = (*self._head_steps(None, NOTHING, self.limits.for_reports(self._enforced(None))), reports)
-            rows.append((Pattern(CSP_REPORTS), self._route("csp-report", steps)))
+        if self._headers.report_path is not None:
+            limits = self.limits.for_reports(self._enforced(None))
+            steps = (*self._head_steps(None, NOTHING, limits), Step(CspReports()))
+            reads = (BodyStep(self._headers.report_guard(self._document.origin)),)
+            reports = replace(self._route("csp-report", steps, limits=limits), body_steps=reads, max_body=MAX_BODY)
+            rows.append((Pattern(self._headers.report_path), reports))
         return rows
 
     def _plain_steps(self, *last: Step) -> tuple[Step, ...]:

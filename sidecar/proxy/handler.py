@@ -146,6 +146,9 @@ class Handler(ExchangeContext):
         if isinstance(result, Refuse):
             self.refuse(result)
             return
+        if isinstance(result, Answer):
+            self.reply(result)
+            return
         if isinstance(result, Rewrite):
             self.body, self.drop = result.body, frozenset(result.drop)
         assert self.body is not None

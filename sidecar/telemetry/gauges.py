@@ -29,6 +29,7 @@ class CredentialState:
 
 
 _NO_STREAMS: Final[Mapping[str, int]] = MappingProxyType({})
+_NO_VIOLATIONS: Final[Mapping[str, int]] = MappingProxyType({})
 _NO_STORES: Final[Mapping[str, bool]] = MappingProxyType({})
 
 
@@ -61,6 +62,7 @@ class Gauges:
     credentials: Callable[[], Sequence[CredentialState]] = _no_credentials
     log_dropped: Callable[[], int] = int
     csp_reports: Callable[[], int] = int
+    csp_violations: Callable[[], Mapping[str, int]] = dict
     undeclared_proxies: Callable[[], int] = int
     descriptors_short: Callable[[], int] = int
 
@@ -78,6 +80,7 @@ class Reading:
     credentials: Sequence[CredentialState] = ()
     log_dropped: int = 0
     csp_reports: int = 0
+    csp_violations: Mapping[str, int] = field(default_factory=dict)
     undeclared_proxies: int = 0
     descriptors_short: int = 0
 
@@ -97,6 +100,7 @@ def read(gauges: Gauges) -> Reading:
         tuple(_answer(gauges.credentials, ())),
         _answer(gauges.log_dropped, 0),
         _answer(gauges.csp_reports, 0),
+        dict(_answer(gauges.csp_violations, _NO_VIOLATIONS)),
         _answer(gauges.undeclared_proxies, 0),
         _answer(gauges.descriptors_short, 0),
     )

@@ -165,6 +165,14 @@ class Metrics:
         yield CounterMetricFamily(
             "sidecar_csp_reports", "Reports of browsers about the Content-Security-Policy.", value=reading.csp_reports
         )
+        violations = CounterMetricFamily(
+            "sidecar_csp_violations",
+            "What browsers reported that the Content-Security-Policy blocked.",
+            labels=["directive"],
+        )
+        for directive, count in reading.csp_violations.items():
+            violations.add_metric([directive], count)
+        yield violations
         yield CounterMetricFamily(
             "sidecar_undeclared_proxy_requests",
             "Requests of peers that send forwarding headers without being trusted.",

@@ -15,7 +15,7 @@ LEAKS = re.compile(
 )
 ALWAYS = {
     b"x-content-type-options": b"nosniff",
-    b"x-frame-options": b"DENY",
+    b"x-frame-options": b"SAMEORIGIN",
     b"x-xss-protection": b"0",
     b"cache-control": b"no-store",
 }

@@ -48,6 +48,7 @@ def full() -> Metrics:
             active_requests=lambda: 3,
             active_streams=lambda: {"sse": 2, "websocket": 1, "made up": 9},
             sessions=lambda: 5,
+            csp_violations=lambda: {"img-src": 2},
             bans=lambda: 1,
             stores=lambda: {"redis": False},
             policy=lambda: PolicyState("ab12", False, 1_800_000_000.0),

@@ -78,7 +78,7 @@ def app(_: Sequence[str]) -> Headers:
         "Permissions-Policy": permissions(("microphone", "camera", "display-capture")),
         "Cross-Origin-Opener-Policy": "same-origin-allow-popups",
         "Cross-Origin-Resource-Policy": "same-origin",
-        "Cross-Origin-Embedder-Policy": None,
+        "Cross-Origin-Embedder-Policy": "unsafe-none",
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
@@ -18,6 +18,7 @@ BACKEND: Final = "backend"
 CSP: Final = "Content-Security-Policy"
 CSP_REPORT: Final = "Content-Security-Policy-Report-Only"
 HSTS: Final = "Strict-Transport-Security"
+REPORT_TO: Final = "; report-to csp"
 
 KNOWN: Final = (
     "X-Content-Type-Options",
@@ -58,6 +59,7 @@ def build_security_headers(
     problems: Problems,
     *,
     report_only: bool = False,
+    observe: bool = False,
     report_path: str = "",
     embedders: Sequence[str] = (),
     directives: Mapping[str, str] | None = None,
@@ -66,6 +68,7 @@ def build_security_headers(
 
     overrides    header → a value, None (no such header), or "backend" (the backend's own passes)
     report_only  the CSP reports and blocks nothing
+    observe      the same, and the backend's own CSP stays in force
     report_path  where browsers send CSP reports; "" asks for none
     embedders    who may frame the pages under `embeddable`: `cors.allowed_origins`
     directives   what single directives of the preset's CSP are instead
@@ -85,7 +88,9 @@ def build_security_headers(
         if value is not None and value != BACKEND:
             check_value(known, value, problems.at(name))
         values[known] = value
-    _report(values, report_only=report_only, report_path=report_path)
+    _report(values, report_only=report_only or observe, report_path=report_path)
+    if observe and values.get(CSP_REPORT) is not None:
+        del values[CSP]
     return SecurityHeaders(values)
 
 
@@ -104,8 +109,8 @@ def _report(values: dict[str, str | None], *, report_only: bool, report_path: st
     policy = values.get(CSP)
     if policy is None or policy == BACKEND:
         return
-    if report_path:
-        policy = f"{policy}; report-uri {report_path}; report-to csp"
+    if report_path and "report-uri" not in policy and "report-to" not in policy:
+        policy = f"{policy}; report-uri {report_path}{REPORT_TO}"
         values.setdefault("Reporting-Endpoints", f'csp="{report_path}"')
     # The enforced twin of the backend would still block: with report_only it goes.
     values[CSP], values[CSP_REPORT] = (None, policy) if report_only else (policy, values.get(CSP_REPORT))
@@ -117,12 +122,17 @@ class SecurityHeaders:
     def __init__(self, values: Mapping[str, str | None]) -> None:
         self.values = {name: value for name, value in values.items() if value is not None and value != BACKEND}
         self.owns = frozenset(name.lower().encode() for name, value in values.items() if value != BACKEND)
-        self._http = self._block(name for name in self.values if name != HSTS)
+        self.policy = self.values.get(CSP) or self.values.get(CSP_REPORT) or ""
+        self.reports = "Reporting-Endpoints" in self.values
         self._https = self._block(self.values)
+        # Browsers read Reporting-Endpoints over https only, and ignore report-uri beside report-to (CSP 3 §6.5.1).
+        http = {name: value.replace(REPORT_TO, "") for name, value in self.values.items() if name != HSTS}
+        self._http = self._block(http)
 
     def lines(self, exchange: Exchange) -> bytes:
         # A browser must ignore HSTS over plain http (RFC 6797 §8.1).
         return self._https if exchange.secure else self._http
 
-    def _block(self, names: Iterable[str]) -> bytes:
-        return b"".join(f"{name}: {self.values[name]}\r\n".encode("ascii", "replace") for name in names)
+    @staticmethod
+    def _block(values: Mapping[str, str]) -> bytes:
+        return b"".join(f"{name}: {value}\r\n".encode("ascii", "replace") for name, value in values.items())

@@ -11,6 +11,7 @@ from sidecar.errors import Problems
 from sidecar.exchange import Exchange
 from sidecar.guard import BodyStep, Enforced, Step
 from sidecar.guards.sessions.conversation_ids import BodyIdPrefilter, form_of, in_form, names_of
+from sidecar.guards.sessions.navigation import NavigationSession, is_navigation
 from sidecar.guards.sessions.ownership import BodyOwnershipGuard, Ownership, OwnershipGuard
 from sidecar.guards.sessions.session import Binding, BodySessionGuard, Need, SessionGuard, loads_page
 from sidecar.guards.sessions.session_endpoint import CookieRule, SessionEndpoint
@@ -80,6 +81,7 @@ class SessionGuards:
         self._places = (
             build_session_id_sources(places, problems.at("sessions").at("in")) if self.active else SessionIdSources()
         )
+        self._issues_cookie = schema.sessions.mode == "issue" and bool(self._places.cookies)
         self.body_paths = tuple(compile_path(text) for text in self._places.body)
         self._max_age = schema.sessions.max_age
         self._idle = schema.sessions.idle if schema.sessions.idle is not None else schema.sessions.max_age
@@ -95,7 +97,8 @@ class SessionGuards:
         in_body = route is not None and route.message is not None and bool(self.body_paths)
         refuses = enforced("session")
         optional = need is Need.OPTIONAL
-        ids = SessionIdGuard(self._places, self.shape, forgives=loads_page if optional else None, strips=refuses)
+        begins = is_navigation if self._issues_cookie else None
+        ids = SessionIdGuard(self._places, self.shape, forgives=loads_page if optional else begins, strips=refuses)
         guard = SessionGuard(
             self._store,
             need,
@@ -106,12 +109,31 @@ class SessionGuards:
             ids=ids,
             seal=_unsealed if isinstance(self._store, MemorySessionStore) else seal_of,
             remembers_since=self._remembers_since,
+            begins=begins,
         )
         body: tuple[BodyStep, ...] = ()
         if in_body:
             body = (BodyStep(BodySessionGuard(ids, guard, BodyIds(self.body_paths)), refuses, waits=True),)
         head = (Step(ids, refuses), Step(guard, refuses, waits=True))
-        return self._with_ownership(route, RouteSessions(head, (), body, in_body), enforced)
+        pages = route is None or not route.match.methods or "GET" in route.match.methods
+        after = self._navigations(required=need is Need.REQUIRED) if pages else ()
+        return self._with_ownership(route, RouteSessions(head, after, body, in_body), enforced)
+
+    def _navigations(self, *, required: bool) -> tuple[Step, ...]:
+        """Return what gives a page that loads its session; nothing where sessions are not issued by cookie."""
+        if not self._issues_cookie:
+            return ()
+        guard = NavigationSession(
+            self._store,
+            self._places.cookies,
+            self._cookie,
+            self._random,
+            max_age=self._max_age,
+            idle=self._idle,
+            binding=self._binding,
+            required=required,
+        )
+        return (Step(guard, waits=True),)
 
     @property
     def _passes_without_store(self) -> bool:
@@ -131,7 +153,7 @@ class SessionGuards:
             pass_when_unavailable=self._passes_without_store,
         )
         refuses = self._ownership.mode == "enforce" and enforced("ownership")
-        after = (Step(OwnershipGuard(ownership, in_body=so_far.in_body), refuses, waits=True),)
+        after = (*so_far.after, Step(OwnershipGuard(ownership, in_body=so_far.in_body), refuses, waits=True))
         body = so_far.body
         if reads_bodies or (protocol != "plain" and names.paths):
             guard = BodyOwnershipGuard(ownership, alone=not reads_bodies, in_body=so_far.in_body)

@@ -65,6 +65,7 @@ class SessionGuard:
     Only what loads a page there (`ids` given) goes on as if it had presented none. `seal` yields what
     opens a session in the store; one in this process needs none. `remembers_since`: an unknown id that ends
     before this moment (epoch seconds) was issued before a restart; it is refused, and is no forgery.
+    `begins` names requests that are given a new session further on, so that they need not bring one.
     """
 
     name = "session"
@@ -81,6 +82,7 @@ class SessionGuard:
         ids: SessionIdGuard | None = None,
         seal: Callable[[str], bytes] = seal_of,
         remembers_since: float = 0.0,
+        begins: Callable[[Exchange], bool] | None = None,
     ) -> None:
         self._store = store
         self._need = need
@@ -92,13 +94,18 @@ class SessionGuard:
         self._ids = ids
         self._seal = seal
         self._remembers_since = remembers_since
+        self._begins = begins
 
     async def check(self, exchange: Exchange) -> Decision:
         if not exchange.session_key and self._in_body and has_body(exchange):
             return PASS
         decision = await self.settle(exchange)
-        if type(decision) is Refuse and self._ids is not None and self._need is Need.OPTIONAL and loads_page(exchange):
+        if type(decision) is not Refuse or self._ids is None:
+            return decision
+        if self._need is Need.OPTIONAL and loads_page(exchange):
             return self._ids.forgive(exchange, decision)
+        if decision.code is Code.INVALID_SESSION_ID and self._begins is not None and self._begins(exchange):
+            return PASS if decision is MISSING else self._ids.forgive(exchange, decision)
         return decision
 
     async def settle(self, exchange: Exchange) -> Pass | Refuse:

@@ -69,6 +69,8 @@ def own_paths_differ(schema: PolicySchema, problems: Problems) -> None:
     paths = schema.listen.public.paths
     if paths.session and paths.session == paths.rate_limit_status:
         problems.at("listen.public.paths.rate_limit_status").add("is the session's path too", "write another one")
+    if paths.csp_reports and paths.csp_reports in (paths.session, paths.rate_limit_status):
+        problems.at("listen.public.paths.csp_reports").add("is another of these paths too", "write another one")
 
 
 def backend_tls_needs_https(schema: PolicySchema, problems: Problems) -> None:

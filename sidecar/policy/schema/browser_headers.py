@@ -77,14 +77,15 @@ _NAMES: Final = "a value; null: none; `backend`: the backend's own passes; `pres
 class SecurityHeaders(Section):
     """Headers that confine pages, on every response."""
 
-    preset: Literal["strict", "app", "embeddable", "none"] = Field(
-        default="strict",
-        description="strict: nothing but the page's own; app: what chat pages with inline code, blobs, sockets need; "
+    preset: Literal["app", "strict", "embeddable", "none"] = Field(
+        default="app",
+        description="app: what chat pages with inline code, blobs, sockets need; strict: nothing but the page's own; "
         "embeddable: app, in frames of the allowed origins; none: only what is written here",
     )
     report_only: Annotated[bool, FLAG] = Field(
         default=False,
-        description="true: the CSP is only tried (Content-Security-Policy-Report-Only), its reports are counted",
+        description="true: the CSP is only tried (Content-Security-Policy-Report-Only); browsers report what it "
+        "blocks either way",
     )
     directives: dict[Annotated[str, strings.NAME], Annotated[str, strings.LINE]] = Field(
         default_factory=dict,

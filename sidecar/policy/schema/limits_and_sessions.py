@@ -88,7 +88,9 @@ class Sessions(Section):
     """A conversation belongs to the browser that began it."""
 
     mode: Literal["off", "issue", "learn"] = Field(
-        default="off", description="off; issue: POST /api/session makes them; learn: from the backend's own answers"
+        default="off",
+        description="off; issue: page loads get a cookie, and POST /api/session makes them; learn: from the backend's "
+        "own answers",
     )
     places: Many[Annotated[strings.Where, strings.WHERE]] = Field(
         default=(

@@ -33,6 +33,10 @@ class OwnPaths(Section):
         default="/api/rate-limit/status",
         description="GET tells callers their own limits; null gives the path to the backend",
     )
+    csp_reports: Annotated[str, strings.PATH] | None = Field(
+        default="/.csp-reports",
+        description="browsers report here what the Content-Security-Policy blocks; null: they are not asked to",
+    )
 
 
 class PublicListener(Section):

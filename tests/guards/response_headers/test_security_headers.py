@@ -57,7 +57,7 @@ def test_app_lets_chat_pages_work() -> None:
     assert "frame-ancestors 'self'" in policy
     assert told["X-Frame-Options"] == "SAMEORIGIN"
     assert "microphone=(self)" in told["Permissions-Policy"]
-    assert "Cross-Origin-Embedder-Policy" not in told
+    assert told["Cross-Origin-Embedder-Policy"] == "unsafe-none"
 
 
 def test_embeddable_names_who_may_frame() -> None:
@@ -119,6 +119,9 @@ def test_report_only() -> None:
 def test_report_path_beside_an_enforced_policy() -> None:
     told = stamped(build(report_path="/csp"))
     assert told["Content-Security-Policy"].endswith("report-uri /csp; report-to csp")
+    # Over http browsers do not read Reporting-Endpoints, and would not use report-uri beside report-to.
+    http = stamped(build(report_path="/csp"), secure=False)
+    assert http["Content-Security-Policy"].endswith("; report-uri /csp")
 
 
 @pytest.mark.parametrize("name", [b"server", b"x-powered-by", b"x-aspnet-version", b"via", b"openai-organization"])

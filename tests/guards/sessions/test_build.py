@@ -28,6 +28,9 @@ LIMIT = "rate_limits: [{ name: burst, per: session, limit: 1, window: 1m }]"
 CHAT = "routes: [{ name: chat, match: { path: /chat }, %s }]\n"
 
 
+EVERYWHERE = ("address", "bans", "concurrency", "navigation")
+
+
 def compiled(text: str):
     return compile_policy(read(BASE + text), isolated_services()).public
 
@@ -35,7 +38,7 @@ def compiled(text: str):
 def steps(text: str, path: str = "/chat", method: str = "POST") -> tuple[list[str], list[str]]:
     """Return the names of a route's guards, of the head from the organization on and of the body."""
     route = compiled(text).routes.find(method, path)
-    head = [step.guard.name for step in route.steps if step.guard.name not in ("address", "bans", "concurrency")]
+    head = [step.guard.name for step in route.steps if step.guard.name not in EVERYWHERE]
     assert head[:3] == ["organization", "cors", "fetch_metadata"]
     return head[3:], [step.guard.name for step in route.body_steps]
 
@@ -113,6 +116,28 @@ def test_paths_without_a_route(text, path, head) -> None:
 def test_the_state_of_limits_is_that_of_the_session() -> None:
     names, _ = steps(ISSUE, "/api/rate-limit/status", "GET")
     assert names == [*IDS, "rate_limit_status"]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "last"),
+    [
+        (ISSUE, "/else", ["rate_limits", "navigation"]),
+        (ISSUE + CHAT % "session: required", "/chat", ["rate_limits", "navigation"]),
+        (ISSUE + CHAT % "session: none", "/chat", ["fetch_metadata", "rate_limits"]),
+        (
+            ISSUE + "routes: [{ name: chat, match: { path: /chat, methods: [POST] } }]\n",
+            "/chat",
+            ["session", "rate_limits"],
+        ),
+        ("sessions: { mode: issue, in: [header:X-Session-ID] }\n", "/else", ["session", "rate_limits"]),
+        (ISSUE, "/api/rate-limit/status", ["session", "rate_limit_status"]),
+    ],
+    ids=["unmatched", "required", "none", "no page", "no cookie", "the status"],
+)
+def test_where_a_page_gets_a_session(text, path, last) -> None:
+    route = compiled(text).routes.find("POST", path)
+    names = [step.guard.name for step in route.steps if step.guard.name != "concurrency"]
+    assert names[-2:] == last
 
 
 OBSERVED = {
