@@ -50,7 +50,7 @@ class Sidecar:
     """One process: three listeners, one policy. `start()` returns what runs; `run()` serves until a signal.
 
     prepare        called once the vault is open and before the first request can ask for a key
-    store_timeout  seconds that Redis may take to answer before memory takes over
+    store_timeout  seconds that Redis may take to answer before memory takes over; None: as the policy says
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Sidecar:
         *,
         name: str = "",
         prepare: Callable[[Vault | None], Awaitable[None]] | None = None,
-        store_timeout: float = 0.2,
+        store_timeout: float | None = None,
     ) -> None:
         self._settings = settings
         self._source = PolicySource(policy, environ, name)
@@ -89,7 +89,7 @@ class Sidecar:
                 clock=clock,
                 events=events,
                 per_client=schema.sessions.per_client,
-                timeout=self._store_timeout,
+                timeout=self._store_timeout or schema.stores.redis.timeout,
             )
             ending.push_async_callback(stores.close)
             await stores.start()

@@ -237,6 +237,8 @@ class Running:
         self._public_tokens.use(schema.api_auth)
         self._admin_tokens.use(schema.admin)
         self.stores.sessions.bound(schema.sessions.per_client)
+        if schema.stores != before.stores:
+            self.stores.use_timeout(schema.stores.redis.timeout)
         written = schema.events
         if (written.log, written.file, written.access) != (before.events.log, before.events.file, before.events.access):
             leave = self._log.redirect(written.log, log_path(written.file), access=written.access)

@@ -24,6 +24,10 @@ async def _nothing() -> None:
     """Memory has nothing to close."""
 
 
+def _ignore(_seconds: float) -> None:
+    """Memory has nothing to wait for."""
+
+
 @dataclass(slots=True)
 class Stores:
     """Where windows, bans and sessions live. `start` before the first request, `close` after the last.
@@ -43,6 +47,8 @@ class Stores:
     _clean: Callable[[], None]
     _round: Callable[[], Awaitable[float]]
     _hang_up: Callable[[], Awaitable[None]]
+    use_timeout: Callable[[float], None] = _ignore
+    """Take over how long a request may wait for a shared store, in seconds."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -95,7 +101,7 @@ def open_stores(
     max_sessions: int = 100_000,
     per_client: int = 100,
     prefix: str = "sidecar",
-    timeout: float = 0.2,
+    timeout: float = 0.06,
 ) -> Stores:
     """Build the stores; nothing is connected before `start`. A wrong URL is a ConfigError, now."""
     rates = MemoryRateStore(max_keys)
@@ -130,6 +136,7 @@ def open_stores(
         clean_all,
         shared.round,
         shared.close,
+        shared.use_timeout,
     )
 
 

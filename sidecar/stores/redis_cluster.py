@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -10,8 +11,9 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.exceptions import NoScriptError
 
 from sidecar.errors import StoreUnavailable
-from sidecar.stores.redis_connection import QUEUE, TIMEOUT, Command, encoded, unavailable, words
+from sidecar.stores.redis_connection import CONNECT, QUEUE, TIMEOUT, Command, encoded, unavailable, words
 from sidecar.stores.redis_urls import RedisAddress, patience
+from sidecar.stores.response_timeout import ResponseTimeout
 
 RAW: Final = ("HSCAN", "XRANGE", "XREVRANGE", "ZRANGE", "ZPOPMIN")
 """Commands whose answers redis-py would reshape: on one server we read them as they come."""
@@ -27,14 +29,15 @@ class ClusterConnection:
 
     def __init__(self, target: RedisAddress, timeout: float = TIMEOUT) -> None:
         self._target = target
-        self._timeout = timeout
+        self.timeout = ResponseTimeout(timeout)
         self._client: RedisCluster | None = None
         self._discovery: asyncio.Task[RedisCluster] | None = None
         self._waiting: list[tuple[Sequence[Command], asyncio.Future[list[Any]]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._waits = 0
+        self._longest = 0.0  # what a caller of this tick wants to wait beyond the timeout
 
-    def submit(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+    def submit(self, commands: Sequence[Command], wait: float | None = None) -> asyncio.Future[list[Any]]:
         """Send commands with all else of this tick."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[list[Any]] = loop.create_future()
@@ -45,6 +48,7 @@ class ClusterConnection:
         done.add_done_callback(self._gone)
         if not self._waiting:
             loop.call_soon(self._flush)
+        self._longest = max(self._longest, wait or 0.0)
         self._waiting.append((commands, done))
         return done
 
@@ -61,23 +65,27 @@ class ClusterConnection:
 
     def _flush(self) -> None:
         batch, self._waiting = self._waiting, []
-        task = asyncio.get_running_loop().create_task(self._run(batch))
+        wait, self._longest = self._longest or self.timeout.current, 0.0
+        task = asyncio.get_running_loop().create_task(self._run(batch, wait))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, batch: list[tuple[Sequence[Command], asyncio.Future[list[Any]]]]) -> None:
+    async def _run(self, batch: list[tuple[Sequence[Command], asyncio.Future[list[Any]]]], wait: float) -> None:
         flat = [command for commands, _ in batch for command in commands]
         try:
-            async with asyncio.timeout(self._timeout):
+            began = time.monotonic()
+            async with asyncio.timeout(wait):
                 answers = await self._send(flat, full=False)
                 missed = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
                 if missed:
                     again = await self._send([flat[place] for place in missed], full=True)
                     for place, answer in zip(missed, again, strict=True):
                         answers[place] = answer
+            self.timeout.measured(time.monotonic() - began)
         except asyncio.CancelledError:
             answers = [StoreUnavailable("the store is closed")] * len(flat)
         except Exception as error:  # noqa: BLE001  # whatever it is, the waiting callers must get an answer
+            self.timeout.missed()
             await self._hang_up()
             answers = [unavailable(error)] * len(flat)
         rest = iter(answers)
@@ -125,7 +133,7 @@ class ClusterConnection:
         tls = {"ssl": True, **target.options} if target.tls else {}
         client = RedisCluster(
             startup_nodes=nodes,
-            **patience(self._timeout),
+            **patience(max(CONNECT, self.timeout.most)),
             **target.credentials(),
             **tls,
         )

@@ -18,9 +18,19 @@ from redis.asyncio import Connection
 from redis.exceptions import NoScriptError, ResponseError
 
 from sidecar.errors import StoreUnavailable
+from sidecar.stores.response_timeout import ResponseTimeout
 
-TIMEOUT: Final = 0.2
-"""Seconds that a request may wait for Redis."""
+TIMEOUT: Final = 0.06
+"""Seconds that a request may wait for Redis, connecting included."""
+
+CONNECT: Final = 0.5
+"""Seconds that making a connection may take in the background: TLS and a sentinel need several round trips."""
+
+OWN_DELAY: Final = 0.005
+"""Seconds by which our own loop may be late before that is not laid to Redis."""
+
+GRACE: Final = 0.01
+"""Seconds in which answers are read that came while our own loop was late."""
 
 QUEUE: Final = 10_000
 """Submissions that may wait or be in flight; more are refused at once."""
@@ -51,9 +61,13 @@ class RedisClient(Protocol):
     """Where commands go. `clustered`: a script's keys must share a slot."""
 
     clustered: bool
+    timeout: ResponseTimeout
 
-    def submit(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
-        """Send commands together; the future returns their replies, or raises StoreUnavailable."""
+    def submit(self, commands: Sequence[Command], wait: float | None = None) -> asyncio.Future[list[Any]]:
+        """Send commands together; the future holds their replies, or StoreUnavailable after `wait` seconds.
+
+        None: the timeout that requests have.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -97,11 +111,14 @@ def unavailable(error: BaseException) -> StoreUnavailable:
 class _Submission:
     """Commands on their way, and who waits for the answers."""
 
-    __slots__ = ("answers", "commands", "deadline", "done", "full")
+    __slots__ = ("answers", "began", "commands", "deadline", "done", "full")
 
-    def __init__(self, commands: Sequence[Command], done: asyncio.Future[list[Any]], deadline: float) -> None:
+    def __init__(
+        self, commands: Sequence[Command], done: asyncio.Future[list[Any]], began: float, deadline: float
+    ) -> None:
         self.commands = commands
         self.done = done
+        self.began = began
         self.deadline = deadline
         self.answers: list[Any] = []
         self.full = False
@@ -114,7 +131,7 @@ class RedisConnection:
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], timeout: float = TIMEOUT) -> None:
         self._connect = connect
-        self._timeout = timeout
+        self.timeout = ResponseTimeout(timeout)
         self._waiting: deque[_Submission] = deque()
         self._flight: deque[_Submission] = deque()
         self._wake = asyncio.Event()
@@ -122,8 +139,9 @@ class RedisConnection:
         self._tasks: list[asyncio.Task[None]] = []
         self._connection: Connection | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._patient: _Submission | None = None  # who was given a moment more
 
-    def submit(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+    def submit(self, commands: Sequence[Command], wait: float | None = None) -> asyncio.Future[list[Any]]:
         """Send commands with all else of this tick."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[list[Any]] = loop.create_future()
@@ -132,8 +150,9 @@ class RedisConnection:
             return done
         if not self._tasks:
             self._tasks = [loop.create_task(self._write()), loop.create_task(self._read())]
-        deadline = loop.time() + self._timeout
-        self._waiting.append(_Submission(commands, done, deadline))
+        began = loop.time()
+        deadline = began + (wait or self.timeout.current)
+        self._waiting.append(_Submission(commands, done, began, deadline))
         self._wake.set()
         if self._watch is None:
             self._watch = loop.call_at(deadline, self._look)
@@ -152,7 +171,7 @@ class RedisConnection:
             await self._wake.wait()
             try:
                 if self._connection is None:
-                    async with asyncio.timeout(self._timeout):
+                    async with asyncio.timeout(max(CONNECT, self.timeout.most)):
                         self._connection = await self._connect()
                 connection = self._connection
                 batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
@@ -199,6 +218,7 @@ class RedisConnection:
         self._flight.popleft()
         if not self._flight:
             self._flying.clear()
+        self.timeout.measured(asyncio.get_running_loop().time() - sent.began)
         if sent.done.done():
             return
         unknown = [isinstance(each, NoScriptError) for each in sent.answers]
@@ -213,7 +233,7 @@ class RedisConnection:
 
     def _send_in_full(self, sent: _Submission, unknown: list[bool]) -> None:
         """Run again what did not run because the server did not know its script, and that only."""
-        again = _Submission([], asyncio.get_running_loop().create_future(), sent.deadline)
+        again = _Submission([], asyncio.get_running_loop().create_future(), sent.began, sent.deadline)
         again.commands = [command for command, missed in zip(sent.commands, unknown, strict=True) if missed]
         again.full = True
 
@@ -243,7 +263,13 @@ class RedisConnection:
         if oldest is None:
             return
         loop = asyncio.get_running_loop()
-        if oldest.deadline <= loop.time():
+        late = loop.time() - oldest.deadline
+        if late >= OWN_DELAY and self._patient is not oldest:
+            # Our loop stood still: the answer may have come meanwhile, and wants to be read first.
+            self._patient = oldest
+            self._watch = loop.call_later(GRACE, self._look)
+        elif late >= 0:
+            self.timeout.missed()
             self._hang_up(StoreUnavailable("Redis did not answer in time"))
         else:
             self._watch = loop.call_at(oldest.deadline, self._look)
@@ -255,6 +281,7 @@ class RedisConnection:
         self._waiting.clear()
         self._wake.clear()
         connection, self._connection = self._connection, None
+        self._patient = None
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None

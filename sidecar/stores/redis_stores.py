@@ -16,7 +16,7 @@ from sidecar.stores.memory_bans import MemoryBanStore
 from sidecar.stores.memory_rates import MemoryRateStore
 from sidecar.stores.redis_bans import RedisBanStore
 from sidecar.stores.redis_cluster import ClusterConnection
-from sidecar.stores.redis_connection import Command, RedisClient, RedisConnection
+from sidecar.stores.redis_connection import CONNECT, Command, RedisClient, RedisConnection
 from sidecar.stores.redis_heartbeat import Heartbeat
 from sidecar.stores.redis_rates import RedisRateStore
 from sidecar.stores.redis_sessions import RedisSessionStore
@@ -38,14 +38,15 @@ class CircuitConnection:
         self._wire = wire
         self._circuit = circuit
         self.clustered = wire.clustered
+        self.timeout = wire.timeout
 
-    def submit(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+    def submit(self, commands: Sequence[Command], wait: float | None = None) -> asyncio.Future[list[Any]]:
         """Send commands, or fail at once."""
         if not self._circuit.up:
             done: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
             done.set_exception(StoreUnavailable("Redis is not available"))
             return done
-        done = self._wire.submit(commands)
+        done = self._wire.submit(commands, wait)
         done.add_done_callback(self._heed)
         return done
 
@@ -89,11 +90,19 @@ class SharedStores:
         self._pause = EVERY
         self._returned = clock.monotonic() - UNSTEADY
 
+    def use_timeout(self, seconds: float) -> None:
+        """Take over how long a request may wait."""
+        for wire in (self._fast, self._wire):
+            wire.timeout.use(seconds)
+
     async def round(self) -> float:
         """Beat; settle when Redis is back or empty; exchange bans. Return seconds until the next round."""
         circuit = self.circuit
         was_up = circuit.up
         try:
+            if not was_up:
+                # Making a connection may take longer than a request waits; requests find it made.
+                await asyncio.gather(*(wire.submit([("PING",)], CONNECT) for wire in (self._fast, self._wire)))
             pulse = await self._heart.beat()
             circuit.replicas = pulse.replicas
             self._lost = self._lost or pulse.lost
@@ -135,5 +144,5 @@ def _wire(target: RedisAddress, timeout: float) -> RedisClient:
     return (
         ClusterConnection(target, timeout)
         if target.kind == "cluster"
-        else RedisConnection(connector(target, timeout), timeout)
+        else RedisConnection(connector(target, max(CONNECT, timeout)), timeout)
     )

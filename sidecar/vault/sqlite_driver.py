@@ -20,7 +20,7 @@ from typing import Any, Final
 from sidecar.errors import ConfigError, StoreUnavailable
 
 FILE_MODE: Final = 0o600
-POLL_SECONDS: Final = 0.25
+POLL_SECONDS: Final = 0.5
 LAST_SECONDS: Final = 1.0
 PRAGMAS: Final = (
     "PRAGMA synchronous=FULL",  # a commit that was acknowledged survives a power cut

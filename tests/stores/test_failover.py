@@ -36,6 +36,104 @@ async def opened(url: str) -> AsyncIterator[tuple[Stores, Recorder]]:
         await stores.close()
 
 
+@asynccontextmanager
+async def as_configured_by_default(url: str) -> AsyncIterator[tuple[Stores, Recorder]]:
+    recorder = Recorder()
+    stores = open_stores(Secret(url), clock=SystemClock(), events=recorder)
+    await stores.start()
+    try:
+        yield stores, recorder
+    finally:
+        await stores.close()
+
+
+async def waits_at_200_a_second(stores: Stores, seconds: float) -> list[float]:
+    """Ask every 5 ms, whether or not the last one was answered; return each wait in the order of asking."""
+    waits: dict[int, float] = {}
+
+    async def ask(number: int) -> None:
+        began = time.monotonic()
+        await take(stores, Ask(WIDE, f"client-{number}"))
+        waits[number] = time.monotonic() - began
+
+    asked = []
+    for number in range(int(seconds * 200)):
+        asked.append(asyncio.create_task(ask(number)))
+        await asyncio.sleep(0.005)
+    await asyncio.gather(*asked)
+    return [waits[number] for number in sorted(waits)]
+
+
+HELD = 0.01
+"""A longer wait than this was one for Redis."""
+MOST = 0.06 + 0.02
+"""The default timeout, and what a busy machine adds to it."""
+
+
+async def test_a_frozen_redis_holds_requests_once_and_briefly() -> None:
+    with redis_server() as server:
+        async with as_configured_by_default(server.url) as (stores, recorder):
+            await waits_at_200_a_second(stores, 0.5)
+            server.signal(signal.SIGSTOP)
+            try:
+                waits = await waits_at_200_a_second(stores, 3.0)
+            finally:
+                server.signal(signal.SIGCONT)
+            assert max(waits) <= MOST
+            # Whoever asked in the time of one wait; nobody afterwards, probes notwithstanding.
+            assert all(wait < HELD for wait in waits[20:])
+            assert [event.event.name for event in recorder.events] == ["STORE_DEGRADED"]
+            await until(lambda: stores.states() == {"redis": True})
+
+
+async def test_a_redis_that_answers_late_does_not_hold_every_request() -> None:
+    with redis_server() as server:
+        async with DelayingProxy(server.port) as proxy, as_configured_by_default(proxy.url) as (stores, recorder):
+            await waits_at_200_a_second(stores, 0.5)
+            proxy.delay = 0.05  # both ways: 100 ms
+            waits = await waits_at_200_a_second(stores, 3.0)
+            assert max(waits) <= MOST
+            assert all(wait < HELD for wait in waits[20:])
+            assert [event.event.name for event in recorder.events] == ["STORE_DEGRADED"]
+            proxy.delay = 0.0
+            await until(lambda: stores.states() == {"redis": True})
+            assert max(await waits_at_200_a_second(stores, 0.3)) < MOST
+
+
+async def test_a_redis_that_became_slower_within_the_timeout_is_used_again() -> None:
+    with redis_server() as server:
+        async with DelayingProxy(server.port) as proxy, as_configured_by_default(proxy.url) as (stores, _):
+            stores.use_timeout(0.4)
+            await waits_at_200_a_second(stores, 0.5)
+            proxy.delay = 0.06  # 120 to 240 ms, as what comes later waits for what went before
+            await waits_at_200_a_second(stores, 1.0)
+            await until(lambda: stores.states() == {"redis": True})
+            waits = await waits_at_200_a_second(stores, 0.5)
+            assert stores.states() == {"redis": True}
+            assert 0.12 <= max(waits) <= 0.42
+
+
+async def test_our_own_delay_is_not_laid_to_redis() -> None:
+    with redis_server() as server:
+        async with as_configured_by_default(server.url) as (stores, recorder):
+            await waits_at_200_a_second(stores, 0.2)
+            for _ in range(5):
+                asked = asyncio.create_task(take(stores, Ask(WIDE, "client")))
+                await asyncio.sleep(0)
+                time.sleep(0.15)  # noqa: ASYNC251  # the loop stands still; Redis has answered long ago
+                await asked
+            assert recorder.events == []
+
+
+async def test_a_longer_timeout_comes_with_a_reload() -> None:
+    with redis_server() as server:
+        async with DelayingProxy(server.port) as proxy, as_configured_by_default(proxy.url) as (stores, recorder):
+            stores.use_timeout(1.0)
+            proxy.delay = 0.05
+            assert max(await waits_at_200_a_second(stores, 0.3)) > 0.1
+            assert recorder.events == []
+
+
 async def take(stores: Stores, *asks: Ask) -> Takes:
     takes = stores.rates.take(asks, time.monotonic())
     return takes if isinstance(takes, tuple) else await takes

@@ -17,6 +17,7 @@ from sidecar.policy.schema.limits_and_sessions import DEFAULT_LIMITS, Organizati
 from sidecar.policy.schema.listeners import Listen
 from sidecar.policy.schema.requests import Requests, WebSocket
 from sidecar.policy.schema.route import GuardName, Route
+from sidecar.policy.schema.stores import Stores
 
 
 def _version(value: object) -> int:
@@ -63,6 +64,7 @@ class PolicySchema(Section):
     )
     egress: Egress = Field(default_factory=Egress, description="provider calls of the backend")
     redaction: Redaction = Field(default_factory=Redaction, description="what is replaced in answers")
+    stores: Stores = Field(default_factory=Stores, description="where windows, bans and sessions live")
     events: Events = Field(default_factory=Events, description="where facts are written")
     admin: Tokens = Field(default_factory=Tokens, description="tokens of the admin API")
     api_auth: Tokens = Field(

@@ -386,6 +386,7 @@ SILENCE = {
     "egress.providers": "{}",
     "redaction.known_secrets": "true",
     "redaction.patterns": "[openai, stripe, aws, private_key]",
+    "stores.redis.timeout": "60ms",
     "events.log": "stdout",
     "events.file": "null",
     "events.audit_retention": "90d",
