@@ -66,6 +66,7 @@ class Framing(StrEnum):
     JSON = "json"
     SOCKET_IO = "socket.io"
     BOKEH = "bokeh"
+    SHINY = "shiny"
     STREAMLIT = "streamlit"
 
 
@@ -75,6 +76,7 @@ class Protocol:
 
     texts          what is sanitized
     skipped        names below which `..*` finds nothing (arguments of tools)
+    labels         names whose strings, below `..*`, are words of the protocol if they look like it: ids, types
     embedded       strings that hold JSON, whose own strings are texts
     lenient        values of other types at those paths are data, not faults (tool arguments)
     textless       messages for which one of these holds may do without text; any other that has none is
@@ -94,6 +96,7 @@ class Protocol:
     name: str
     texts: tuple[Path, ...]
     skipped: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
     embedded: tuple[Path, ...] = ()
     lenient: bool = False
     textless: tuple[Condition, ...] = ()
@@ -337,6 +340,7 @@ GRADIO = Protocol(
     "gradio",
     paths("$.data..*", "$.data"),
     skipped=frozenset({"path", "url", "orig_name", "mime_type"}),  # of uploaded files: read again as they were given
+    labels=frozenset({"role", "type"}),
     lenient=True,
     textless=(when("$.data"),),  # most calls of a page carry states and nulls
     counted=paths("$.data[*]", "$.data[*].text"),  # the rest is the conversation, sent again
@@ -354,6 +358,7 @@ LANGGRAPH = Protocol(
     "langgraph",
     paths(*LANGGRAPH_TEXTS),
     skipped=frozenset({"tool_calls", "invalid_tool_calls", "additional_kwargs", "response_metadata", "artifact"}),
+    labels=frozenset({"id", "type", "role", "name", "tool_call_id", "thread_id", "status"}),
     lenient=True,
     textless=(
         bare("$"),
@@ -472,9 +477,9 @@ STREAMLIT = Protocol("streamlit", (), framing=Framing.STREAMLIT)  # its texts: `
 BOKEH = Protocol(
     "bokeh",
     paths("$.events..*", "$.doc..*"),
-    skipped=frozenset({"id", "kind", "attr", "type", "name", "msg_type"}),
+    labels=frozenset({"id", "kind", "attr", "type", "name", "msg_type"}),
     lenient=True,
-    textless=(when("$.msgid"), when("$.events")),
+    textless=(bare("$"), when("$.events")),
     framing=Framing.BOKEH,
 )
 SHINY = Protocol(
@@ -482,6 +487,8 @@ SHINY = Protocol(
     paths("$.data..*", "$.args..*"),
     lenient=True,
     textless=(when("$.method"),),
+    counted=paths("$.data.*", "$.data.*.text"),
+    framing=Framing.SHINY,
 )
 NICEGUI = Protocol(  # the arguments of a socket.io packet
     "nicegui",
@@ -533,7 +540,7 @@ def union(protocols: Iterable[Protocol]) -> Protocol:
     texts = {path.text: path for protocol in joined for path in protocol.texts}
     embedded = {path.text: path for protocol in joined for path in protocol.embedded}
     skipped = frozenset[str]().union(*(protocol.skipped for protocol in joined))
-    return Protocol("auto", tuple(texts.values()), skipped, tuple(embedded.values()))
+    return Protocol("auto", tuple(texts.values()), skipped, embedded=tuple(embedded.values()))
 
 
 AUTO: Final = union(protocol for protocol in KNOWN if not protocol.lenient)

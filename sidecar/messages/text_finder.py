@@ -18,23 +18,20 @@ Texts: TypeAlias = list[tuple[Location, str]]
 NO_KEYS: Final = KeyTree(())
 # Escapes, the Kelvin sign and the long s: all that may become a letter of ours beside its capital.
 HIDES_CASE: Final = (b"\\u", "\u212a".encode(), "\u017f".encode())
-IDENTIFIER = re.compile(r"[A-Za-z0-9_.:/@-]{0,128}")
-LABELS: Final = frozenset({
-    "id", "type", "role", "kind", "name", "attr", "lc", "msg_type", "tool_call_id", "thread_id", "status",
-})  # fmt: skip
+IDENTIFIER = re.compile(r"[A-Za-z0-9_.:/@-]{0,64}")
 ROLES: Final = frozenset({"user", "human", "ai", "assistant", "system", "tool", "developer"})
 USER_ROLES: Final = frozenset({"user", "human"})
 
 
-def is_label(where: Location, value: Any) -> bool:
-    """Say whether a string that `..*` found is a word of the protocol: an id, a type or a role.
+def is_label(where: Location, value: Any, labels: frozenset[str]) -> bool:
+    """Say whether a string that `..*` found under a name in `labels` is a word of the protocol: an id, a type, a role.
 
     Such a word has neither blanks nor markup, so nothing passes unread by standing in its place.
     """
     if type(value) is not str or IDENTIFIER.fullmatch(value) is None:
         return False
     name = next((step for step in reversed(where) if isinstance(step, str)), "")
-    return name in LABELS or (where[-1] == 0 and value.lower() in ROLES)
+    return name in labels or (where[-1] == 0 and value.lower() in ROLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +45,7 @@ class Place:
     first: str | None  # the name that the path starts with, if it is one: most paths of `auto` end there
     skipped: frozenset[str] = frozenset()  # names below which `..*` finds nothing
     embedded: bool = False  # the strings hold JSON
+    labels: frozenset[str] = frozenset()  # names of members that hold words of the protocol
 
     def allows(self, value: Any) -> bool:
         if value is None or self.lenient:
@@ -63,7 +61,7 @@ class Place:
         return [
             (where, each)
             for where, each in found
-            if not any(step in self.skipped for step in where[fixed:]) and not is_label(where, each)
+            if not any(step in self.skipped for step in where[fixed:]) and not is_label(where, each, self.labels)
         ]
 
 
@@ -136,10 +134,12 @@ def _places(
     lenient = lenient or {}
     every = list(dict.fromkeys([*strict, *lenient]))
     places = [
-        place(path, every, lenient[path].skipped if path in lenient else frozenset(), lenient=path in lenient)
+        replace(place(path, every, lenient=path in lenient), skipped=lenient[path].skipped, labels=lenient[path].labels)
+        if path in lenient and path.steps[-1:] == (BELOW,)
+        else place(path, every, lenient=path in lenient)
         for path in every
     ]
-    places += [replace(place(path, [], frozenset(), lenient=True), embedded=True) for path in embedded]
+    places += [replace(place(path, [], lenient=True), embedded=True) for path in embedded]
     name = strict[0].name if len(places) == 1 and strict else None
     return tuple(places), name, KeyTree([*every, *embedded])
 
@@ -160,15 +160,13 @@ def disguised(value: Any, steps: tuple[Step, ...]) -> bool:
     return False
 
 
-def place(path: Path, every: Sequence[Path], skipped: frozenset[str], *, lenient: bool) -> Place:
+def place(path: Path, every: Sequence[Path], *, lenient: bool) -> Place:
     size = len(path.steps)
     next_steps = [other.steps[size] for other in every if len(other.steps) > size and other.steps[:size] == path.steps]
     lists = any(step is EVERY or isinstance(step, int) for step in next_steps)
     objects = any(step is EVERY or isinstance(step, str) for step in next_steps)
     first = path.steps[0] if path.steps and isinstance(path.steps[0], str) else None
-    return Place(
-        path, lists, objects, lenient, first, skipped if path.steps and path.steps[-1] is BELOW else frozenset()
-    )
+    return Place(path, lists, objects, lenient, first)
 
 
 def counted(protocol: Protocol, value: Any, texts: Texts) -> int:

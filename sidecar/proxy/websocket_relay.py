@@ -14,7 +14,7 @@ from sidecar.decision import Refuse
 from sidecar.events import about
 from sidecar.head import RequestHead
 from sidecar.limit import LimitReport
-from sidecar.messages.websocket_messages import RefuseMessage, RewriteMessage
+from sidecar.messages.sockets.results import Inspected, KeepMessage, RefuseMessage, RewriteMessage, SocketMessage
 from sidecar.proxy.codec.response_heads import ResponseHead
 from sidecar.proxy.codec.websocket_frames import (
     BINARY,
@@ -43,6 +43,9 @@ _UNDECIDED: Final = 1.0
 """Seconds of silence after which a message leaves whose end may begin a secret: for all we know, it is whole."""
 _TURN: Final = 64
 """Frames that one socket may have relayed before the others have their turn."""
+_MOST_REPLIES: Final = 64
+"""Messages of ours that may wait for the end of one of the backend's."""
+_TOO_MANY: Final = {"limit": "websocket.messages_per_minute"}
 NOT_NEGOTIATED: Final = frozenset({b"sec-websocket-extensions"})
 """What the head of an upgrade request loses: no extension is understood here."""
 
@@ -95,7 +98,14 @@ class WebSocketRelay:
         self._idle = bounds.socket_idle
         self._max = bounds.max_socket_message
         self._rate = bounds.socket_rate
-        self._inspector = context.route.frames
+        guard = context.route.frames
+        exchange = context.exchange
+        self._inspector = (
+            guard.begin(exchange.head.path, exchange.id, context.services.clock.now) if guard is not None else None
+        )
+        self._replies: list[Frame] = []  # refusals that wait until a message of the backend is complete
+        self._between = True  # no message of the backend is half-way to the client
+        self._over = 0  # messages beyond `messages_per_minute`
         self._filter = context.filters.frames(context.exchange) if context.filters is not None else None
         self._waiting = 0  # messages of the backend that the filter has not decided about
         self._closing: Frame | None = None
@@ -176,10 +186,13 @@ class WebSocketRelay:
                 frame = messages.whole(frame)
                 if frame is None:
                     continue
+            over = False
             if budget is not None and frame.opcode in (TEXT, BINARY, CONTINUATION) and frame.fin and not budget.spend():
-                raise FrameError(POLICY_VIOLATION, "too many messages")
-            for each in await self._judged(frame) if from_client else self._cleaned(frame):
+                over = self._too_many()
+            for each in await self._judged(frame, over=over) if from_client else self._cleaned(frame):
                 sink.write(encode(each, mask=from_client))
+                if not from_client:
+                    self._passed(each)
             await sink.drain()
             if frame.opcode == CLOSE:
                 return
@@ -207,13 +220,51 @@ class WebSocketRelay:
     async def _let_go(self, sink: ByteStream) -> None:
         for each in self._released():
             sink.write(encode(each, mask=False))
+            self._passed(each)
         await sink.drain()
 
-    async def _judged(self, frame: Frame) -> tuple[Frame, ...]:
-        """Return what of a client's frame goes on."""
+    async def _judged(self, frame: Frame, *, over: bool = False) -> tuple[Frame, ...]:
+        """Return what goes to the backend for a client's frame; `over`: it is beyond `messages_per_minute`."""
         if self._inspector is None or frame.opcode not in (TEXT, BINARY):
             return (frame,)
-        return (Frame(frame.opcode, await self._inspected(frame)),)
+        found = await self._inspected(frame, over=over)
+        if isinstance(found, KeepMessage):
+            return (frame,)
+        if isinstance(found, RewriteMessage):
+            return tuple(map(_frame, found.messages))
+        self._reply(found.replies)
+        await self._front.drain()
+        return tuple(map(_frame, found.forward))
+
+    def _reply(self, replies: Sequence[SocketMessage]) -> None:
+        """Send the client what a refusal says, as soon as no message of the backend is half-way."""
+        if len(self._replies) + len(replies) <= _MOST_REPLIES:
+            self._replies += map(_frame, replies)
+        if self._between:
+            self._flush()
+
+    def _flush(self) -> None:
+        for frame in self._replies:
+            self._front.write(encode(frame, mask=False))
+        self._replies.clear()
+
+    def _passed(self, frame: Frame) -> None:
+        """Note a frame of the backend that went to the client."""
+        if self._inspector is None or frame.opcode not in (TEXT, BINARY, CONTINUATION):
+            return
+        self._between = frame.fin and self._inspector.passed(frame.data, binary=frame.opcode == BINARY)
+        if self._between and self._replies:
+            self._flush()
+
+    def _too_many(self) -> bool:
+        """Count a message beyond the bound; raise FrameError where nothing answers it, or too many were answered."""
+        self._over += 1
+        if self._inspector is None or self._over > self._rate:
+            exchange, refuse = self._context.exchange, Refuse(Code.RATE_LIMIT_EXCEEDED, _TOO_MANY)
+            event = about(exchange, Event.RATE_LIMIT_EXCEEDED, Outcome.REFUSED, exchange.now, 101, refuse.detail)
+            self._context.services.events.record(event)
+            raise FrameError(POLICY_VIOLATION, "too many messages")
+        return True
 
     def _cleaned(self, frame: Frame) -> Sequence[Frame]:
         """Return what may be sent to the client now that the backend has sent this frame."""
@@ -233,29 +284,31 @@ class WebSocketRelay:
         self._waiting = 0
         return [Frame(TEXT, message) for message in self._filter.finish()]
 
-    async def _inspected(self, frame: Frame) -> bytes:
+    async def _inspected(self, frame: Frame, *, over: bool) -> Inspected:
+        """Look at one message, take the limits that it counts for, and record what was found."""
         assert self._inspector is not None
         exchange, events = self._context.exchange, self._context.services.events
-        if frame.opcode == TEXT:
-            found = self._inspector.inspect_text(frame.data.decode(), exchange.head.path)
-        else:
-            found = self._inspector.inspect_binary(frame.data, exchange.head.path)
-        if not isinstance(found, RefuseMessage) and found.texts:
-            found = await self._within_limits() or found
+        found = (
+            self._inspector.text(frame.data.decode()) if frame.opcode == TEXT else self._inspector.binary(frame.data)
+        )
+        if not isinstance(found, RefuseMessage):
+            refuse = Refuse(Code.RATE_LIMIT_EXCEEDED, _TOO_MANY) if over and found.texts else None
+            if refuse is None and found.counts:
+                refuse = await self._within_limits()
+            if refuse is not None:
+                found = self._inspector.refused(refuse.code, refuse.detail)
         if isinstance(found, RefuseMessage):
-            event = found.code.event or Event.MESSAGE_INVALID
-            events.record(
-                about(exchange, event, Outcome.REFUSED, exchange.now, 101, {**found.detail, "close": found.close})
-            )
+            events.record(about(exchange, found.recorded, Outcome.REFUSED, exchange.now, 101, found.detail))
             self._struck(found)
-            raise FrameError(found.close, found.reason)
-        if isinstance(found, RewriteMessage):
-            for finding in found.findings:
-                events.record(about(exchange, finding.event, Outcome.CHANGED, exchange.now, 101, finding.detail))
-            return found.text.encode()
-        return frame.data
+            return found
+        outcome = Outcome.CHANGED if isinstance(found, RewriteMessage) else Outcome.ALLOWED
+        for finding in found.findings:
+            events.record(about(exchange, finding.event, outcome, exchange.now, 101, finding.detail))
+        exchange.texts += found.texts
+        exchange.characters += found.characters
+        return found
 
-    async def _within_limits(self) -> RefuseMessage | None:
+    async def _within_limits(self) -> Refuse | None:
         """Take one message of the route's limits; return the refusal when one of them has no room."""
         limits, exchange, parts = self._context.route.socket_limits, self._context.exchange, self._context.services
         if limits is None:
@@ -268,7 +321,7 @@ class WebSocketRelay:
             observe(exchange, limits.guard.name, refuse, parts.events)
             return None
         self._report = report
-        return RefuseMessage(POLICY_VIOLATION, refuse.code.sentence, refuse.code, refuse.detail)
+        return refuse
 
     def _struck(self, found: RefuseMessage) -> None:
         """Tell the bans of a refused message."""
@@ -277,6 +330,10 @@ class WebSocketRelay:
             report = self._report or LimitReport((), (), self._context.services.clock.now())
             struck(self._context.exchange, Refuse(found.code, found.detail), report)
         self._report = None
+
+
+def _frame(message: SocketMessage) -> Frame:
+    return Frame(BINARY if message.binary else TEXT, message.data)
 
 
 class _Whole:

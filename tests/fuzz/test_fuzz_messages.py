@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from sidecar.decision import Keep, Refuse, Rewrite
 from sidecar.errors import Problems
 from sidecar.messages.message_guard import build_message_guard
-from sidecar.messages.protocols import BY_NAME
+from sidecar.messages.protocols import BY_NAME, Framing
 from sidecar.messages.sanitize import NONE, Markup, sanitize
-from sidecar.messages.websocket_messages import KeepMessage, RefuseMessage, RewriteMessage, frame_guard
+from sidecar.messages.sockets.results import KeepMessage, RefuseMessage, RewriteMessage
+from sidecar.messages.websocket_messages import frame_guard
 from tests.messages.test_sanitize import MEAN, PIECES, assert_harmless
 from tests.support.exchanges import exchange
 
@@ -107,10 +108,20 @@ def test_no_body_raises_and_what_passes_is_settled(one, body, content_type, enco
     SHAPES.map(json.dumps) | PIECES,
 )
 def test_no_frame_raises(one, prefix, text):
-    result = one.inspect_text(prefix + text)
+    socket = one.begin("/ws", "req", lambda: 0.0)
+    result = socket.text(prefix + text)
     assert isinstance(result, KeepMessage | RewriteMessage | RefuseMessage)
-    if isinstance(result, RewriteMessage):
-        assert not isinstance(one.inspect_text(result.text), RewriteMessage)
+    if isinstance(result, RewriteMessage) and one.rules.protocol.framing is not Framing.BOKEH:
+        (changed,) = result.messages
+        again = one.begin("/ws", "req", lambda: 0.0).text(changed.data.decode())
+        assert not isinstance(again, RewriteMessage)
+
+
+@DIG
+@given(st.sampled_from(FRAMES), st.binary(max_size=200))
+def test_no_binary_message_raises(one, data):
+    socket = one.begin("/ws", "req", lambda: 0.0)
+    assert isinstance(socket.binary(data), KeepMessage | RewriteMessage | RefuseMessage)
 
 
 @DIG

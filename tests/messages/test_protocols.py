@@ -122,7 +122,7 @@ TEXTLESS = [
     ("chainlit", ["unknown", {}], False),
     ("open-webui", {"chat_id": "x", "user_message": None}, True),
     ("open-webui", {"model": "x"}, False),
-    ("bokeh", {"msgid": "x", "msgtype": "PULL-DOC-REQ"}, True),
+    ("bokeh", {}, True),
     ("shiny", {"method": "init", "data": {"x": 1}}, True),
     ("shiny", {"data": {}}, False),
     ("nicegui", ["handshake", {"client_id": "x"}], True),

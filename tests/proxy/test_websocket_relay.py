@@ -33,7 +33,9 @@ from tests.support.sidecar import Running, threaded
 
 KEY = b"sk-proj-" + b"a1B2c3D4e5" * 5
 CHAT = {"message": {"fields": ["$.message"]}, "protocol": "plain"}
+RATE = 40
 ROUTES = [
+    {"name": "plain", "match": {"path": "/plain"}, "redaction": {"known_secrets": False, "patterns": []}, **CHAT},
     {"name": "chat", "match": {"path": "/chat"}, **CHAT},
     {"name": "trial", "match": {"path": "/trial"}, "observe": ["content_filter", "redaction"], **CHAT},
     {"name": "open", "match": {"path": "/open"}, "redaction": {"known_secrets": False, "patterns": []}},
@@ -47,7 +49,14 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, B
         filters = {"patterns": [{"name": "password", "pattern": "my password is"}]}
         folder: Path = tmp_path_factory.mktemp("sockets")
         redaction = {"patterns": ["openai"]}
-        with threaded(folder, backend.url, routes=ROUTES, content_filter=filters, redaction=redaction) as running:
+        with threaded(
+            folder,
+            backend.url,
+            routes=ROUTES,
+            content_filter=filters,
+            redaction=redaction,
+            websocket={"messages_per_minute": RATE},
+        ) as running:
             yield running, backend
 
 
@@ -97,16 +106,19 @@ def token(text: bytes) -> bytes:
 # --- in ---------------------------------------------------------------------------------------------
 
 
-def test_a_pattern_of_the_content_filter_closes_the_socket(front: Running, pair: tuple[Raw, Raw]):
+def test_a_message_that_matches_the_content_filter_is_refused_and_the_socket_stays_open(
+    front: Running, pair: tuple[Raw, Raw]
+):
     client, peer = pair
     client.send(sent(TEXT, said(b"hello")))
     assert at_backend(peer)[1] == said(b"hello")
     client.send(sent(TEXT, b'{"message": "by the way, my pass'.ljust(32), fin=False), sent(0, b'word is x"}'))
     opcode, data, _ = at_client(client)
-    assert (opcode, data[:2]) == (CLOSE, close(1008))
-    assert at_backend(peer)[0] == CLOSE
+    assert (opcode, json.loads(data)["code"]) == (TEXT, "CONTENT_BLOCKED")
+    client.send(sent(TEXT, said(b"again")))
+    assert at_backend(peer)[1] == said(b"again")
     line = front.logged(event="CONTENT_BLOCKED", route="chat")
-    assert (line["outcome"], line["detail"]) == ("refused", {"pattern": "password", "close": 1008})
+    assert (line["outcome"], line["detail"]) == ("refused", {"pattern": "password"})
     assert "by the way" not in json.dumps(front.lines())
 
 
@@ -223,10 +235,37 @@ def test_json_in_a_binary_message_is_looked_at(pair: tuple[Raw, Raw], cut: int):
     assert at_backend(peer) == (BINARY, data.replace(b"<", b"&lt;"), True)
 
 
-def test_a_binary_message_that_is_no_json_passes(pair: tuple[Raw, Raw]):
+def test_a_binary_message_that_is_no_json_is_refused(front: Running, pair: tuple[Raw, Raw]):
     client, peer = pair
-    client.send(sent(BINARY, b"RIFF\x00<script>"))
-    assert at_backend(peer) == (BINARY, b"RIFF\x00<script>", True)
+    client.send(sent(BINARY, b"RIFF\x00<script>"), sent(TEXT, said(b"hi")))
+    assert b"MESSAGE_INVALID" in at_client(client)[1]
+    assert at_backend(peer)[1] == said(b"hi")
+    assert front.logged(event="MESSAGE_UNREADABLE", route="chat")["detail"] == {"reason": "binary"}
+
+
+def test_a_refusal_waits_for_the_end_of_a_message(stage: tuple[Running, Backend]):
+    with sockets(stage, "/plain") as (client, peer):
+        peer.send(frame(TEXT, b"one ", fin=False))
+        assert at_client(client) == (TEXT, b"one ", False)
+        client.send(sent(TEXT, b"{"), sent(TEXT, said(b"hi")))
+        assert at_backend(peer)[1] == said(b"hi")
+        peer.send(frame(0, b"two"))
+        assert at_client(client) == (0, b"two", True)
+        assert b"MESSAGE_INVALID" in at_client(client)[1]
+
+
+def test_messages_beyond_the_bound_are_answered_and_then_end_the_socket(front: Running, stage: tuple[Running, Backend]):
+    with sockets(stage, "/plain") as (client, peer):
+        for _ in range(RATE):
+            client.send(sent(TEXT, said(b"hi")))
+            assert at_backend(peer)[1] == said(b"hi")
+        client.send(sent(TEXT, said(b"over")) * (RATE + 2))
+        for _ in range(RATE):
+            assert b"RATE_LIMIT_EXCEEDED" in at_client(client)[1]
+        assert at_client(client)[0] == CLOSE
+        assert at_backend(peer)[0] == CLOSE
+    line = front.logged(event="RATE_LIMIT_EXCEEDED", route="plain")
+    assert line["detail"] == {"limit": "websocket.messages_per_minute"}
 
 
 @pytest.mark.parametrize("cut", [0, 20])

@@ -13,11 +13,16 @@ class Closed(Exception):
     """The server ended the connection."""
 
 
+class Refused(Exception):
+    """The conversation shows an error."""
+
+
 async def talk(text, transport):
     client = socketio.AsyncClient(reconnection=False)
     heard = asyncio.Queue()
     client.on("stream_start", lambda data: heard.put_nowait(("token", data["output"])))
     client.on("stream_token", lambda data: heard.put_nowait(("token", data["token"])))
+    client.on("new_message", lambda data: heard.put_nowait(("error", data["output"])) if data.get("isError") else None)
     client.on("task_end", lambda *_: heard.put_nowait(("end", "")))
     client.on("disconnect", lambda reason: heard.put_nowait(("closed", reason)))
     ready = asyncio.Event()
@@ -37,6 +42,8 @@ async def talk(text, transport):
             kind, value = await asyncio.wait_for(heard.get(), 2)
             if kind == "closed":
                 raise Closed(value)
+            if kind == "error":
+                raise Refused(value)
             if kind == "end":
                 return pieces
             pieces.append(value)

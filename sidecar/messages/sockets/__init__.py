@@ -1,0 +1,1 @@
+"""Messages of WebSockets: one file for each way in which they are written."""

@@ -1,0 +1,231 @@
+"""Messages of Bokeh and Panel: header, metadata and content in a text message each, then buffers.
+
+The content of a refused message becomes one without events, so that the server does not wait for it. What
+tells the page is a small element of its own, which every page of Bokeh can show.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+from typing import Any, Final
+
+import orjson
+
+from sidecar.decision import Finding
+from sidecar.messages.protocols import has_string
+from sidecar.messages.sockets.inspector import SocketInspector, message
+from sidecar.messages.sockets.results import (
+    HOLD_MESSAGE,
+    KEEP_MESSAGE,
+    Inspected,
+    RefuseMessage,
+    RewriteMessage,
+    SocketMessage,
+)
+from sidecar.messages.strict_json import Fault, parse
+from sidecar.messages.text_finder import Texts
+from sidecar.vocabulary import Code, Event
+
+WORD: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+MAX_BUFFERS: Final = 1000
+MAX_BUFFER_HEAD: Final = 256
+NO_EVENTS: Final = SocketMessage(b'{"events":[]}')
+FILE_ATTRIBUTES: Final = frozenset({"filename", "mime_type"})
+NOTE_STYLES: Final = [
+    ["position", "fixed"], ["right", "16px"], ["bottom", "96px"], ["z-index", "9999"], ["padding", "8px 16px"],
+    ["border-radius", "6px"], ["background", "#b00020"], ["color", "#fff"], ["pointer-events", "none"],
+]  # fmt: skip
+NOTE_FADES: Final = ":host{animation:gone 10s forwards}@keyframes gone{90%{opacity:1}to{opacity:0;visibility:hidden}}"
+
+
+class Part(IntEnum):
+    """What comes next in a message."""
+
+    HEADER = 0
+    METADATA = 1
+    CONTENT = 2
+    BUFFERS = 3
+
+
+class Fragments:
+    """Counts the parts of messages one way."""
+
+    def __init__(self) -> None:
+        self.part = Part.HEADER
+        self.buffers = 0  # messages that are still to come: a header and a payload for each buffer
+
+    def take(self, buffers: int = 0) -> None:
+        """Note one part; `buffers` are those that a header announces."""
+        if self.part is Part.HEADER:
+            self.buffers = 2 * buffers
+        if self.part is Part.BUFFERS:
+            self.buffers -= 1
+        else:
+            self.part = Part(self.part + 1)
+        if self.part is Part.BUFFERS and self.buffers <= 0:
+            self.part = Part.HEADER
+
+
+class BokehInspector(SocketInspector):
+    """Bokeh's protocol, as the server reads it: by the order of the parts."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._from_client = Fragments()
+        self._to_client = Fragments()
+        self._held: list[SocketMessage] = []  # header and metadata of the message that is under way
+        self._kind = ""
+        self._faulty = False  # … which is refused once its content has come
+        self._dropped = False  # … and so are its buffers
+
+    def text(self, text: str) -> Inspected:
+        """Decide about one part."""
+        body = text.encode("utf-8", "surrogatepass")
+        part = self._from_client.part
+        if part is Part.HEADER:
+            return self._header(body)
+        if part is Part.METADATA:
+            self._from_client.take()
+            value = parse(body)
+            # Bokeh's own pages send `{}`; what else stands there is read by nothing that could be looked up.
+            self._faulty = not isinstance(value, dict) or has_string(value)
+            if self._faulty and self.rules.pass_uninspectable:
+                self._faulty = False
+                self._held.append(SocketMessage(body))
+                return RewriteMessage((), (Finding(Event.MESSAGE_UNREADABLE, {"reason": "metadata"}),))
+            self._held.append(SocketMessage(b"{}" if self._faulty else body))
+            return HOLD_MESSAGE
+        self._from_client.take()
+        if part is Part.CONTENT:
+            return self._content(body)
+        return self._buffer(fine=len(body) <= MAX_BUFFER_HEAD and b"<" not in body)
+
+    def binary(self, data: bytes) -> Inspected:  # noqa: ARG002 - data of a buffer is no text
+        """Decide about the payload of a buffer; no other part is binary."""
+        if self._from_client.part is not Part.BUFFERS:
+            return self.unreadable("binary")
+        self._from_client.take()
+        return self._buffer(fine=True)
+
+    def passed(self, data: bytes, *, binary: bool) -> bool:
+        """Count the parts of the server's messages: ours may only stand between two of them."""
+        if self._to_client.part is Part.HEADER and not binary:
+            self._to_client.take(_buffers(parse(data)))
+        else:
+            self._to_client.take()
+        return self._to_client.part is Part.HEADER
+
+    def _header(self, body: bytes) -> Inspected:
+        self._held, self._value, self._kind = [], None, ""
+        self._faulty = self._dropped = False
+        value = parse(body)
+        if not isinstance(value, dict) or not _is_word(value.get("msgid")) or not _is_word(value.get("msgtype")):
+            return self.unreadable(value.value if type(value) is Fault else "not_a_header")
+        self._kind = value["msgtype"]
+        self._held.append(SocketMessage(body))
+        self._from_client.take(_buffers(value))
+        return HOLD_MESSAGE
+
+    def _content(self, body: bytes) -> Inspected:
+        if self._faulty:
+            self._value = None
+            return self.refused(Code.MESSAGE_INVALID, {"reason": "metadata"}, Event.MESSAGE_UNREADABLE)
+        found = self.json("", body)
+        if isinstance(found, RefuseMessage):
+            return found
+        parts = found.messages if isinstance(found, RewriteMessage) else (SocketMessage(body),)
+        findings: tuple[Finding, ...] = found.findings
+        return RewriteMessage((*self._held, *parts), findings, found.texts, found.characters, found.counts)
+
+    def _buffer(self, *, fine: bool) -> Inspected:
+        if self._dropped:
+            return HOLD_MESSAGE
+        return KEEP_MESSAGE if fine else self.unreadable("buffer")
+
+    # --- what differs from other sockets --------------------------------------------------------
+
+    def chosen(self, value: Any, texts: Texts) -> Texts:
+        """Leave out the data of files, which are no text."""
+        files = _files(value)
+        return [(where, text) for where, text in texts if where[:2] not in files]
+
+    def length(self, value: Any, texts: Texts) -> int:
+        """Return the length of the longest text that is sent off; what is typed comes again when it is sent."""
+        return max((len(text) for where, text in texts if _is_sent(value, where)), default=0)
+
+    def counts(self, value: Any, texts: Texts) -> bool:
+        """Say whether a text is sent off."""
+        return any(_is_sent(value, where) for where, _ in texts)
+
+    def instead(self) -> tuple[SocketMessage, ...]:
+        """Return the message without its events; the server waits for the content of its header."""
+        if len(self._held) == 2 and self._kind == "PATCH-DOC":
+            return (*self._held, NO_EVENTS)
+        self._dropped = True
+        return ()
+
+    def replies(self, code: Code) -> tuple[SocketMessage, ...]:
+        """Return a change that adds a note to the page, for ten seconds."""
+        attributes = {
+            "text": code.sentence,
+            "render_as_text": True,
+            "styles": {"type": "map", "entries": NOTE_STYLES},
+            "stylesheets": [NOTE_FADES],
+        }
+        note = {"type": "object", "name": "Div", "id": self.fresh_id(), "attributes": attributes}
+        header = {"msgid": self.fresh_id(), "msgtype": "PATCH-DOC"}
+        return (*message(header), *message({}), *message({"events": [{"kind": "RootAdded", "model": note}]}))
+
+
+def _is_word(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= 128
+        and value.isascii()
+        and value.isprintable()
+        and "<" not in value
+    )
+
+
+def _buffers(header: Any) -> int:
+    number = header.get("num_buffers", 0) if isinstance(header, dict) else 0
+    return min(number, MAX_BUFFERS) if isinstance(number, int) and number > 0 else 0
+
+
+def _event(value: Any, where: tuple[object, ...]) -> dict[str, Any]:
+    """Return the event that a text stands in; an empty one if it stands in none."""
+    events = value.get("events") if isinstance(value, dict) else None
+    if isinstance(events, list) and len(where) > 1 and isinstance(where[1], int) and where[1] < len(events):
+        event = events[where[1]]
+        return event if isinstance(event, dict) else {}
+    return {}
+
+
+def _is_sent(value: Any, where: tuple[object, ...]) -> bool:
+    """Say whether a text is sent off: a message, or the value of a box; not what is being typed."""
+    event = _event(value, where)
+    return event.get("kind") == "MessageSent" or event.get("attr") == "value" or not event
+
+
+def _files(value: Any) -> set[tuple[object, ...]]:
+    """Return the places of events that set the data of a file: next to its name or type, of the same model."""
+    events = value.get("events") if isinstance(value, dict) else None
+    if not isinstance(events, list):
+        return set()
+    changed = [
+        (at, each) for at, each in enumerate(events) if isinstance(each, dict) and each.get("kind") == "ModelChanged"
+    ]
+    models = [orjson.dumps(each.get("model")) for _, each in changed if each.get("attr") in FILE_ATTRIBUTES]
+    return {
+        ("events", at)
+        for at, each in changed
+        if each.get("attr") == "value" and orjson.dumps(each.get("model")) in models and _is_data(each.get("new"))
+    }
+
+
+def _is_data(value: Any) -> bool:
+    """Say whether a value can only be data: base64, or a list of it."""
+    if isinstance(value, list):
+        return all(_is_data(each) for each in value)
+    return isinstance(value, str) and value.isascii() and value.replace("+", "").replace("/", "").rstrip("=").isalnum()

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sidecar.messages.sockets.results import HOLD_MESSAGE, KEEP_MESSAGE, KeepMessage, RefuseMessage, RewriteMessage
+from sidecar.vocabulary import Code, Event
+from tests.support.sockets import inspector
+
+HEADER = '{"msgid":"A1","msgtype":"PATCH-DOC"}'
+
+
+def sent(text: str, entry: str = "value") -> str:
+    values = {"type": "map", "entries": [["model", {"id": "p1021"}], [entry, text]]}
+    data = {"type": "event", "name": "chat_message_event", "values": values}
+    return json.dumps({"events": [{"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": data}]})
+
+
+def set_to(value: object, attr: str = "value") -> dict[str, object]:
+    return {"kind": "ModelChanged", "model": {"id": "p1021"}, "attr": attr, "new": value}
+
+
+def patched(*events: dict[str, object]) -> str:
+    return json.dumps({"events": list(events)})
+
+
+def say(socket, content, header=HEADER):
+    assert socket.text(header) == HOLD_MESSAGE
+    assert socket.text("{}") == HOLD_MESSAGE
+    return socket.text(content)
+
+
+def parts(messages):
+    return [each.data.decode() for each in messages]
+
+
+def test_the_parts_go_on_together_once_the_content_was_read():
+    found = say(inspector("bokeh"), sent("hi"))
+    assert isinstance(found, RewriteMessage)
+    assert parts(found.messages) == [HEADER, "{}", sent("hi")]
+    assert found.counts
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (sent("<b>"), sent("&lt;b>")),
+        (patched(set_to("<b>")), patched(set_to("&lt;b>"))),
+        (patched(set_to("<b>", "value_input")), patched(set_to("&lt;b>", "value_input"))),
+        (patched(set_to({"type": "map", "entries": [["a", "<b>"]]}, "x")), patched(set_to({"type": "map", "entries": [["a", "&lt;b>"]]}, "x"))),
+    ],
+    ids=["sent", "value", "draft", "map"],
+)  # fmt: skip
+def test_markup_is_escaped(content, expected):
+    found = say(inspector("bokeh"), content)
+    assert isinstance(found, RewriteMessage)
+    assert json.loads(parts(found.messages)[2]) == json.loads(expected)
+
+
+def test_a_refused_message_leaves_its_place_and_a_note():
+    socket = inspector("bokeh")
+    found = say(socket, sent("x" * 21))
+    assert isinstance(found, RefuseMessage)
+    assert found.code is Code.MESSAGE_TOO_LONG
+    assert parts(found.forward) == [HEADER, "{}", '{"events":[]}']
+    header, metadata, content = map(json.loads, parts(found.replies))
+    assert (header["msgtype"], metadata) == ("PATCH-DOC", {})
+    note = content["events"][0]["model"]["attributes"]
+    assert (note["text"], note["render_as_text"]) == ("The message is too long", True)
+    again = say(socket, sent("y" * 21))
+    assert isinstance(again, RefuseMessage)
+    assert json.loads(parts(again.replies)[0])["msgid"] != header["msgid"]
+    assert isinstance(say(socket, sent("fine")), RewriteMessage)
+
+
+def test_what_is_typed_is_bounded_when_it_is_sent():
+    found = say(inspector("bokeh"), patched(set_to("x" * 21, "value_input")))
+    assert isinstance(found, RewriteMessage)
+    assert not found.counts
+
+
+def test_the_data_of_a_file_is_no_text():
+    events = (set_to("image/png", "mime_type"), set_to("a.png", "filename"), set_to("QUJD" * 20))
+    assert isinstance(say(inspector("bokeh"), patched(*events)), RewriteMessage)
+    assert isinstance(say(inspector("bokeh"), patched(*events[:2], set_to("no data " * 20))), RefuseMessage)
+    assert isinstance(say(inspector("bokeh"), patched(set_to("QUJD" * 20))), RefuseMessage)
+
+
+def test_buffers_follow_their_header():
+    socket = inspector("bokeh")
+    header = '{"msgid":"A","msgtype":"PATCH-DOC","num_buffers":1}'
+    assert isinstance(say(socket, patched(set_to({"type": "bytes", "data": {"id": "b1"}})), header), RewriteMessage)
+    assert socket.text('{"id":"b1"}') == KEEP_MESSAGE
+    assert socket.binary(b"\x00\xff") == KEEP_MESSAGE
+    assert isinstance(say(socket, sent("hi")), RewriteMessage)
+
+
+def test_buffers_of_a_refused_message_that_left_no_place_are_dropped():
+    socket = inspector("bokeh")
+    found = say(socket, '{"doc":{"x":5},"text":"y"}', '{"msgid":"A","msgtype":"OTHER","num_buffers":1}')
+    assert isinstance(found, RefuseMessage)
+    assert found.forward == ()
+    assert socket.text('{"id":"b1"}') == HOLD_MESSAGE
+    assert socket.binary(b"\x00\xff") == HOLD_MESSAGE
+    assert isinstance(say(socket, sent("hi")), RewriteMessage)
+
+
+def test_other_messages_pass():
+    found = say(inspector("bokeh"), "{}", '{"msgid":"A","msgtype":"PULL-DOC-REQ"}')
+    assert isinstance(found, RewriteMessage)
+    assert len(found.messages) == 3
+
+
+UNREAD = {"no json": "x", "no header": '{"events":[]}', "markup": '{"msgid":"<b>","msgtype":"PATCH-DOC"}', "list": "[]"}
+
+
+@pytest.mark.parametrize("header", UNREAD.values(), ids=UNREAD)
+def test_what_is_no_header_is_refused(header):
+    found = inspector("bokeh").text(header)
+    assert isinstance(found, RefuseMessage)
+    assert found.event is Event.MESSAGE_UNREADABLE
+
+
+def test_a_binary_message_that_no_header_announced_is_refused():
+    assert isinstance(inspector("bokeh").binary(b"\x00"), RefuseMessage)
+
+
+def test_text_in_the_metadata_is_refused_with_the_message():
+    socket = inspector("bokeh")
+    socket.text(HEADER)
+    assert socket.text('{"x":"<b>"}') == HOLD_MESSAGE
+    found = socket.text(patched())
+    assert isinstance(found, RefuseMessage)
+    assert parts(found.forward) == [HEADER, "{}", '{"events":[]}']
+
+
+def test_on_wish_what_cannot_be_read_passes():
+    assert isinstance(inspector("bokeh", on_uninspectable="pass").text("x"), KeepMessage)
+
+
+def test_replies_stand_between_the_server_s_messages():
+    socket = inspector("bokeh")
+    messages = [b'{"msgid":"x","msgtype":"OK","num_buffers":1}', b"{}", b"{}", b'{"id":"b"}']
+    assert [socket.passed(each, binary=False) for each in messages] == [False] * 4
+    assert socket.passed(b"\x00", binary=True)
+    assert [socket.passed(each, binary=False) for each in (b'{"msgtype":"OK"}', b"{}", b"{}")] == [False, False, True]

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+
+from sidecar.messages.sockets.results import HOLD_MESSAGE, KEEP_MESSAGE, KeepMessage, RefuseMessage
+from sidecar.vocabulary import Code
+from tests.support.sockets import inspector
+
+
+def said(reply):
+    start = reply.data.index(b"[")
+    return reply.data[:start].decode(), json.loads(reply.data[start:])
+
+
+def test_chainlit_shows_a_refusal_in_the_conversation():
+    socket = inspector("chainlit")
+    long = json.dumps(["client_message", {"message": {"output": "x" * 21}}])
+    found = socket.text("42" + long)
+    assert isinstance(found, RefuseMessage)
+    shown, ended = map(said, found.replies)
+    assert shown == (
+        "42",
+        ["new_message", {
+            "id": "req-1",
+            "name": "Error",
+            "type": "assistant_message",
+            "output": "The message is too long",
+            "isError": True,
+            "createdAt": "2026-11-27T07:57:28.000Z",
+        }],
+    )  # fmt: skip
+    assert ended == ("42", ["task_end", {}])
+    again = socket.text("42/chat,7" + long)
+    assert isinstance(again, RefuseMessage)
+    prefix, event = said(again.replies[0])
+    assert (prefix, event[1]["id"]) == ("42/chat,", "req-2")
+
+
+def test_settings_of_chainlit_do_not_count():
+    found = inspector("chainlit").text('42["chat_settings_change",{"name":"Ann"}]')
+    assert isinstance(found, KeepMessage)
+    assert not found.counts
+
+
+def event(*args: str) -> str:
+    return "42" + json.dumps(["event", {"id": 6, "listener_id": "l", "args": list(args)}])
+
+
+def test_nicegui_keeps_drafts_short_and_does_not_count_them():
+    socket = inspector("nicegui")
+    found = socket.text(event('"hello"'))
+    assert isinstance(found, KeepMessage)
+    assert not found.counts
+    found = socket.text(event('"' + "x" * 21 + '"'))
+    assert isinstance(found, RefuseMessage)
+    assert [said(each) for each in found.forward] == [said_event('""')]
+    note = {"message": "The message is too long", "color": "negative", "position": "top"}
+    assert [said(each) for each in found.replies] == [("42", ["notify", note])]
+
+
+def said_event(*args: str):
+    return ("42", ["event", {"id": 6, "listener_id": "l", "args": list(args)}])
+
+
+def test_nicegui_counts_what_is_sent_off():
+    socket = inspector("nicegui")
+    found = socket.text(event('{"type":"keydown","key":"Enter"}'))
+    assert isinstance(found, KeepMessage)
+    assert found.counts
+    refused = socket.refused(Code.RATE_LIMIT_EXCEEDED, {})
+    assert refused.forward == ()
+
+
+def test_attachments_follow_their_packet():
+    socket = inspector("chainlit")
+    assert isinstance(socket.binary(b"x"), RefuseMessage)
+    assert isinstance(socket.text('451-["audio_chunk",{"data":{"_placeholder":true,"num":0}}]'), KeepMessage)
+    assert socket.binary(b"\x00") == KEEP_MESSAGE
+    assert isinstance(socket.binary(b"\x00"), RefuseMessage)
+
+
+def test_attachments_of_a_refused_packet_are_dropped():
+    socket = inspector("chainlit")
+    assert isinstance(socket.text('451-["unknown",{"data":{"_placeholder":true,"num":0}}]'), RefuseMessage)
+    assert socket.binary(b"\x00") == HOLD_MESSAGE
