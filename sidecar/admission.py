@@ -41,7 +41,7 @@ def admit(exchange: Exchange, steps: Sequence[Step], events: EventSink) -> Decis
         decision = step.ask(exchange)
         if decision is PASS:
             continue
-        if step.waits and not isinstance(decision, Pass | Answer | Refuse):
+        if not isinstance(decision, Pass | Answer | Refuse):
             return _waiting(exchange, steps, step, decision, events)
         ended = _decided(exchange, step, decision, events)
         if ended is not None:
@@ -97,7 +97,7 @@ class _BodySteps:
             result = step.ask(self._exchange, self._body)
             if result is KEEP:
                 continue
-            if step.waits and not isinstance(result, Keep | Rewrite | Refuse | Answer):
+            if not isinstance(result, Keep | Rewrite | Refuse | Answer):
                 return self._waiting(step, result, steps[number:])
             refused = self._found(step, result)
             if refused is not None:

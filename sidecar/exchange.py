@@ -56,6 +56,7 @@ class Exchange:
     session: Session | None = None  # guards.session; guards.sessions: one that begins, or is learned from the answer
     texts: int = 0  # messages.message_guard: texts that were looked at
     characters: int = 0  # messages.message_guard: their length together
+    parsed: tuple[bytes, object] | None = None  # messages.strict_json: the body that was parsed last, and its value
     limits: LimitReport | None = None  # guards.rate_limit
     releases: list[Callable[[], None]] = field(
         default_factory=list

@@ -4,32 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from sidecar.decision import Decision, Inspection
 from sidecar.exchange import Exchange
 
 
 class Guard(Protocol):
-    """Ask about the head; answers at once."""
-
-    @property
-    def name(self) -> str: ...
-
-    def check(self, exchange: Exchange) -> Decision: ...
-
-
-class WaitingGuard(Protocol):
-    """Ask about the head; may wait for a store, each wait with a bound."""
-
-    @property
-    def name(self) -> str: ...
-
-    async def check(self, exchange: Exchange) -> Decision: ...
-
-
-class AnyGuard(Protocol):
-    """A guard of the head that answers at once or has to be awaited; its `Step` states which."""
+    """Ask about the head. It answers at once, or returns what has to be waited for, each wait with a bound."""
 
     @property
     def name(self) -> str: ...
@@ -38,21 +20,12 @@ class AnyGuard(Protocol):
 
 
 class BodyGuard(Protocol):
-    """Ask about a complete, bounded body. Pure: no I/O."""
+    """Ask about a complete, bounded body; it answers at once, or returns what has to be waited for."""
 
     @property
     def name(self) -> str: ...
 
-    def inspect(self, exchange: Exchange, body: bytes) -> Inspection: ...
-
-
-class WaitingBodyGuard(Protocol):
-    """Ask about a complete, bounded body; may wait (moderation), each wait with a bound."""
-
-    @property
-    def name(self) -> str: ...
-
-    async def inspect(self, exchange: Exchange, body: bytes) -> Inspection: ...
+    def inspect(self, exchange: Exchange, body: bytes) -> Inspection | Awaitable[Inspection]: ...
 
 
 class ResponseFilter(Protocol):
@@ -84,10 +57,10 @@ Enforced: TypeAlias = Callable[[str], bool]
 class Step:
     """A head guard in the policy's order. `enforce=False` observes: it records and lets pass."""
 
-    guard: AnyGuard
+    guard: Guard
     enforce: bool = True
-    waits: bool = False
-    ask: Callable[[Exchange], Any] = field(init=False, repr=False, compare=False)
+    waits: bool = False  # the guard may return an awaitable
+    ask: Callable[[Exchange], Decision | Awaitable[Decision]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ask", self.guard.check)  # bound once: it is called for every request
@@ -97,10 +70,10 @@ class Step:
 class BodyStep:
     """A body guard in the policy's order."""
 
-    guard: BodyGuard | WaitingBodyGuard
+    guard: BodyGuard
     enforce: bool = True
-    waits: bool = False
-    ask: Callable[[Exchange, bytes], Any] = field(init=False, repr=False, compare=False)
+    waits: bool = False  # the guard may return an awaitable
+    ask: Callable[[Exchange, bytes], Inspection | Awaitable[Inspection]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ask", self.guard.inspect)

@@ -92,8 +92,15 @@ class Path:
 
     def first(self, value: Any) -> Any:
         """Return the first value selected, or None."""
-        found = self.find(value)
-        return found[0][1] if found else None
+        for step in self.steps:
+            if not isinstance(step, str):
+                found = self.find(value)
+                return found[0][1] if found else None
+        for step in self.steps:
+            if type(value) is not dict or step not in value:
+                return None
+            value = value[step]
+        return value
 
     @property
     def name(self) -> str | None:

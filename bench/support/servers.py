@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.support.load import ORIGIN
+from bench.support.chat import ANSWER, CREDENTIAL, KEY, POLICY
 from tests.support.processes import free_port
 
 HERE = Path(__file__).parent
@@ -21,39 +21,22 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 NGINX = """
 worker_processes 1; daemon off; master_process off; pid {folder}/{name}.pid; error_log {folder}/{name}.err;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 4096; }}
 http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {folder}; proxy_temp_path {folder};
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
 {rest} }}
 """
 BACKEND = """
-  server {{ listen 127.0.0.1:{port} backlog=1024;
-    location = /api/stream {{ proxy_pass http://127.0.0.1:{sse}; proxy_http_version 1.1; proxy_buffering off; }}
-    location / {{ default_type application/json; return 200 '{{"reply":"hello there, this is a short answer from the backend"}}'; }} }}
+  server {{ listen 127.0.0.1:{port} backlog=1024; default_type application/json;
+    location / {{ error_page 418 = @stream; if ($http_accept ~ event-stream) {{ return 418; }}
+      add_header X-Powered-By Chat; return 200 '{answer}'; }}
+    location @stream {{ proxy_pass http://127.0.0.1:{sse}; proxy_http_version 1.1; proxy_buffering off; }} }}
 """
 PROXY = """
   upstream b {{ server 127.0.0.1:{backend}; keepalive 64; keepalive_requests 1000000000; }}
   server {{ listen 127.0.0.1:{port} backlog=1024;
     location / {{ proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; }} }}
 """
-POLICY = """
-version: 1
-listen: {{ public: {{ address: "127.0.0.1:{port}" }}, management: {{ address: "127.0.0.1:{management}" }}, drain_delay: 0s }}
-backend: {{ url: "http://127.0.0.1:{backend}" }}
-clients: {{ ban: null }}
-requests: {{ concurrent_per_client: 1000 }}
-cors: {{ allowed_origins: ["{origin}"] }}
-events: {{ log: null, file: "{folder}/events.log" }}
-rate_limits:
-  - {{ name: ip-minute, per: ip, limit: 1000000, window: 1m }}
-  - {{ name: ip-hour, per: ip, limit: 1000000, window: 1h }}
-  - {{ name: org-hour, per: organization, limit: 1000000, window: 1h }}
-routes:
-  - name: chat
-    match: {{ path: /api/*, methods: [POST] }}
-    message: {{ fields: ["$.message"], max_chars: 1000, markup: escape }}
-"""
-CREDENTIAL = "    credential: { provider: openai, as: header }\n"
 
 
 def cpu(pid: int) -> float:
@@ -66,6 +49,12 @@ def resident(pid: int) -> float:
     """Return the resident memory of a process in MiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("VmRSS"))) / 1024
+
+
+def proportional(pid: int) -> float:
+    """Return the proportional set size of a process in MiB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("Pss:"))) / 1024
 
 
 def cores() -> tuple[set[int], set[int]]:
@@ -113,7 +102,7 @@ def backend(folder: Path) -> Iterator[int]:
     port, sse = free_port(), free_port()
     with (
         running([sys.executable, str(HERE / "sse_backend.py"), str(sse)], sse, others),
-        running(_nginx(folder, "backend", BACKEND.format(port=port, sse=sse)), port, others),
+        running(_nginx(folder, "backend", BACKEND.format(port=port, sse=sse, answer=ANSWER)), port, others),
     ):
         yield port
 
@@ -134,7 +123,7 @@ class Sidecars:
     def __init__(self, folder: Path, behind: int) -> None:
         self._folder = folder
         self._port, self._management = free_port(), free_port()
-        text = POLICY.format(port=self._port, management=self._management, backend=behind, origin=ORIGIN, folder=folder)
+        text = POLICY.format(port=self._port, management=self._management, backend=behind, folder=folder)
         (folder / "without.yaml").write_text(text)
         (folder / "with.yaml").write_text(text + CREDENTIAL)
         keep = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
@@ -147,10 +136,9 @@ class Sidecars:
 
     def store_key(self) -> None:
         """Put a provider's key into the vault, as an operator would."""
-        key = f"sk-proj-{secrets.token_hex(24)}T3BlbkFJ{secrets.token_hex(20)}"
         command = [sys.executable, "-m", "sidecar", "credentials", "add", "default", "openai"]
         subprocess.run(
-            command, input=key.encode(), env=self._environ, cwd=ROOT, check=True, capture_output=True, timeout=60
+            command, input=KEY.encode(), env=self._environ, cwd=ROOT, check=True, capture_output=True, timeout=60
         )
 
     @contextmanager

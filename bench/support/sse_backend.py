@@ -24,8 +24,13 @@ def event(number: int) -> bytes:
 
 
 async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.readuntil(b"\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
     writer.write(HEAD)
+    if b"event-stream; hold" in head:
+        writer.write(event(0))
+        await reader.read()  # until whoever reads has left
+        writer.close()
+        return
     for number in range(EVENTS - 1):
         writer.write(event(number))
         await asyncio.sleep(PAUSE)

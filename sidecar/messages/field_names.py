@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import unquote, unquote_plus
 
+from sidecar.bounded_cache import BoundedCache
 from sidecar.json_path import BELOW, Path, Step, children
 from sidecar.messages.invisible import SUSPECT
 
@@ -19,6 +20,8 @@ from sidecar.messages.invisible import SUSPECT
 _DROPPED: Final = dict.fromkeys((*range(0x21), 0x7F, ord("_"), ord("-")))
 _UNSEEN: Final = frozenset({"Cf", "Zs", "Zl", "Zp"})  # format characters and blanks outside ASCII
 _SEGMENTS: Final = re.compile(r"[.\[\]]+")  # PHP, qs, Rails and ASP.NET: user[message], user.message, [message]
+_KNOWN: Final = 256 * 1024
+"""Bytes of sets of keys that are remembered."""
 _BRACKETS: Final = re.compile(r"[.\[\]]")
 
 
@@ -80,9 +83,10 @@ class FormNames:
 class KeyTree:
     """The keys on the paths of a route, as a tree; finds a key beside one of them that reads as the same key."""
 
-    __slots__ = ("_root",)
+    __slots__ = ("_flat", "_known", "_root")
 
     def __init__(self, paths: Iterable[Path]) -> None:
+        self._known: BoundedCache[tuple[str, ...], bool] = BoundedCache(_KNOWN)
         self._root = _Node()
         for path in paths:
             node = self._root
@@ -90,9 +94,17 @@ class KeyTree:
                 node = node.below.setdefault(step, _Node())
                 if step is BELOW:
                     break  # every name below is one text among others
+        self._flat = not any(node.below for node in self._root.below.values())
 
     def ambiguous(self, value: Any) -> bool:
         """Say whether an object on a path has a key that is none of the path's names and reads as one."""
+        if self._flat and type(value) is dict:
+            # The answer depends on the keys alone, and clients send the same ones again and again.
+            keys = tuple(value)
+            known = self._known.get(keys)
+            if known is None:
+                known = self._known.remember(keys, self._root.ambiguous(value), sum(map(len, keys)))
+            return known
         return self._root.ambiguous(value)
 
 

@@ -12,7 +12,7 @@ from sidecar.messages import content_type, forms, socketio
 from sidecar.messages.field_names import FormNames
 from sidecar.messages.protocols import AUTO, SOCKET_IO, Protocol, recognise
 from sidecar.messages.splice import splice
-from sidecar.messages.strict_json import Fault, parse
+from sidecar.messages.strict_json import Fault, parse, parse_once
 from sidecar.messages.text_finder import TextFinder, Texts, counted, of_roles
 from sidecar.vocabulary import Code, Event
 
@@ -121,13 +121,14 @@ class MessageReader:
                 return BodyProblem(code, opened)
             body = opened
         if kind.kind is content_type.Kind.JSON:
-            return self._json(head.path, body, encoding is not None)
+            return self._json(exchange, body, encoding is not None)
         if kind.kind is content_type.Kind.TEXT:
             return self._packets(body, encoding is not None)
         return self._form(kind, head.target, body, encoding is not None)
 
-    def _json(self, path: str, body: bytes, opened: bool) -> Message | BodyProblem:
-        value = parse(body)
+    def _json(self, exchange: Exchange, body: bytes, opened: bool) -> Message | BodyProblem:
+        path = exchange.head.path
+        value = parse_once(exchange, body)
         if type(value) is Fault:
             return BodyProblem(Code.MESSAGE_INVALID, value.value)
         texts = self.finder.find(value)

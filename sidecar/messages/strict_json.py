@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import orjson
 
+from sidecar.exchange import Exchange
+
 MAX_DEPTH: Final = 100
 MAX_TOKENS: Final = 200_000
 """Bounds the slow scan (about 0.1 s); a body with more structure than this is no chat message."""
@@ -45,6 +47,16 @@ def parse(body: bytes, max_depth: int = MAX_DEPTH) -> Any | Fault:
             return fault
     elif not surely_unique(body, value):
         return check_structure(body, max_depth) or value
+    return value
+
+
+def parse_once(exchange: Exchange, body: bytes) -> Any | Fault:
+    """Return what `parse` does; guards that ask about the same body share one answer, and must not change it."""
+    known = exchange.parsed
+    if known is not None and known[0] is body:
+        return known[1]
+    value = parse(body)
+    exchange.parsed = (body, value)
     return value
 
 

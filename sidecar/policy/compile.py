@@ -18,7 +18,7 @@ from sidecar.decision import Refuse
 from sidecar.errors import Problems
 from sidecar.events import about
 from sidecar.exchange import Exchange
-from sidecar.guard import AnyGuard, BodyStep, Enforced, HeaderWriter, Step
+from sidecar.guard import BodyStep, Enforced, Guard, HeaderWriter, Step
 from sidecar.guards.clients.address import AddressGuard
 from sidecar.guards.limits.build import RouteLimits
 from sidecar.guards.limits.rate_limit import RateLimitHeaderWriter
@@ -111,7 +111,7 @@ class _Compiler:
         so that a refusal reports the limits of the right organization.
         """
         enforced = self._enforced(route)
-        guards: tuple[tuple[str, AnyGuard | None], ...] = (
+        guards: tuple[tuple[str, Guard | None], ...] = (
             ("address", self.clients.address),
             ("request_id", self.clients.request_id),
             ("ban", self.clients.bans),

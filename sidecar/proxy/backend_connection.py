@@ -215,6 +215,13 @@ class BackendConnection(Connection):
             self._body = CloseBody() if framing == UNTIL_CLOSE else LengthBody(framing)
         receiver.answered(answer)
 
+    def peek_whole(self) -> bytes | None:
+        """Return the body if its length is known and all of it has come, else None; it waits on."""
+        body, buffer = self._body, self._buffer
+        if type(body) is not LengthBody or body.left > len(buffer):
+            return None
+        return buffer if body.left == len(buffer) else buffer[: body.left]
+
     def take_whole(self, most: int | None = None) -> bytes | None:
         """Return the body if its length is known, all of it has come, and it is at most `most` bytes; else None."""
         body, buffer = self._body, self._buffer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.proxy import lingering
@@ -20,7 +21,7 @@ from sidecar.vocabulary import Code
 
 if TYPE_CHECKING:
     from sidecar.head import RequestHead
-    from sidecar.policy.policy import RequestBounds
+    from sidecar.policy.policy import Policy, RequestBounds
 
 _UNREAD: Final = 30.0
 """Seconds that a client has for the rest of an answer once its connection is over."""
@@ -66,17 +67,15 @@ class ExchangeUnderWay(Protocol):
 class Owner(Protocol):
     """What a connection needs of its listener."""
 
-    def bounds(self) -> RequestBounds: ...
+    current: Callable[[], Policy]
+    waiting: dict[ClientConnection, None]  # those that wait for a request; who waits longest stands in front
+    draining: bool
 
     def connected(self, connection: ClientConnection) -> bool: ...
 
-    def waits(self, connection: ClientConnection) -> None: ...
-
-    def asked(self, connection: ClientConnection) -> None: ...
-
     def read_head(self, raw: bytes, bounds: RequestBounds) -> RequestHead: ...
 
-    def serve(self, connection: ClientConnection, head: RequestHead, framing: int) -> None: ...
+    def serve(self, connection: ClientConnection, policy: Policy, head: RequestHead, framing: int) -> None: ...
 
     def refuse_head(self, connection: ClientConnection, raw: bytes, error: Malformed) -> None: ...
 
@@ -85,9 +84,6 @@ class Owner(Protocol):
         ...
 
     def lost(self, connection: ClientConnection) -> None: ...
-
-    @property
-    def draining(self) -> bool: ...
 
 
 class ClientConnection(Connection):
@@ -99,7 +95,7 @@ class ClientConnection(Connection):
         self._mode = _TURN
         self._buffer = b""
         self._searched = 0
-        self._exchange: ExchangeUnderWay | None = None
+        self.exchange: ExchangeUnderWay | None = None  # told what happens to the connection
         self._body: Body | None = None
         self._sink: BodySink | None = None
         self._stream: ByteStream | None = None
@@ -115,7 +111,7 @@ class ClientConnection(Connection):
     @property
     def busy(self) -> bool:
         """An exchange is under way."""
-        return self._exchange is not None
+        return self.exchange is not None
 
     # --- what the event loop calls -------------------------------------------------------------
 
@@ -125,8 +121,7 @@ class ClientConnection(Connection):
         self.peer = str(peername[0]) if peername else ""
         if self._owner.connected(self):
             self._mode = _HEAD
-            self._owner.waits(self)
-            self.expect_within(self._owner.bounds().idle_timeout)
+            self._wait_for_head()
         else:
             # At max_connections, new connections are closed without a response: each word would cost what is missing.
             self.abort()
@@ -153,8 +148,8 @@ class ClientConnection(Connection):
         if mode == _STREAM:
             assert self._stream is not None
             self._stream.timed_out()
-        elif self._exchange is not None:
-            self._exchange.failed(TooSlow())
+        elif self.exchange is not None:
+            self.exchange.failed(TooSlow())
         elif mode == _HEAD and self._buffer:
             self._refuse(self._buffer, Malformed(Code.REQUEST_TIMEOUT, "head"))
         elif mode == _OVER:
@@ -167,15 +162,15 @@ class ClientConnection(Connection):
         self._buffer = b""
         if self._stream is not None:
             self._stream.lost()
-        elif self._exchange is not None:
-            self._exchange.client_left()
+        elif self.exchange is not None:
+            self.exchange.client_left()
         self._owner.lost(self)
 
     def writable(self) -> None:
         if self._stream is not None:
             self._stream.writable()
-        elif self._exchange is not None:
-            self._exchange.client_takes_more()
+        elif self.exchange is not None:
+            self.exchange.client_takes_more()
         elif self._mode == _TURN:
             self.loop.call_soon(self._next)
 
@@ -183,7 +178,7 @@ class ClientConnection(Connection):
 
     def _next(self) -> None:
         """Look for the next head, now that it is this connection's turn."""
-        if self._mode != _TURN or self.left or self._paused:
+        if self._mode != _TURN or self.left or self.full:
             return
         if self._owner.draining:
             self._linger()
@@ -196,15 +191,17 @@ class ClientConnection(Connection):
             self._wait_for_head()
 
     def _wait_for_head(self) -> None:
-        self._owner.waits(self)
-        self.expect_within(self._owner.bounds().idle_timeout)
+        owner = self._owner
+        owner.waiting[self] = None
+        self.expect_within(owner.current().bounds.idle_timeout)
 
     def _head(self, buffer: bytes) -> None:
         """Serve the request whose head is complete in the buffer, or wait for more of it."""
         owner = self._owner
         if buffer.startswith(b"\r\n") and len(buffer) > 2 and not self._searched:
             buffer = buffer[2:]  # RFC 9112 §2.2: one empty line before a request is forgiven.
-        bounds = owner.bounds()
+        policy = owner.current()  # once: a reload never changes an exchange in flight
+        bounds = policy.bounds
         try:
             end = buffer.find(END_OF_HEAD)
             if end < 0:
@@ -215,13 +212,13 @@ class ClientConnection(Connection):
         except Malformed as error:
             self._refuse(buffer, error)
             return
-        owner.asked(self)
+        owner.waiting.pop(self, None)
         self._mode = _BUSY
         self._deadline = 0.0
         self._buffer = buffer[end + 4 :]
         self._searched = 0
         self.began = self.received - len(buffer)
-        owner.serve(self, head, framing)
+        owner.serve(self, policy, head, framing)
 
     def _incomplete(self, buffer: bytes, bounds: RequestBounds) -> None:
         find_end_of_head(buffer, self._searched)
@@ -236,7 +233,7 @@ class ClientConnection(Connection):
         self.go_on_reading()
 
     def _refuse(self, raw: bytes, error: Malformed) -> None:
-        self._owner.asked(self)
+        self._owner.waiting.pop(self, None)
         self._mode = _BUSY
         self._deadline = 0.0
         self._buffer = b""
@@ -245,36 +242,31 @@ class ClientConnection(Connection):
 
     # --- exchanges -----------------------------------------------------------------------------
 
-    def exchange_began(self, exchange: ExchangeUnderWay) -> None:
-        """Tell an exchange from now on what happens to the connection."""
-        self._exchange = exchange
-
     def exchange_ended(self, *, keep: bool, sending: bool = False) -> None:
         """Serve the next request, or close: once, by the exchange that is over.
 
         sending  a part of its request's body is still to come
         """
         self._sending = sending
-        self._exchange = self._body = self._sink = self._stream = None
+        self.exchange = self._body = self._sink = self._stream = None
         if self.left:
             return
         if not keep or self._owner.draining:
             self._linger()
             return
-        if self._buffer or self._paused:
+        if self._buffer or self.full:
             # Who sends many requests at once takes turns with the others; and who does not read what is
             # answered here is not served on.
             self._mode = _TURN
-            if self._paused:
-                self.expect_within(self._owner.bounds().idle_timeout)
+            if self.full:
+                self.expect_within(self._owner.current().bounds.idle_timeout)
             else:
                 self.loop.call_soon(self._next)
             return
         self._mode = _HEAD
         if self._reading_stopped:
             self.go_on_reading()
-        self._owner.waits(self)
-        self.expect_within(self._owner.bounds().idle_timeout)
+        self._wait_for_head()
 
     # --- bodies --------------------------------------------------------------------------------
 
@@ -331,7 +323,7 @@ class ClientConnection(Connection):
         if self._body_held or self._buffer:
             self._buffer += data
             return
-        body, sink, exchange = self._body, self._sink, self._exchange
+        body, sink, exchange = self._body, self._sink, self.exchange
         assert body is not None
         assert sink is not None
         assert exchange is not None
@@ -408,17 +400,17 @@ class ClientConnection(Connection):
 
     def leave_after_this(self) -> None:
         """Take no further request after the one that is being served."""
-        if self._exchange is not None:
-            self._exchange.last()
+        if self.exchange is not None:
+            self.exchange.last()
 
     def close_when_idle(self) -> None:
         """Close now if no exchange is under way; an exchange closes it at its end."""
-        if self._exchange is None and self._mode != _OVER:
+        if self.exchange is None and self._mode != _OVER:
             self.close()
 
     def shut_down(self) -> None:
         """End now, whatever is under way."""
-        exchange = self._exchange
+        exchange = self.exchange
         self.abort()
         if exchange is not None:
             exchange.shut_down()

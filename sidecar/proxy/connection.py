@@ -39,8 +39,10 @@ class Connection(SocketProtocol):
         self.received = 0
         self.sent = 0
         self._reading_stopped = False
+        self.full = False  # the peer does not take what is written: wait until it is `writable`
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
 
     # --- what derived classes do ---------------------------------------------------------------
 
@@ -69,10 +71,10 @@ class Connection(SocketProtocol):
         self.lost()
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self._paused = self.full = True
 
     def resume_writing(self) -> None:
-        self._paused = False
+        self._paused = self.full = False
         self.writable()
 
     # --- the deadline --------------------------------------------------------------------------
@@ -84,11 +86,12 @@ class Connection(SocketProtocol):
             return
         self._deadline = deadline = self.loop.time() + seconds
         timer = self._timer
-        if timer is None:
-            if not self.left:
-                self._timer = self.loop.call_at(deadline, self._check_deadline)
-        elif deadline < timer.when():
-            timer.cancel()
+        if timer is None or deadline < self._timer_at:
+            if self.left:
+                return
+            if timer is not None:
+                timer.cancel()
+            self._timer_at = deadline
             self._timer = self.loop.call_at(deadline, self._check_deadline)
 
     def _check_deadline(self) -> None:
@@ -97,6 +100,7 @@ class Connection(SocketProtocol):
         if deadline == 0.0 or self.left:
             return
         if self.loop.time() + 0.001 < deadline:
+            self._timer_at = deadline
             self._timer = self.loop.call_at(deadline, self._check_deadline)
             return
         self._deadline = 0.0
@@ -240,7 +244,7 @@ class ByteStream:
         """Wait until the peer has taken enough of what was written."""
         if self.left:
             raise PeerLeft
-        if self.connection.writing_paused:
+        if self.connection.full:
             if self._expired:
                 raise TooSlow
             self._writer = self.connection.loop.create_future()

@@ -37,8 +37,8 @@ class KeySource(Protocol):
 class Activity(Protocol):
     """Gauges of what is going on."""
 
-    def request_began(self) -> None: ...
-    def request_ended(self) -> None: ...
+    requests: int
+
     def stream_began(self, kind: str) -> None: ...
     def stream_ended(self, kind: str) -> None: ...
 
@@ -57,28 +57,15 @@ class ProxyServices:
 
 
 class ExchangeContext:
-    """One exchange from its admission to its record."""
+    """One exchange from its admission to its record. What most exchanges never set has its value in the class."""
 
-    __slots__ = (
-        "backend",
-        "began",
-        "connection",
-        "exchange",
-        "filters",
-        "framing",
-        "head_sent",
-        "keep",
-        "part",
-        "policy",
-        "provider_id",
-        "route",
-        "sent_at",
-        "sent_before",
-        "services",
-        "spent",
-        "status",
-        "unread",
-    )  # fmt: skip
+    status = CLIENT_LEFT
+    head_sent = False
+    part = False  # the client's Range went to the backend
+    provider_id = ""  # the provider's own id of the request
+    sent_at = 0.0  # monotonic: the request went to the backend
+    backend = -1.0  # seconds until the head of its answer
+    spent = 0.0  # seconds here before the request was sent
 
     def __init__(
         self,
@@ -88,7 +75,6 @@ class ExchangeContext:
         exchange: Exchange,
         connection: ClientConnection,
         framing: int,
-        *,
         keep: bool,
     ) -> None:
         self.services = services
@@ -102,14 +88,8 @@ class ExchangeContext:
         self.framing = framing  # of the body that goes to the backend
         self.unread = framing  # of the body that still stands on the client's connection
         # Asked once: between the request and its answer the set of secrets may change.
-        self.filters = route.filters if route.filters is not None and route.filters.wanted() else None
-        self.status = CLIENT_LEFT
-        self.head_sent = False
-        self.part = False  # the client's Range went to the backend
-        self.provider_id = ""  # the provider's own id of the request
-        self.sent_at = 0.0  # monotonic: the request went to the backend
-        self.backend = -1.0  # seconds until the head of its answer
-        self.spent = 0.0  # seconds here before the request was sent
+        filters = route.filters
+        self.filters = filters if filters is not None and filters.wanted() else None
 
     def ask_for_body(self) -> None:
         """Ask a waiting client for its body: it has been admitted."""
@@ -139,14 +119,6 @@ class ExchangeContext:
         if not route.outward:
             identity.count(exchange.head.index, trusted=exchange.client.trusted)
         return head
-
-    def left_for_backend(self) -> None:
-        now = self.services.clock.monotonic()
-        self.spent = now - self.exchange.started
-        self.sent_at = now
-
-    def head_arrived(self) -> None:
-        self.backend = self.services.clock.monotonic() - self.sent_at
 
     def skip_body(self) -> bool:
         """Skip a body that is already here; one that is still to come ends the connection instead."""

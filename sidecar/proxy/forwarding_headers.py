@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from sidecar.exchange import Exchange
@@ -21,14 +22,14 @@ _FORWARDING: Final = (
     b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
     b"X-Org-ID: %b\r\nX-Request-ID: %b\r\nVia: 1.%d sidecar\r\n\r\n"
 )
-_USUAL: Final = frozenset({b"keep-alive", b"close"})
+USUAL_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
 _END: Final = b"\r\n"
 _END_TO_END: Final = SINGLE | {b"cookie"}
 
 
 def named_by_connection(value: bytes | None) -> frozenset[bytes]:
     """Return the lower-case names that a Connection field makes hop-by-hop."""
-    if not value or value in _USUAL:
+    if not value or value in USUAL_CONNECTION:
         return frozenset()
     return frozenset(name.strip(b" \t").lower() for name in value.split(b","))
 
@@ -63,16 +64,13 @@ def request_head(
     upgrade  a ready line that asks for an upgrade, without its end
     """
     head = exchange.head
+    index = head.index
     dropped = identity.from_proxies if exchange.client.trusted and not outward else identity.from_clients
-    # What guards went by, the backend sees too: Connection cannot take it away (RFC 9110 §7.6.1).
-    gone = drop
-    connection = head.index.get(b"connection")
-    if connection is not None and connection not in _USUAL:
+    gone = _left_out(whole, part, drop, *[name for name, _ in put])
+    connection = index.get(b"connection")
+    if connection is not None and connection not in USUAL_CONNECTION:
+        # What guards went by, the backend sees too: Connection cannot take it away (RFC 9110 §7.6.1).
         gone |= named_by_connection(connection) - _END_TO_END
-    if whole:
-        gone |= _CODED if part else _PARTIAL
-    if put:
-        gone = gone.union([name.lower() for name, _ in put])
     target = _moved(head.target, prefix, base) if prefix else head.target
     # An underscore is a hyphen to CGI, WSGI and their heirs: X_Forwarded_For would be a second voice.
     kept = [line for key, line in head.lines if not dropped[key] and key not in gone and b"_" not in key]
@@ -80,18 +78,26 @@ def request_head(
         kept = _one_cookie_line(kept, head.index[b"cookie"])
     if outward:
         kept = [line for line in kept if not _tells_who(line[:24].lower())]
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), target, host), *kept]
-    lines += [b"%b: %b" % field for field in put]
+    kept.insert(0, b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), target, host))
+    for field in put:
+        kept.append(b"%b: %b" % field)
     if whole:
-        lines.append(b"Accept-Encoding: " + _asked_codings(head))
+        kept.append(b"Accept-Encoding: " + _asked_codings(head))
     if upgrade:
-        lines.append(upgrade)
+        kept.append(upgrade)
     elif framing == CHUNKED:
-        lines.append(b"Transfer-Encoding: chunked")
-    elif framing or b"content-length" in head.index:
-        lines.append(b"Content-Length: %d" % framing)
-    lines.append(_END if outward else _forwarding(exchange, head))
-    return b"\r\n".join(lines)
+        kept.append(b"Transfer-Encoding: chunked")
+    elif framing or b"content-length" in index:
+        kept.append(b"Content-Length: %d" % framing)
+    kept.append(_END if outward else _forwarding(exchange, head))
+    return b"\r\n".join(kept)
+
+
+@lru_cache(maxsize=256)  # all of it comes from the policy and the vault
+def _left_out(whole: bool, part: bool, drop: frozenset[bytes], *put: bytes) -> frozenset[bytes]:
+    """Return the lower-case names that the backend does not see as the client sent them, whoever the client is."""
+    names = drop | {name.lower() for name in put}
+    return names | (_CODED if part else _PARTIAL) if whole else names
 
 
 def _asked_codings(head: RequestHead) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from sidecar.admission import Admission, BodyInspection, Waiting, admit, inspect
 from sidecar.decision import PASS, Answer, Decision, Inspection, Refuse, Rewrite
@@ -50,36 +50,29 @@ T = TypeVar("T")
 class Handler(ExchangeContext):
     """Serves one exchange; the client's connection is told at its end."""
 
-    __slots__ = (
-        "back", "body", "done", "drop", "only_refuse", "put", "relay", "replayable", "request", "reusable", "reused",
-        "task", "upgrading", "upload", "upstream", "whole",
-    )  # fmt: skip
-
-    def __init__(self, *args: Any, only_refuse: Refuse | None = None, **named: Any) -> None:
-        super().__init__(*args, **named)
-        self.only_refuse = only_refuse  # malformed heads, ambiguous paths: only who asks is looked at
-        self.done = False
-        self.upgrading = False
-        self.back: BackendConnection | None = None
-        self.upstream: Upstream | None = None
-        self.upload: StreamedBody | None = None
-        self.relay: ResponseRelay | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.body: bytes | None = None  # None: it streams
-        self.drop = _NO_NAMES  # what the head loses because it described the body as it was
-        self.put: Fields = []  # the key's header, while the request may have to be made once more
-        self.request = b""
-        self.whole = False  # the request stands in `request`, body included
-        self.replayable = False  # it may be sent once more when a reused connection turns out to be dead
-        self.reused = False
-        self.reusable = False
+    only_refuse: Refuse | None = None  # malformed heads, ambiguous paths: only who asks is looked at
+    done = False
+    upgrading = False
+    back: BackendConnection | None = None
+    upstream: Upstream | None = None
+    upload: StreamedBody | None = None
+    relay: ResponseRelay | None = None
+    task: asyncio.Task[None] | None = None
+    body: bytes | None = None  # None: it streams
+    drop = _NO_NAMES  # what the head loses because it described the body as it was
+    put: Fields | None = None  # the key's header, while the request may have to be made once more
+    request = b""
+    whole = False  # the request stands in `request`, body included
+    replayable = False  # it may be sent once more when a reused connection turns out to be dead
+    reused = False
+    reusable = False
 
     # --- admission -----------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Serve the exchange, as far as nothing has to be waited for."""
-        self.services.activity.request_began()
-        self.connection.exchange_began(self)
+        self.services.activity.requests += 1
+        self.connection.exchange = self
         try:
             self.admitted(admit(self.exchange, self.route.steps, self.services.events))
         except Exception as error:  # noqa: BLE001  one place says what each failure means
@@ -96,12 +89,12 @@ class Handler(ExchangeContext):
             else:
                 self.reply(cast(Answer, decision))
             return
-        route = self.route
+        route, index = self.route, self.exchange.head.index
         if self.only_refuse is not None:
             self.refuse(self.only_refuse)
         elif self.framing > route.max_body:
             raise TooLarge
-        elif self.exchange.head.index.get(b"upgrade", b"").lower() == b"websocket":
+        elif b"upgrade" in index and index[b"upgrade"].lower() == b"websocket":
             self.upgrade()
         elif not route.body_steps:
             self.get_key()
@@ -109,11 +102,11 @@ class Handler(ExchangeContext):
             # An empty body is a body: what is asked about it must not be left out with it.
             self.look_into(b"")
         else:
-            self.ask_for_body()
             body = self.connection.take_whole(self.framing)
             if body is not None:
                 self.look_into(body)
             else:
+                self.ask_for_body()
                 sink = CollectedBody(self.connection, route.max_body, self.policy.bounds, self.look_into)
                 self.connection.read_body(request_body(self.framing), sink)
 
@@ -162,8 +155,10 @@ class Handler(ExchangeContext):
             self.send([])
             return
         fields = self.services.keys.fields(self.exchange, injection, self.route.target)
-        if fields is None or isinstance(fields, list):
-            self.got_key(fields)
+        if isinstance(fields, list):
+            self.send(fields)
+        elif fields is None:
+            self.got_key(None)
         else:
             self.wait(fields, self.got_key)
 
@@ -188,15 +183,14 @@ class Handler(ExchangeContext):
         self.whole = body is not None or self.framing == 0
         self.replayable = self.whole and not self.upgrading and self.exchange.head.method in _REPLAYABLE
         self.part = self.replayable and self.filters is not None and b"range" in self.exchange.head.index
-        self.put = put if self.part else []
+        self.put = put if self.part else None
         head = self.request_bytes(put, self.drop, UPGRADE if self.upgrading else b"")
         self.request = head + body if body else head
-        self.upstream = self.services.upstream(self.route.target)
         self.connect()
 
     def connect(self) -> None:
         """Take a connection out of the pool, or open one."""
-        assert self.upstream is not None
+        self.upstream = self.services.upstream(self.route.target)
         back = self.upstream.idle(replayable=self.replayable)
         self.reused = back is not None
         if back is not None:
@@ -207,7 +201,8 @@ class Handler(ExchangeContext):
     def converse(self, back: BackendConnection) -> None:
         """Send the request; its response comes to `answered`."""
         self.back = back
-        self.left_for_backend()
+        self.sent_at = now = self.services.clock.monotonic()
+        self.spent = now - self.exchange.started
         target = self.route.target
         try:
             # While the client still sends, its pace counts; the backend's time begins when all is sent.
@@ -251,7 +246,7 @@ class Handler(ExchangeContext):
 
     def answered(self, answer: ResponseHead) -> None:
         """Relay a final response."""
-        self.head_arrived()
+        self.backend = self.services.clock.monotonic() - self.sent_at
         if answer.status == 101:
             self.open_websocket(answer)
             return
@@ -269,6 +264,20 @@ class Handler(ExchangeContext):
             return
         exchange, route, filters = self.exchange, self.route, self.filters
         self.provider_id = provider_request_id(answer.index, exchange.id)
+        self.reusable = answer.reusable
+        body = back.peek_whole()
+        if body is not None and exchange.head.method != "HEAD" and not (self.part and answer.status == 206):
+            # All of it is here, and most have nothing in them that is looked for.
+            lines = response_heads.relayed_lines(answer, exchange, route, None, length_known=True)
+            if filters is None or filters.passes_whole(exchange, answer, lines, body):
+                back.take_whole()
+                self.write_response(answer.status, lines, body, None)
+                return
+        self.relay_filtered(answer, back)
+
+    def relay_filtered(self, answer: ResponseHead, back: BackendConnection) -> None:
+        """Relay a response that is still coming, or that filters have to look at."""
+        exchange, route, filters = self.exchange, self.route, self.filters
         chosen = filters.for_answer(exchange, answer) if filters is not None else None
         if chosen is not None and self.part and answer.status == 206:
             self.ask_for_whole(answer)
@@ -292,7 +301,6 @@ class Handler(ExchangeContext):
         kind = _kind(answer)
         if kind == "sse" and b"x-accel-buffering" not in answer.index:
             lines += b"X-Accel-Buffering: no\r\n"
-        self.reusable = answer.reusable
         if body is None:
             kind = "egress" if route.outward else kind
             self.relay = ResponseRelay(
@@ -308,7 +316,7 @@ class Handler(ExchangeContext):
         self.part = False
         self.let_go(reusable=answer.reusable)
         self.replayable = True
-        self.request = self.request_bytes(self.put, self.drop)
+        self.request = self.request_bytes(self.put or [], self.drop)
         self.connect()
 
     def let_go(self, *, reusable: bool) -> None:
@@ -545,7 +553,8 @@ class Handler(ExchangeContext):
         if self.done:
             return
         self.done = True
-        self.leave_backend()
+        if self.back is not None or self.upload is not None:
+            self.leave_backend()
         task, self.task = self.task, None
         if task is not None:
             task.cancel()
@@ -553,7 +562,7 @@ class Handler(ExchangeContext):
             self.relay.end()
         for release in self.exchange.releases:
             release()
-        self.services.activity.request_ended()
+        self.services.activity.requests -= 1
         self.record()
         connection = self.connection
         connection.client = self.exchange.client.subject or connection.peer

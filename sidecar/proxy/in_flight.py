@@ -12,12 +12,6 @@ class ActivityCounts:
         self.requests = 0
         self._streams: dict[str, int] = {"sse": 0, "websocket": 0, "chunked": 0, "egress": 0}
 
-    def request_began(self) -> None:
-        self.requests += 1
-
-    def request_ended(self) -> None:
-        self.requests -= 1
-
     def stream_began(self, kind: str) -> None:
         self._streams[kind] += 1
 

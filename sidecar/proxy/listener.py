@@ -36,15 +36,15 @@ class Listener:
         tls: ssl.SSLContext | None = None,
         handler: type[Handler] = Handler,
     ) -> None:
-        self._services = services
-        self._current = current
+        self.services = services
+        self.current = current
         self._new_id = new_id
         self._secure = tls is not None
         self._handler = handler
         self._loop = asyncio.get_running_loop()
         self._server = SocketServer(self._connect, tls)
         self._connections: set[ClientConnection] = set()
-        self._waiting: dict[ClientConnection, None] = {}  # for a request; who waits longest stands in front
+        self.waiting: dict[ClientConnection, None] = {}
         self._idle: asyncio.Event | None = None
         self._reader = RequestHeadReader()
         self._lingering = Lingering()
@@ -67,37 +67,25 @@ class Listener:
     def _connect(self) -> ClientConnection:
         return ClientConnection(self._loop, self)
 
-    def bounds(self) -> RequestBounds:
-        """Return what one client may make us hold or wait for now."""
-        return self._current().bounds
-
     def connected(self, connection: ClientConnection) -> bool:
         """Say whether there is room for a connection; count it."""
-        full = len(self._connections) >= self._current().bounds.max_connections
-        full = self._services.descriptors.is_short() or full
+        full = len(self._connections) >= self.current().bounds.max_connections
+        full = self.services.descriptors.is_short() or full
         if self.draining or (full and not self._made_room()):
             return False
         self._connections.add(connection)
-        self._services.descriptors.take()
+        self.services.descriptors.take()
         self._server.made(connection)
         return True
 
     def _made_room(self) -> bool:
         """End the connection that has asked for nothing the longest: holding many keeps nobody else out."""
-        longest = next(iter(self._waiting), None)
+        longest = next(iter(self.waiting), None)
         if longest is None:
             return False
-        del self._waiting[longest]
+        del self.waiting[longest]
         longest.abort()
         return True
-
-    def waits(self, connection: ClientConnection) -> None:
-        """A connection waits for its next request."""
-        self._waiting[connection] = None
-
-    def asked(self, connection: ClientConnection) -> None:
-        """A connection waits no longer."""
-        self._waiting.pop(connection, None)
 
     def lingers(self, connection: ClientConnection) -> bool:
         """Say whether there is room to read a connection on whose answer has been written."""
@@ -107,10 +95,10 @@ class Listener:
         """A connection is gone."""
         if connection.lingering:
             self._lingering.end(connection.client)
-        self._waiting.pop(connection, None)
+        self.waiting.pop(connection, None)
         if connection in self._connections:
             self._connections.remove(connection)
-            self._services.descriptors.give_back()
+            self.services.descriptors.give_back()
         self._server.lost(connection)
         if self._idle is not None and not self._connections:
             self._idle.set()
@@ -123,10 +111,8 @@ class Listener:
             raise head_too_large(raw, bounds.max_target)
         return self._reader.read(raw, bounds.max_target, bounds.max_fields)
 
-    def serve(self, connection: ClientConnection, head: RequestHead, framing: int) -> None:
+    def serve(self, connection: ClientConnection, policy: Policy, head: RequestHead, framing: int) -> None:
         """Begin the exchange of a request."""
-        policy = self._current()  # once: a reload never changes an exchange in flight
-        exchange = self._exchange(connection, head)
         index = head.index
         method = head.method
         if method == "OPTIONS" and b"origin" in index:
@@ -137,16 +123,18 @@ class Listener:
         if route is None:
             route = policy.malformed
             refuse = Refuse(Code.REQUEST_MALFORMED, {"reason": "ambiguous path"}, close=True)
+        clock = self.services.clock
+        exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer, self._secure)
         exchange.route = route.name
         told = index.get(b"connection")
         keep = head.version == 1 and not self.ending and (told is None or b"close" not in told.lower())
-        self._handler(
-            self._services, policy, route, exchange, connection, framing, keep=keep, only_refuse=refuse
-        ).begin()
+        handler = self._handler(self.services, policy, route, exchange, connection, framing, keep)
+        handler.only_refuse = refuse
+        handler.begin()
 
     def refuse_head(self, connection: ClientConnection, raw: bytes, error: Malformed) -> None:
         """Refuse what has no readable head, as everything else is refused."""
-        policy = self._current()
+        policy = self.current()
         index: dict[bytes, bytes] = {}
         start = raw[: policy.bounds.max_header_bytes]
         origins = _ORIGIN.findall(start)
@@ -155,16 +143,12 @@ class Listener:
         site = _SITE.search(start)
         if site is not None:
             index[b"sec-fetch-site"] = site[1].lower()  # so that its visitor is not struck for it
-        exchange = self._exchange(connection, RequestHead("", b"", "", 1, [], index))
+        clock, head = self.services.clock, RequestHead("", b"", "", 1, [], index)
+        exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer, self._secure)
         exchange.route = policy.malformed.name
-        refuse = Refuse(error.code, {"reason": error.reason}, close=True)
-        self._handler(
-            self._services, policy, policy.malformed, exchange, connection, 0, keep=False, only_refuse=refuse
-        ).begin()
-
-    def _exchange(self, connection: ClientConnection, head: RequestHead) -> Exchange:
-        clock = self._services.clock
-        return Exchange(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer, self._secure)
+        handler = self._handler(self.services, policy, policy.malformed, exchange, connection, 0, False)
+        handler.only_refuse = Refuse(error.code, {"reason": error.reason}, close=True)
+        handler.begin()
 
     # --- the end -------------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ class StreamedBody:
         if pace.received > self._bound:
             raise TooLarge
         back.write(chunk(data) if self._chunked else data)
-        if back.writing_paused:
+        if back.full:
             self._front.expect_within(0)
             self._front.hold_body()
             if self._timer is None:

@@ -14,7 +14,7 @@ from sidecar.messages.refusals import refusal
 from sidecar.policy.policy import Route
 from sidecar.proxy.codec.response_heads import ResponseHead
 from sidecar.proxy.failure_headers import passed_on_failure, retry_advice
-from sidecar.proxy.forwarding_headers import named_by_connection
+from sidecar.proxy.forwarding_headers import USUAL_CONNECTION, named_by_connection
 from sidecar.responses.interfaces import ResponseFilters
 from sidecar.vocabulary import Code
 
@@ -30,7 +30,9 @@ _FAILURES: Final = {503: Code.OVERLOADED, 504: Code.BACKEND_TIMEOUT}
 
 def head(status: int, lines: bytes, exchange: Exchange, route: Route, *, keep: bool) -> bytes:
     """Return a complete head: what the answer says, and what every response says."""
-    parts = [_STATUS_LINES[status], lines, *[header_writer.lines(exchange) for header_writer in route.header_writers]]
+    parts = [_STATUS_LINES[status], lines]
+    for header_writer in route.header_writers:
+        parts.append(header_writer.lines(exchange))  # noqa: PERF401  a comprehension costs a call
     notes = exchange.notes
     if notes:
         parts += [b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in notes.items()]
@@ -88,14 +90,16 @@ def relayed_lines(
     answer: ResponseHead, exchange: Exchange, route: Route, filters: ResponseFilters | None, *, length_known: bool
 ) -> bytes:
     """Return the backend's field lines, less what is not for the client or is ours to say."""
-    removed = route.removed
-    named = named_by_connection(answer.index.get(b"connection"))
+    removed, index = route.removed, answer.index
+    connection = index.get(b"connection")
+    if connection is not None and connection not in USUAL_CONNECTION:
+        removed |= named_by_connection(connection)
     lines = answer.lines
     urls = route.urls
     if urls is not None:
         lines = urls.rewritten(lines, exchange)
-    kept = [line for key, line in lines if key not in removed and key not in named and key != b"content-length"]
-    if b"set-cookie" in answer.index:
+    kept = [line for key, line in lines if key not in removed and key != b"content-length"]
+    if b"set-cookie" in index:
         kept = [line for line in kept if line[:11].lower() != b"set-cookie:"]
         cookies = answer.values(b"set-cookie")
         if urls is not None:
@@ -103,11 +107,12 @@ def relayed_lines(
         hardened = (route.cookies(value, exchange.secure) for value in cookies)
         kept.extend(b"Set-Cookie: " + value for value in hardened if value is not None)
     kept = _clean(kept, exchange, filters)
-    if b"date" not in answer.index:  # RFC 9110 §6.6.1: whoever forwards an answer says when it came
-        kept.append(date_line(exchange.now)[:-2])
+    block = b"\r\n".join(kept) + b"\r\n" if kept else b""
+    if b"date" not in index:  # RFC 9110 §6.6.1: whoever forwards an answer says when it came
+        block += date_line(exchange.now)
     if length_known and answer.length >= 0 and answer.status != 204:
-        kept.append(b"Content-Length: %d" % answer.length)
-    return b"\r\n".join(kept) + b"\r\n" if kept else b""
+        block += b"Content-Length: %d\r\n" % answer.length
+    return block
 
 
 def failure_lines(answer: ResponseHead, exchange: Exchange, route: Route, filters: ResponseFilters | None) -> Fields:

@@ -75,7 +75,7 @@ class ResponseRelay:
     def begin(self, whole: bytes | None = None) -> None:
         """Let the body flow; `whole`: all of it has come, and is too long to be opened at once."""
         self._activity.stream_began(self._kind)
-        if self._front.writing_paused:
+        if self._front.full:
             self._hold()
         if whole is None:
             self._back.deliver(self, 0 if self._chosen is None else TURN, self._idle)
@@ -136,13 +136,13 @@ class ResponseRelay:
                 return
         front = self._front
         front.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        if front.writing_paused:
+        if front.full:
             self._hold()
 
     def _settled(self, _: None) -> None:
         self._front.write(chunk(self._piece) if self._chunked else self._piece)
         self._piece = b""
-        if self._front.writing_paused and not (self._over and not self._opening):
+        if self._front.full and not (self._over and not self._opening):
             self._hold()
         else:
             self._go_on()

@@ -114,6 +114,20 @@ class Redaction:
         body = Body.RECORDS if kind in _RECORDS else Body.JSON if kind.endswith(b"json") else Body.TEXT
         return RecordLinesFilter(self._text, body, question=self._question)
 
+    def passes_whole(self, content_type: bytes, lines: bytes, body: bytes) -> bool:
+        """Say whether header lines and a complete body are surely as they may be; False: ask one by one.
+
+        A JSON object on one line is one record, which no stream of texts in pieces is made of.
+        """
+        if self._text is None:
+            return True
+        if content_type != b"application/json":
+            kind = media_type(content_type)
+            if kind in _RECORDS or not kind.endswith(b"json"):
+                return False
+        question = self._question
+        return body.startswith(b"{") and b"\n" not in body and question is not None and not question(lines + body)
+
     def frames(self) -> FrameFilter | None:
         """Return the filter of one direction of a WebSocket's text messages."""
         return None if self._text is None else FrameFilter(self._text)

@@ -39,6 +39,14 @@ class ResponseObserver(Protocol):
 
     def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None: ...
 
+    def reads_whole(self, answer: BackendResponseHead) -> bool:
+        """Say whether `read_whole` does for a complete body what the filter would; False: ask the filter."""
+        ...
+
+    def read_whole(self, exchange: Exchange, answer: BackendResponseHead, body: bytes) -> None:
+        """Read a complete body, which passes as it is."""
+        ...
+
 
 class RouteResponseFilters:
     """The ResponseFilters of one route: redaction first, so that observers read what the client receives.
@@ -82,6 +90,19 @@ class RouteResponseFilters:
         if len(chain) < 2:
             return chain[0] if chain else None
         return _Chain(chain)
+
+    def passes_whole(self, exchange: Exchange, answer: BackendResponseHead, lines: bytes, body: bytes) -> bool:
+        index = answer.index
+        if b"content-encoding" in index:
+            return False
+        if not self._redaction.passes_whole(index.get(b"content-type", b""), lines, body):
+            return False
+        for watcher in self._watchers:
+            if not watcher.reads_whole(answer):
+                return False
+        for watcher in self._watchers:
+            watcher.read_whole(exchange, answer, body)
+        return True
 
     def frames(self, exchange: Exchange) -> SocketMessageFilter | None:
         return _SocketFrames(self, exchange) if self._redaction.active else None

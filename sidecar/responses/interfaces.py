@@ -66,6 +66,13 @@ class ResponseFilters(Protocol):
         """
         ...
 
+    def passes_whole(self, exchange: Exchange, answer: BackendResponseHead, lines: bytes, body: bytes) -> bool:
+        """Return whether header lines and a complete body pass as they came; the body has been read then.
+
+        False: ask about the lines, and filter the body.
+        """
+        ...
+
     def frames(self, exchange: Exchange) -> SocketMessageFilter | None:
         """Return the filter of the text messages that a WebSocket's backend sends."""
         ...

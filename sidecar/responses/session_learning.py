@@ -105,6 +105,12 @@ class CookieObserver:
                     self._heard(exchange, line, value.strip().strip(b'"').decode("latin-1"))
         return None
 
+    def reads_whole(self, answer: BackendResponseHead) -> bool:
+        return b"set-cookie" not in answer.index
+
+    def read_whole(self, exchange: Exchange, answer: BackendResponseHead, body: bytes) -> None:
+        """Nothing of a body is looked for."""
+
     def _heard(self, exchange: Exchange, line: bytes, value: str) -> None:
         if not value or is_over(line, exchange.now):
             exchange.pending.append(partial(self._learner.end, exchange))
@@ -131,6 +137,12 @@ class BodyObserver:
         self._sees_bodies = sees_bodies
         self._header = header
         self._told = told
+
+    def reads_whole(self, answer: BackendResponseHead) -> bool:  # noqa: ARG002  its paths are read by the filter
+        return False
+
+    def read_whole(self, exchange: Exchange, answer: BackendResponseHead, body: bytes) -> None:
+        """Never asked."""
 
     def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None:
         if not 200 <= answer.status < 300 or (has_body(exchange) and not self._sees_bodies):

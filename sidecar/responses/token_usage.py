@@ -21,6 +21,9 @@ PLACES: Final[tuple[Usage, ...]] = tuple(
 )
 """Every place where a provider's response or event reports tokens; a response matches at most one."""
 
+_BY_ROOT: Final = tuple((place.input.steps[0], place) for place in PLACES)
+"""Each place with the first name of its paths, which most responses do not have."""
+
 WHOLE: Final = 256 * 1024
 HEAD: Final = 4 * 1024
 TAIL: Final = 64 * 1024
@@ -59,6 +62,18 @@ class TokenUsage:
         exchange.releases.append(counter.settle)  # a client that leaves does not undo what was reported
         return counter
 
+    def reads_whole(self, answer: BackendResponseHead) -> bool:  # noqa: ARG002  whatever it is
+        return True
+
+    def read_whole(self, exchange: Exchange, answer: BackendResponseHead, body: bytes) -> None:
+        if b'"usage' not in body or not 200 <= answer.status < 300:
+            return
+        kind = media_type(answer.index.get(b"content-type", b""))
+        if kind == b"application/json" or kind.endswith(b"+json"):
+            told = ReportedUsage()
+            _report(body, cut=False, told=told)
+            told.count(exchange.organization, self._provider, self._count)
+
 
 class ReportedUsage:
     """The tokens that one response has reported so far. Streams report running totals: the newest counts."""
@@ -71,7 +86,11 @@ class ReportedUsage:
         self.model = ""
 
     def learn(self, value: Any) -> None:
-        for place in PLACES:
+        if type(value) is not dict:
+            return
+        for root, place in _BY_ROOT:
+            if root not in value:
+                continue
             given, made = _tokens(place.input.first(value)), _tokens(place.output.first(value))
             if given is None and made is None:
                 continue
@@ -80,6 +99,13 @@ class ReportedUsage:
             model = place.model.first(value)
             if isinstance(model, str) and model:
                 self.model = model
+
+    def count(self, organization: str, provider: str, count: Count) -> None:
+        """Count what was reported."""
+        if self.input:
+            count(organization, provider, self.model, "input", self.input)
+        if self.output:
+            count(organization, provider, self.model, "output", self.output)
 
 
 class _Reader(Protocol):
@@ -118,10 +144,7 @@ class _Counter:
         if self._settled:
             return
         self._settled = True
-        told = self._reader.told
-        for direction, tokens in (("input", told.input), ("output", told.output)):
-            if tokens:
-                self._count(self._organization, self._provider, told.model, direction, tokens)
+        self._reader.told.count(self._organization, self._provider, self._count)
 
 
 class _Whole:

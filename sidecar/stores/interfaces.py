@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sidecar.limit import Ask, Takes
 from sidecar.session import Session
@@ -80,6 +80,19 @@ class Erased:
 
     sessions: int = 0
     conversations: int = 0
+
+
+@runtime_checkable
+class LocalSessions(Protocol):
+    """What a store in this process adds to a SessionStore: answers without waiting."""
+
+    def find(self, key: str, now: float) -> Session | None:
+        """Return a session that has not expired."""
+        ...
+
+    def note_seen(self, key: str, seen: float, ttl: float) -> None:
+        """Note that a session was seen: it may be idle for `ttl` from then, never longer than it expires."""
+        ...
 
 
 class SessionStore(Protocol):

@@ -57,12 +57,20 @@ class MemorySessionStore:
 
     async def get(self, key: str, seal: bytes, now: float) -> Session | None:  # noqa: ARG002  # as above
         """Return a session that has not expired."""
+        return self.find(key, now)
+
+    def find(self, key: str, now: float) -> Session | None:
+        """Return a session that has not expired."""
         entry = self._sessions.get(key)
         if entry is None or entry[1] <= now:
             return None
         return entry[0]
 
     async def touch(self, key: str, seen: float, ttl: float) -> None:
+        """Note that a session was seen."""
+        self.note_seen(key, seen, ttl)
+
+    def note_seen(self, key: str, seen: float, ttl: float) -> None:
         """Note that a session was seen."""
         entry = self._sessions.get(key)
         if entry is None or entry[1] <= seen:

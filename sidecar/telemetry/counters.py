@@ -82,10 +82,17 @@ class RouteCounts:
         self.backend = Histogram(BACKEND)
         self.processed = 0  # inspected messages that the backend answered
 
-    def count(self, method: str, status: int) -> None:
+    def count(self, method: str, status: int, duration: float, overhead: float) -> None:
         """Count one answer; a status outside 100–599 (nothing was sent) counts as 0."""
         key = (method if method in METHODS else OTHER, status if 100 <= status <= 599 else 0)
         self.requests[key] = self.requests.get(key, 0) + 1
+        # What `Histogram.add` does, without a call: this is done for every request.
+        histogram = self.duration
+        histogram.counts[bisect_left(histogram.bounds, duration)] += 1
+        histogram.total += duration
+        histogram = self.overhead
+        histogram.counts[bisect_left(histogram.bounds, overhead)] += 1
+        histogram.total += overhead
 
 
 class LimitCounts:

@@ -60,9 +60,7 @@ class Metrics:
 
     def served(self, served: Served) -> None:
         route = self._routes[served.route or UNMATCHED]
-        route.count(served.method, served.status)
-        route.duration.add(served.duration)
-        route.overhead.add(served.overhead)
+        route.count(served.method, served.status, served.duration, served.overhead)
         if served.backend >= 0.0:
             route.backend.add(served.backend)
             if served.inspected and is_processed_message(served):

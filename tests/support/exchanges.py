@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from typing import TypeVar
+
 from sidecar.events import SecurityEvent, Served
 from sidecar.exchange import Client, Exchange
 from sidecar.head import RequestHead
+
+T = TypeVar("T")
 
 
 def head(method: str = "GET", target: str = "/", **fields: str) -> RequestHead:
@@ -52,3 +57,8 @@ class Recorder:
 
     def names(self) -> list[str]:
         return [event.event.name for event in self.events]
+
+
+async def said(decision: T | Awaitable[T]) -> T:
+    """Return what a guard said, at once or later."""
+    return await decision if isinstance(decision, Awaitable) else decision

@@ -13,6 +13,8 @@ class RequestIdGuard:
     name = "request_id"
 
     def check(self, exchange: Exchange) -> Decision:
+        if b"x-request-id" not in exchange.head.index:
+            return PASS
         given = accepted_request_id(exchange.head, trusted=exchange.client.trusted)
         if given:
             exchange.id = given

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import re2
 
+from sidecar.bounded_cache import BoundedCache
 from sidecar.errors import Problems
 from sidecar.exchange import Exchange
 from sidecar.guard import BodyStep, Enforced, Step
@@ -24,7 +25,7 @@ from sidecar.guards.sessions.session_id import (
 )
 from sidecar.json_path import Path, compile_path
 from sidecar.messages.content_type import open_body
-from sidecar.messages.strict_json import Fault, parse
+from sidecar.messages.strict_json import Fault, parse, parse_once
 from sidecar.messages.text_finder import disguised
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route as RouteSchema
@@ -34,6 +35,8 @@ from sidecar.stores.memory_sessions import MemorySessionStore
 
 LONGEST_ID: Final = 1024
 LARGEST: Final = 1 << 20
+_KEYS: Final = 256 * 1024
+"""Bytes of sets of keys that are remembered."""
 """Bytes of a body once its content coding is opened."""
 
 NO_ID: Final = "?"
@@ -205,12 +208,19 @@ class BodyIds:
 
     def __init__(self, paths: tuple[Path, ...]) -> None:
         self._paths = paths
+        names = [path.name for path in paths]
+        self._names = tuple(name for name in names if name is not None) if None not in names else ()
+        self._disguised: BoundedCache[tuple[str, ...], bool] = BoundedCache(_KEYS)
         self._spelled = BodyIdPrefilter(paths)
 
     def __call__(self, exchange: Exchange, body: bytes) -> list[str]:
         if not body:
             return []
         head = exchange.head.index
+        if self._names and head.get(b"content-type") == b"application/json" and b"content-encoding" not in head:
+            value = parse_once(exchange, body)
+            if type(value) is dict:
+                return self._in_object(value)
         opened = open_body(head.get(b"content-encoding"), body, LARGEST)
         if not isinstance(opened, bytes):
             return []
@@ -223,6 +233,21 @@ class BodyIds:
         value = parse(opened)
         if type(value) is Fault:
             return []
+        return self._in_value(value)
+
+    def _in_object(self, value: dict[str, Any]) -> list[str]:
+        """Do the same for an object whose fields are named, the usual case."""
+        keys = tuple(value)
+        disguised_here = self._disguised.get(keys)
+        if disguised_here is None:
+            found = any(disguised(value, path.steps) for path in self._paths)
+            disguised_here = self._disguised.remember(keys, found, sum(map(len, keys)))
+        if disguised_here:
+            return self._in_value(value)
+        ids = [value[name] for name in self._names if name in value]
+        return [text if isinstance(text, str) else NO_ID for text in ids if text is not None]
+
+    def _in_value(self, value: Any) -> list[str]:
         found: list[Any] = [NO_ID for path in self._paths if disguised(value, path.steps)]
         found += [text for path in self._paths for _, text in path.find(value) if text is not None]
         return [text if isinstance(text, str) else NO_ID for text in found]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -12,7 +12,7 @@ from sidecar.errors import StoreUnavailable
 from sidecar.exchange import Client, Exchange
 from sidecar.guards.sessions.session_id import SessionIdGuard
 from sidecar.session import Session, seal_of
-from sidecar.stores.interfaces import SessionStore
+from sidecar.stores.interfaces import LocalSessions, SessionStore
 from sidecar.vocabulary import Code, Event
 
 TOUCH_AFTER: Final = 60.0
@@ -57,7 +57,8 @@ def is_same_network(session: Session, client: Client, binding: Binding) -> bool:
 
 
 class SessionGuard:
-    """Set `exchange.session`. Asked after the ids of the head; each wait is bounded by the store.
+    """Set `exchange.session`. Asked after the ids of the head; a store in this process answers at once,
+    each wait for another is bounded by that store.
 
     A request without an id in its head may have one in its body: where the policy names such a place
     the question stays open, and `BodySessionGuard`, which a route then needs, settles it. An id that
@@ -85,6 +86,7 @@ class SessionGuard:
         begins: Callable[[Exchange], bool] | None = None,
     ) -> None:
         self._store = store
+        self._local = store if isinstance(store, LocalSessions) else None
         self._need = need
         self._binding = binding
         self._idle = idle
@@ -96,28 +98,55 @@ class SessionGuard:
         self._remembers_since = remembers_since
         self._begins = begins
 
-    async def check(self, exchange: Exchange) -> Decision:
+    def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
         if not exchange.session_key and self._in_body and has_body(exchange):
             return PASS
-        decision = await self.settle(exchange)
-        if type(decision) is not Refuse or self._ids is None:
+        decision = self.settle(exchange)
+        if isinstance(decision, Pass):
             return decision
-        if self._need is Need.OPTIONAL and loads_page(exchange):
-            return self._ids.forgive(exchange, decision)
-        if decision.code is Code.INVALID_SESSION_ID and self._begins is not None and self._begins(exchange):
-            return PASS if decision is MISSING else self._ids.forgive(exchange, decision)
-        return decision
+        return self._forgiven(exchange, decision) if isinstance(decision, Refuse) else self._later(exchange, decision)
 
-    async def settle(self, exchange: Exchange) -> Pass | Refuse:
-        """Decide by what has been presented so far."""
+    async def _later(self, exchange: Exchange, settled: Awaitable[Pass | Refuse]) -> Decision:
+        decision = await settled
+        return self._forgiven(exchange, decision) if isinstance(decision, Refuse) else decision
+
+    def _forgiven(self, exchange: Exchange, refuse: Refuse) -> Decision:
+        if self._ids is None:
+            return refuse
+        if self._need is Need.OPTIONAL and loads_page(exchange):
+            return self._ids.forgive(exchange, refuse)
+        if refuse.code is Code.INVALID_SESSION_ID and self._begins is not None and self._begins(exchange):
+            return PASS if refuse is MISSING else self._ids.forgive(exchange, refuse)
+        return refuse
+
+    def settle(self, exchange: Exchange) -> Pass | Refuse | Awaitable[Pass | Refuse]:
+        """Decide by what has been presented so far; at once where the store is in this process."""
         if self._need is Need.NONE or exchange.session is not None:
             return PASS
         if not exchange.session_key:
             return MISSING if self._need is Need.REQUIRED else PASS
+        if self._local is None:
+            return self._asked(exchange)
+        session = self._local.find(exchange.session_key, exchange.now)
+        decision = self._judged(exchange, session)
+        if session is not None and type(decision) is Pass and exchange.now - session.seen >= self._touch_after:
+            self._local.note_seen(session.key, exchange.now, self._idle)
+        return decision
+
+    async def _asked(self, exchange: Exchange) -> Pass | Refuse:
+        """Decide by what a store across the network says."""
         try:
             session = await self._store.get(exchange.session_key, self._seal(exchange.session_id), exchange.now)
         except StoreUnavailable:
             return PASS if self._pass_when_unavailable else UNAVAILABLE
+        decision = self._judged(exchange, session)
+        if session is not None and type(decision) is Pass and exchange.now - session.seen >= self._touch_after:
+            with suppress(StoreUnavailable):  # it was read a moment ago; at worst it ends a little early
+                await self._store.touch(session.key, exchange.now, self._idle)
+        return decision
+
+    def _judged(self, exchange: Exchange, session: Session | None) -> Pass | Refuse:
+        """Say whether this client may use this session here; set `exchange.session` when it may."""
         if session is None:
             expires = expiry_of(exchange.session_id)
             reason, event = "unknown", None
@@ -128,17 +157,11 @@ class SessionGuard:
             return Refuse(Code.INVALID_SESSION_ID, {"reason": reason}, event=event)
         if session.organization != exchange.organization:
             return Refuse(Code.INVALID_SESSION_ID, {"reason": "organization"})
-        return await self._use(exchange, session)
-
-    async def _use(self, exchange: Exchange, session: Session) -> Pass | Refuse:
         moved = self._binding is not Binding.OFF and not is_same_network(session, exchange.client, self._binding)
         if moved and self._binding is not Binding.LOG:
             detail = {"reason": "network", "binding": str(self._binding)}
             return Refuse(Code.INVALID_SESSION_ID, detail, event=Event.SESSION_NETWORK_CHANGED)
         exchange.session = session
-        if exchange.now - session.seen >= self._touch_after:
-            with suppress(StoreUnavailable):  # it was read a moment ago; at worst it ends a little early
-                await self._store.touch(session.key, exchange.now, self._idle)
         return Pass((Finding(Event.SESSION_NETWORK_CHANGED, {"binding": "log"}),)) if moved else PASS
 
 
@@ -152,15 +175,23 @@ class BodySessionGuard:
         self._guard = guard
         self._find = find
 
-    async def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
+    def inspect(self, exchange: Exchange, body: bytes) -> Inspection | Awaitable[Inspection]:
         for session_id in self._find(exchange, body):
             refusal = self._ids.present(exchange, session_id, "body")
             if refusal is not None:
                 return refusal
-        decision = await self._guard.settle(exchange)
-        if isinstance(decision, Refuse):
-            return decision
-        return Keep(decision.findings) if decision.findings else KEEP
+        decision = self._guard.settle(exchange)
+        return _kept(decision) if isinstance(decision, Pass | Refuse) else _kept_later(decision)
+
+
+def _kept(decision: Pass | Refuse) -> Inspection:
+    if isinstance(decision, Refuse):
+        return decision
+    return Keep(decision.findings) if decision.findings else KEEP
+
+
+async def _kept_later(settled: Awaitable[Pass | Refuse]) -> Inspection:
+    return _kept(await settled)
 
 
 def expiry_of(session_id: str) -> int | None:

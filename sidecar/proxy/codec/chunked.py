@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.proxy.codec.parser import PARSER_ERRORS, body_parser
+from sidecar.proxy.codec.parser import PARSER_ERRORS, body_parser, take_payload
 from sidecar.proxy.strict_rules import END_OF_HEAD, Malformed
 from sidecar.vocabulary import Code
 
@@ -64,9 +64,8 @@ class ChunkedBody:
             self._parser.feed_data(data)
         except PARSER_ERRORS:
             raise Malformed(self._code, "chunk") from None
-        payload = self._payload
-        self.done = payload.is_eof()
-        piece: bytes = payload.read_nowait(-1)
+        self.done = self._payload.is_eof()
+        piece = take_payload(self._payload)
         if piece:
             self._silent = 0
         else:

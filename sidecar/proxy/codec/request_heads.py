@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from sidecar.bounded_cache import BoundedCache
@@ -44,13 +45,11 @@ class RequestHeadReader:
             raise _refused(line) from None
         if len(fields) != len(lines):
             raise malformed("field line")
-        names = self._names
-        index = {names[name]: value for name, value in fields}
-        if len(index) == len(fields):
-            pairs = list(zip(index, lines, strict=True))
-        else:
-            pairs = [(names[name], text) for (name, _), text in zip(fields, lines, strict=True)]
-            index = joined([(names[name], value) for name, value in fields])
+        keys: Iterable[bytes]
+        keys = index = self._names.index(fields)
+        if len(index) != len(fields):
+            keys = [self._names.lower(name) for name, _ in fields]
+            index = joined(list(zip(keys, [value for _, value in fields], strict=True)))
         host = index.get(b"host")
         known = self._lines.get(line) or self._read_line(line, host or b"", max_target)
         if host is None or host not in self._hosts:
@@ -59,7 +58,9 @@ class RequestHeadReader:
             raise Malformed(Code.TARGET_TOO_LONG, "target")
         if known.method not in METHODS:
             raise Malformed(Code.METHOD_NOT_ALLOWED, "method")
-        return RequestHead(known.method, known.target, known.path, known.version, pairs, index)
+        return RequestHead(
+            known.method, known.target, known.path, known.version, list(zip(keys, lines, strict=False)), index
+        )
 
     def _check_host(self, host: bytes | None, version: int) -> None:
         if host is not None:

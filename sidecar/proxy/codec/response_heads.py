@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from sidecar.head import Fields
@@ -15,7 +16,7 @@ from sidecar.vocabulary import Code
 _MOST_FIELDS: Final = 500
 _MOST_STATUS_LINES: Final = 256
 _NAME = re.compile(TOKEN)
-_FINE: Final = bytes(byte for byte in range(256) if byte in b"\t\r\n" or (byte >= 32 and byte != 127))
+_FINE: Final = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127))
 _NONE: Final[frozenset[bytes]] = frozenset()
 
 
@@ -52,7 +53,7 @@ class ResponseHeadReader:
     """Reads complete heads of responses; one serves all connections to a backend."""
 
     def __init__(self) -> None:
-        self._names = _CheckedNames()
+        self._names = FieldNames(_check_name)
         self._status_lines: dict[bytes, tuple[int, bool]] = {}
 
     def read(self, raw: bytes, method: str) -> ResponseHead:
@@ -64,7 +65,7 @@ class ResponseHeadReader:
         ends = len(lines) + 1
         line = lines.pop(0)
         status, modern = self._status_lines.get(line) or self._read_status_line(line)
-        if raw.count(b"\n") != ends or raw.count(b"\r") != ends or raw.translate(None, _FINE):
+        if raw.translate(None, _FINE) != b"\r\n" * ends:
             raise _broken()
         try:
             fields = parsed_response_head(raw).raw_headers
@@ -76,14 +77,12 @@ class ResponseHeadReader:
                 raise _broken() from None
         if len(fields) != len(lines) or len(fields) > _MOST_FIELDS:
             raise _broken()
-        names = self._names
-        index = {names[name]: value for name, value in fields}
-        if len(index) == len(fields):
-            pairs = list(zip(index, lines, strict=True))
-        else:
-            pairs = [(names[name], text) for (name, _), text in zip(fields, lines, strict=True)]
-            index = joined([(names[name], value) for name, value in fields], _NONE)
-        answer = ResponseHead(status, pairs, index)
+        keys: Iterable[bytes]
+        keys = index = self._names.index(fields)
+        if len(index) != len(fields):
+            keys = [self._names.lower(name) for name, _ in fields]
+            index = joined(list(zip(keys, [value for _, value in fields], strict=True)), _NONE)
+        answer = ResponseHead(status, list(zip(keys, lines, strict=False)), index)
         answer.length = length_of(index)
         answer.framing = framing = response_framing(status, index, answer.length, method, modern=modern)
         connection = index.get(b"connection")
@@ -115,15 +114,10 @@ def with_one_length(lines: list[bytes]) -> list[bytes]:
     return [*others, b"Content-Length: " + values.pop()]
 
 
-class _CheckedNames(FieldNames):
-    """Refuses a name that is no token: aiohttp passes blanks before the colon."""
-
-    __slots__ = ()
-
-    def __missing__(self, name: bytes) -> bytes:
-        if _NAME.fullmatch(name) is None:
-            raise _broken()
-        return super().__missing__(name)
+def _check_name(name: bytes) -> None:
+    """Refuse a name that is no token: aiohttp passes blanks before the colon."""
+    if _NAME.fullmatch(name) is None:
+        raise _broken()
 
 
 def _broken() -> Malformed:

@@ -11,7 +11,13 @@ from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
 
-from sidecar.proxy.codec.parser import body_parser, parsed_request_head, parsed_response_head, require_compiled_parser
+from sidecar.proxy.codec.parser import (
+    body_parser,
+    parsed_request_head,
+    parsed_response_head,
+    require_compiled_parser,
+    take_payload,
+)
 
 REQUEST = b"POST /a?b HTTP/1.1\r\nHost: a\r\nX-B:  c \r\nContent-Length: 3\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -43,9 +49,11 @@ def test_a_response_head_is_a_message_whose_body_is_left_alone() -> None:
 def test_a_payload_is_filled_by_feeding_and_emptied_by_reading() -> None:
     parser, payload = body_parser(CHUNKED, most_trailers=8, longest=100)
     parser.feed_data(b"3\r\nabc\r\n2\r\nd")
-    assert (payload.read_nowait(-1), payload.is_eof()) == (b"abcd", False)
+    assert (take_payload(payload), payload.is_eof()) == (b"abcd", False)
+    assert not payload._http_chunk_splits
+    assert payload._size == 0
     parser.feed_data(b"e\r\n0\r\n\r\n")
-    assert (payload.read_nowait(-1), payload.is_eof()) == (b"e", True)
+    assert (take_payload(payload), payload.is_eof()) == (b"e", True)
 
 
 def test_a_payload_asks_its_protocol_for_nothing_but_flow_control() -> None:

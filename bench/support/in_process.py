@@ -1,0 +1,132 @@
+"""The guarded chat request of the benchmark, served in this process without sockets: its calls are counted, or timed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from bench.support.chat import ANSWER, CREDENTIAL, KEY, POLICY, address_of, chat_request
+from sidecar.app import Sidecar
+from sidecar.proxy.backend_connection import BackendConnection
+from sidecar.proxy.client_connection import ClientConnection
+from sidecar.proxy.codec.response_heads import ResponseHeadReader
+from sidecar.proxy.listener import Listener
+from sidecar.secret import Secret
+from sidecar.session import Session, key_of
+from sidecar.settings import read_settings
+from sidecar.vault.models import Actor
+
+RESPONSE = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Fri, 27 Nov 2026 07:53:06 GMT\r\nContent-Type: application/json"
+    b"\r\nContent-Length: %d\r\nConnection: keep-alive\r\nX-Powered-By: Chat\r\n\r\n%b" % (len(ANSWER), ANSWER.encode())
+)
+
+
+class _Transport(asyncio.Transport):
+    """Keeps what is written last; one with an `answer` hands it to its protocol at each write, as a backend would."""
+
+    def __init__(self, protocol: asyncio.Protocol | None = None, answer: bytes = b"") -> None:
+        super().__init__({"peername": ("127.0.0.1", 50000)})
+        self.protocol = protocol
+        self.answer = answer
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written = bytes(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        """Nothing is open."""
+
+    close = abort
+
+
+class _Backend:
+    """An Upstream of one connection that is always idle."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.connection = BackendConnection(loop, ResponseHeadReader())
+        self.connection.transport = self.transport = _Transport()
+        self.connection.is_silent = lambda: True  # type: ignore[method-assign]
+
+    def idle(self, *, replayable: bool) -> BackendConnection:
+        assert replayable or self.connection.is_silent()
+        return self.connection
+
+    def release(self, connection: BackendConnection, *, clean: bool) -> None:
+        assert clean
+        connection.forget()
+
+
+@contextlib.asynccontextmanager
+async def guarded(folder: Path, clients: int) -> AsyncIterator[Callable[[int], bytes]]:
+    """Give a function that serves the n-th request and returns what the client gets."""
+
+    async def keep_key(vault: Any) -> None:
+        await vault.credentials.create(Actor("bench"), "default", "openai", Secret(KEY))
+
+    environ = {"ENCRYPTION_KEY": "0123456789abcdef" * 3, "DATABASE_URL": f"sqlite:///{folder / 'vault.db'}"}
+    policy = POLICY.format(port=0, management=0, backend=9, folder=folder) + CREDENTIAL
+    sidecar = Sidecar(read_settings(environ), policy, environ, prepare=keep_key)
+    running = await sidecar.start()
+    try:
+        loop = asyncio.get_running_loop()
+        backend = _Backend(loop)
+        listener: Listener = running.public
+        listener.services = dataclasses.replace(listener.services, upstream=lambda _: backend)  # type: ignore[arg-type, return-value]
+        now = time.time()
+        requests = []
+        for number in range(clients):
+            address, session_id = address_of(number), f"00000000-0000-4000-8000-{number:012x}"
+            network = f"{address.rpartition('.')[0]}.0/24"
+            session = Session(key_of(session_id), "default", now, now, network, address)
+            await running.stores.sessions.create(session, b"", 86400.0)
+            requests.append(chat_request(number, session_id))
+        connection = ClientConnection(loop, listener)
+        front = _Transport()
+        connection.connection_made(front)
+
+        def serve(number: int) -> bytes:
+            front.written = b""
+            connection.data_received(requests[number % clients])
+            backend.connection.data_received(RESPONSE)
+            return front.written
+
+        # The first request reads the key from the database; the others find it open.
+        connection.data_received(requests[0])
+        while not backend.transport.written:  # noqa: ASYNC110  it is written by a plain call
+            await asyncio.sleep(0.01)
+        backend.connection.data_received(RESPONSE)
+        yield serve
+        connection.connection_lost(None)
+    finally:
+        await running.stop()
+
+
+def calls_of(work: Callable[[], object]) -> Counter[str]:
+    """Return how often each Python function is called while `work` runs."""
+    counts: Counter[str] = Counter()
+
+    def count(frame: Any, event: str, _: object) -> None:
+        if event == "call":
+            code = frame.f_code
+            counts[f"{'/'.join(code.co_filename.split('/')[-3:])}:{code.co_qualname}"] += 1
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return counts
