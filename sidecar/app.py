@@ -18,7 +18,16 @@ from sidecar.policy.compile import compile_policy
 from sidecar.policy.document.read import PolicyDocument, draft_policy
 from sidecar.policy.dry_run import isolated_services
 from sidecar.policy.schema.policy_schema import PolicySchema
-from sidecar.running import KEYS_IN_REQUESTS, Foundation, Running, catalogue_of, log_path, needs_keys
+from sidecar.running import (
+    KEYS_IN_REQUESTS,
+    TOKENS_OF_CLIENTS,
+    Foundation,
+    Running,
+    catalogue_of,
+    log_path,
+    needs_keys,
+    needs_tokens,
+)
 from sidecar.settings import Settings
 from sidecar.stores.factory import open_stores
 from sidecar.telemetry.fanout import Fanout
@@ -93,7 +102,11 @@ class Sidecar:
             )
             ending.push_async_callback(stores.close)
             await stores.start()
+            if needs_tokens(schema):
+                settings.token_secret(TOKENS_OF_CLIENTS)
             vault = await self._open_vault(schema, masters, events, clock)
+            if off := settings.say_what_is_off(admin_keys=schema.admin.jwks is not None):
+                _log.warning(off)
             if vault is not None:
                 ending.push_async_callback(vault.close)
             if self._prepare is not None:

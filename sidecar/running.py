@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 COUNT_SECONDS: Final = 5.0
+TOKENS_OF_CLIENTS: Final = "a policy that names organizations by tokens"
 KEYS_IN_REQUESTS: Final = "a policy that puts keys into requests"
 
 
@@ -162,6 +163,8 @@ class Running:
         compiled = compile_policy(self._source.draft(), self._services)
         if self.vault is None and needs_keys(compiled.schema):
             self._foundation.settings.master_secret(KEYS_IN_REQUESTS)  # a reload cannot open the vault it needs
+        if needs_tokens(compiled.schema):
+            self._foundation.settings.token_secret(TOKENS_OF_CLIENTS)
         return compiled
 
     def _certificate(self, tls: ServerTls | None) -> Any:
@@ -388,6 +391,13 @@ def log_path(text: str | None) -> Path | None:
 def needs_keys(schema: PolicySchema) -> bool:
     """Say whether a policy puts keys into requests."""
     return any(route.credential for route in schema.routes) or schema.listen.egress is not None
+
+
+def needs_tokens(schema: PolicySchema) -> bool:
+    """Say whether a policy names organizations by tokens and brings no keys to verify them with."""
+    organizations = schema.organizations
+    written = "sources" in organizations.model_fields_set  # the default also lists what nobody uses
+    return written and "token" in organizations.sources and schema.api_auth.jwks is None
 
 
 def catalogue_of(schema: PolicySchema) -> Catalogue:

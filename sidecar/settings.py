@@ -69,6 +69,18 @@ class Settings:
             raise ConfigError(f"JWT_SECRET is not set, and {needed_by} needs it; {MAKE_ONE}")
         return self.jwt_secret
 
+    def say_what_is_off(self, *, admin_keys: bool) -> str:
+        """Return one line for the start, or an empty text. `admin_keys`: admin tokens have a key set in the policy."""
+        missing = [] if self.encryption_key or self.jwt_secret else ["ENCRYPTION_KEY"]
+        off = ["the vault"] if missing else []
+        if self.jwt_secret is None and not admin_keys:
+            missing.append("JWT_SECRET")
+            off.append("the admin API")
+        if not off:
+            return ""
+        verb = "is" if len(off) == 1 else "are"
+        return f"{' and '.join(off)} {verb} off: {' and '.join(missing)} {verb} not set; {MAKE_ONE}"
+
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Read the environment, or raise ConfigError with one line. An empty variable counts as unset."""

@@ -118,6 +118,23 @@ def test_bytes_count_not_characters() -> None:
     assert read_settings({"JWT_SECRET": "é" * 16}).jwt_secret is not None
 
 
+OFF = [
+    pytest.param(
+        {}, False, "the vault and the admin API are off: ENCRYPTION_KEY and JWT_SECRET are not set", id="neither"
+    ),
+    pytest.param({}, True, "the vault is off: ENCRYPTION_KEY is not set", id="neither, but a key set of the policy"),
+    pytest.param({"ENCRYPTION_KEY": KEY}, False, "the admin API is off: JWT_SECRET is not set", id="no token secret"),
+    pytest.param({"ENCRYPTION_KEY": KEY}, True, "", id="a key set of the policy"),
+    pytest.param({"JWT_SECRET": OTHER}, False, "", id="the vault falls back"),
+]
+
+
+@pytest.mark.parametrize(("environ", "admin_keys", "says"), OFF)
+def test_what_is_off_without_secrets(environ: dict[str, str], admin_keys: bool, says: str) -> None:
+    line = read_settings(environ).say_what_is_off(admin_keys=admin_keys)
+    assert line == (f"{says}; make one with: openssl rand -base64 32" if says else "")
+
+
 def test_which_master_secret() -> None:
     both = read_settings({"ENCRYPTION_KEY": KEY, "JWT_SECRET": OTHER, "ENCRYPTION_KEY_PREVIOUS": OTHER}).master_secret()
     assert (both.name, both.secret.reveal(), len(both.previous), both.fallback) == ("ENCRYPTION_KEY", KEY, 1, False)

@@ -219,6 +219,8 @@ async def test_guessing_is_slowed_down(panel, client):
     assert statuses == [401] * 20 + [429] * 5
     assert int(response.headers["Retry-After"]) > 0
     assert len(panel.book.entries) == 20, "a flood of guesses does not fill the audit log"
+    async with client.get("/api/bans", headers=panel.bearer()) as response:
+        assert response.status == 200, "whoever guesses at the same address locks nobody out"
 
 
 async def test_a_port_that_is_taken_is_one_clear_line(panel: object):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.__main__ import main
-from tests.support.processes import free_port
+from tests.support.processes import Process, free_port
 from tests.support.provider import certificates
 from tests.support.sidecar import COMMAND, MASTER, environment, policy_text
 
@@ -67,6 +67,10 @@ def missing_key(folder: Path) -> tuple[Path, dict[str, str]]:
     return written(folder, routes=KEYED), {}
 
 
+def missing_token_secret(folder: Path) -> tuple[Path, dict[str, str]]:
+    return written(folder, organizations={"from": ["token"]}), {"JWT_SECRET": "", "ENCRYPTION_KEY": MASTER}
+
+
 def weak_key(folder: Path) -> tuple[Path, dict[str, str]]:
     return written(folder, routes=KEYED), {"ENCRYPTION_KEY": "hunter2"}
 
@@ -116,6 +120,7 @@ FAILURES = [
     pytest.param(missing_policy, 2, 1, ["nowhere.yaml"], id="missing-policy"),
     pytest.param(policy_is_a_folder, 2, 1, ["directory"], id="policy-is-a-folder"),
     pytest.param(missing_key, 2, 1, ["ENCRYPTION_KEY", "openssl rand"], id="missing-encryption-key"),
+    pytest.param(missing_token_secret, 2, 1, ["JWT_SECRET", "openssl rand"], id="missing-token-secret"),
     pytest.param(weak_key, 2, 1, ["ENCRYPTION_KEY", "32", "openssl rand"], id="weak-encryption-key"),
     pytest.param(missing_key_file, 2, 1, ["ENCRYPTION_KEY_FILE", "no-such-secret"], id="missing-key-file"),
     pytest.param(weak_token_secret, 2, 1, ["JWT_SECRET", "32"], id="weak-jwt-secret"),
@@ -183,3 +188,15 @@ def test_the_same_as_a_process(tmp_path: Path, make, code: int, words: list[str]
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert all(word in done.stderr for word in words)
+
+
+def test_what_is_off_is_said_in_one_line(tmp_path: Path) -> None:
+    process = Process([*COMMAND, str(written(tmp_path))], env=environment(tmp_path))
+    try:
+        said = [line for line in process.until_output("listening").output().splitlines() if " off: " in line]
+    finally:
+        process.stop()
+    assert said == [
+        "sidecar: the vault and the admin API are off: ENCRYPTION_KEY and JWT_SECRET are not set; "
+        "make one with: openssl rand -base64 32"
+    ]
