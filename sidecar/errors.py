@@ -14,11 +14,11 @@ class ConfigError(SidecarError):
     """The environment, the command line or a file named there is wrong: exit code 2."""
 
 
-def cannot_listen(host: str, port: int, error: OSError) -> SidecarError:
+def cannot_listen(address: str, error: OSError) -> SidecarError:
     """Say why an address could not be had."""
     taken = error.errno == errno.EADDRINUSE
     says = "is in use by another process" if taken else (error.strerror or "cannot be used")
-    return SidecarError(f"cannot listen on {host}:{port}: the address {says}")
+    return SidecarError(f"cannot listen on {address}: the address {says}")
 
 
 class StoreUnavailable(SidecarError):

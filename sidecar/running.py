@@ -122,23 +122,34 @@ class Running:
             descriptors=self._descriptors,
         )
         listen = schema.listen
-        self.public = Listener(shared, lambda: self.live.current.public, new_id, self._certificate(listen.public.tls))
+        self.public = Listener(
+            shared,
+            lambda: self.live.current.public,
+            new_id,
+            self._certificate(listen.public.tls),
+            trusts=self._trusts if listen.public.proxy_protocol else None,
+        )
         self.egress: Listener | None = None
         if listen.egress is not None:
             self.egress = Listener(shared, lambda: self.live.current.egress, new_id)
         address = listen.management.address
-        self.management = ManagementServer(self._ports(new_id), address.host, address.port)
+        self.management = ManagementServer(self._ports(new_id), address.host, address.port, address.path)
 
     async def open(self, schema: PolicySchema) -> None:
         """Listen, and follow what may change. Raises SidecarError when an address cannot be had."""
         listen = schema.listen
-        await self.public.open(listen.public.address.host, listen.public.address.port)
+        address = listen.public.address
+        await self.public.open(address.host, address.port, address.path)
         if self.egress is not None and listen.egress is not None:
-            await self.egress.open(listen.egress.address.host, listen.egress.address.port)
+            address = listen.egress.address
+            await self.egress.open(address.host, address.port, address.path)
         await self.management.start()
         self._metrics.watch(self._gauges())
         self._follow()
         self._reasons.clear()
+
+    def _trusts(self, peer: str) -> bool:
+        return self.live.current.address.trusts(peer)  # of the policy of this moment
 
     def _build_services(self) -> Services:
         vault, stores = self.vault, self.stores

@@ -29,10 +29,11 @@ GRACE: Final = 2.0  # seconds that running calls get when the listener stops
 class ManagementServer:
     """Serve one address. `start`, then `stop`; `port` is known in between."""
 
-    def __init__(self, parts: Ports, host: str, port: int) -> None:
+    def __init__(self, parts: Ports, host: str, port: int, path: str = "") -> None:
         self._parts = parts
         self._host = host
         self._port = port
+        self._path = path  # of a Unix socket, in place of host and port
         self._dispatcher = Dispatcher(parts)
         self._console = Console()
         self._scraping = asyncio.Lock()
@@ -50,13 +51,16 @@ class ManagementServer:
         runner = web.ServerRunner(server, shutdown_timeout=GRACE)
         await runner.setup()
         try:
-            await ReservedSite(runner, self._host, self._port, self._spare).start()
+            if self._path:
+                await web.UnixSite(runner, self._path, backlog=128).start()
+            else:
+                await ReservedSite(runner, self._host, self._port, self._spare).start()
         except OSError as error:
             await runner.cleanup()
             self._spare.close()
-            raise cannot_listen(self._host, self._port, error) from None
+            raise cannot_listen(f"unix:{self._path}" if self._path else f"{self._host}:{self._port}", error) from None
         self._runner = runner
-        self.port = runner.addresses[0][1]
+        self.port = 0 if self._path else runner.addresses[0][1]
 
     async def stop(self) -> None:
         """End the event streams, let running calls finish within `GRACE`, close."""

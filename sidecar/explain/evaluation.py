@@ -219,7 +219,7 @@ class Evaluation:
         given = [key.decode("latin-1") for key, _ in exchange.head.lines]
         self._said.body = body
         self._said.backend = {
-            "address": f"{target.host}:{target.port}",
+            "address": f"unix:{target.path}" if target.path else f"{target.host}:{target.port}",
             "method": exchange.head.method,
             "path": exchange.head.path,
             "headers": received,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from sidecar.errors import ConfigError, Problems
 from sidecar.guards.origins.origin import is_loopback
 from sidecar.guards.response_headers.backend_urls import BackendUrls
 from sidecar.policy.policy import BackendTarget
-from sidecar.policy.schema.backend import ClientTls, Timeouts
+from sidecar.policy.schema.backend import ClientTls, RouteTimeouts, Timeouts
+from sidecar.policy.schema.string_types import UNIX
 
 
 def build_target(
@@ -22,6 +24,22 @@ def build_target(
     max_connections: int,
 ) -> BackendTarget:
     """Build the address of a server from its URL."""
+    if url.startswith(UNIX):
+        return BackendTarget(
+            host="localhost",
+            port=0,
+            tls=None,
+            server_name="localhost",
+            authority=b"localhost",
+            preserve_host=preserve_host,
+            connect=timeouts.connect,
+            first_byte=timeouts.first_byte,
+            idle=timeouts.idle,
+            max_connections=max_connections,
+            local=True,
+            path=url.removeprefix(UNIX),
+            keep_alive=timeouts.keep_alive,
+        )
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     host = parts.hostname or ""
@@ -47,6 +65,18 @@ def build_target(
         keep_alive=timeouts.keep_alive,
         max_connections=max_connections,
         local=is_loopback(host),
+    )
+
+
+def with_timeouts(target: BackendTarget, own: RouteTimeouts | None) -> BackendTarget:
+    """Return the same server, waited for as a route says."""
+    if own is None:
+        return target
+    return replace(
+        target,
+        connect=target.connect if own.connect is None else own.connect,
+        first_byte=target.first_byte if own.first_byte is None else own.first_byte,
+        idle=target.idle if own.idle is None else own.idle,
     )
 
 

@@ -28,11 +28,12 @@ from sidecar.guards.response_headers.security_headers import LEAKS
 from sidecar.guards.sessions.build import NOTHING, RouteSessions
 from sidecar.head import HOP_BY_HOP
 from sidecar.limit import Limit, LimitReport
-from sidecar.policy.backend_target import backend_urls, build_target
+from sidecar.policy.backend_target import backend_urls, build_target, with_timeouts
 from sidecar.policy.document.read import PolicyDocument
 from sidecar.policy.egress import Shared, build_egress
 from sidecar.policy.policy import BackendTarget, Injection, Policy, RequestBounds, Route
 from sidecar.policy.routes import Pattern, RouteTable
+from sidecar.policy.schema.backend import BackendServer
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route as RouteSchema
 from sidecar.services import Services
@@ -100,7 +101,10 @@ class _Compiler:
         self._messages = message_guards.build(schema, services, problems)
         self._headers = response_headers.build(schema, services, problems)
         self._responses = responses.build(schema, services, problems)
-        self._target = self._backend()
+        self._target = self._server(schema.backend, problems.at("backend"))
+        self._servers = {
+            name: self._server(one, problems.at(f"backends.{name}")) for name, one in schema.backends.items()
+        }
 
     # --- the order of guards -------------------------------------------------------------------
 
@@ -230,9 +234,10 @@ class _Compiler:
         if route is not None or name == UNMATCHED:
             filters = self._responses.for_route(route, sessions, self._sessions, enforced)
         header_writers = self._header_writers(route, limits)
+        target = self._target_of(route)
         return Route(
             name=name,
-            target=self._target,
+            target=target,
             steps=tuple(steps),
             header_writers=header_writers,
             removed=HOP_BY_HOP.union(LEAKS, *(writer.owns for writer in header_writers), _OURS),
@@ -246,7 +251,7 @@ class _Compiler:
             frames=messages.socket,
             socket_limits=limits.socket if messages.socket is not None else None,
             peek=limits.guard.peek if self._services.waits else None,
-            urls=None if self._target.preserve_host else backend_urls(self._target),
+            urls=None if target.preserve_host else backend_urls(target),
         )
 
     def _injection(self, route: RouteSchema | None) -> Injection | None:
@@ -265,15 +270,21 @@ class _Compiler:
     def _enforced(self, route: RouteSchema | None) -> Enforced:
         return lambda guard: self._schema.enforces(guard, route)
 
-    def _backend(self) -> BackendTarget:
-        backend = self._schema.backend
+    def _target_of(self, route: RouteSchema | None) -> BackendTarget:
+        if route is None:
+            return self._target
+        # A name that is none is a problem that the document's own checks have told.
+        return with_timeouts(self._servers.get(route.backend or "", self._target), route.timeouts)
+
+    @staticmethod
+    def _server(server: BackendServer, problems: Problems) -> BackendTarget:
         return build_target(
-            backend.url,
-            backend.tls,
-            backend.timeouts,
-            self._problems.at("backend"),
-            preserve_host=backend.preserve_host,
-            max_connections=backend.max_connections,
+            server.url,
+            server.tls,
+            server.timeouts,
+            problems,
+            preserve_host=server.preserve_host,
+            max_connections=server.max_connections,
         )
 
     def _bounds(self) -> RequestBounds:

@@ -48,12 +48,13 @@ class BackendTarget:
     idle: float
     max_connections: int
     local: bool = False  # on this machine: what goes there does not leave the pod
+    path: str = ""  # of a Unix socket, in place of host and port
     keep_alive: float | None = None  # rest of an idle connection; None: as it turns out
 
     def values(self) -> tuple[object, ...]:
         """Return what makes two targets the same server, used in the same way."""
         return (
-            self.host, self.port, self.tls, self.server_name, self.connect, self.max_connections, self.keep_alive,
+            self.host, self.port, self.path, self.tls, self.server_name, self.max_connections, self.keep_alive,
         )  # fmt: skip
 
 

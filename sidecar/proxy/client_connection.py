@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.proxy import lingering
 from sidecar.proxy.body_framing import Body
+from sidecar.proxy.codec.proxy_protocol import ProxiedPeer
 from sidecar.proxy.connection import HIGH_WATER, ByteStream, Connection, TooSlow
 from sidecar.proxy.strict_rules import (
     END_OF_HEAD,
@@ -89,8 +90,11 @@ class Owner(Protocol):
 class ClientConnection(Connection):
     """One connection of a client."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, owner: Owner, secure: bool = False, proxied: ProxiedPeer | None = None
+    ) -> None:
         super().__init__(loop)
+        self._proxied = proxied  # what a trusted proxy said before the first byte
         self._owner = owner
         self._mode = _TURN
         self._buffer = b""
@@ -107,6 +111,7 @@ class ClientConnection(Connection):
         self.client = ""  # who is served, as bounds count clients
         self.began = 0  # of the received bytes, those before the current request
         self.peer = ""
+        self.secure = secure  # the client speaks TLS, to us or to the proxy that says so
 
     @property
     def busy(self) -> bool:
@@ -118,7 +123,12 @@ class ClientConnection(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         peername = transport.get_extra_info("peername")
-        self.peer = str(peername[0]) if peername else ""
+        # The name of a Unix socket's peer is empty.
+        self.peer = str(peername[0]) if isinstance(peername, tuple) else ""
+        if self._proxied is not None:
+            self.peer = self._proxied.address or self.peer
+            if self._proxied.secure is not None:
+                self.secure = self._proxied.secure
         if self._owner.connected(self):
             self._mode = _HEAD
             self._wait_for_head()

@@ -196,7 +196,7 @@ class Handler(ExchangeContext):
         if back is not None:
             self.converse(back)
         else:
-            self.wait(self.upstream.open(), self.converse)
+            self.wait(self.upstream.open(self.route.target.connect), self.converse)
 
     def converse(self, back: BackendConnection) -> None:
         """Send the request; its response comes to `answered`."""

@@ -13,6 +13,7 @@ from sidecar.exchange import Exchange
 from sidecar.head import RequestHead
 from sidecar.policy.policy import Policy, RequestBounds
 from sidecar.proxy.client_connection import ClientConnection
+from sidecar.proxy.codec.proxy_protocol import ProxiedPeer
 from sidecar.proxy.codec.request_heads import RequestHeadReader
 from sidecar.proxy.codec.server import SocketServer
 from sidecar.proxy.exchange_context import ProxyServices
@@ -35,6 +36,7 @@ class Listener:
         new_id: Callable[[], str],
         tls: ssl.SSLContext | None = None,
         handler: type[Handler] = Handler,
+        trusts: Callable[[str], bool] | None = None,
     ) -> None:
         self.services = services
         self.current = current
@@ -42,7 +44,7 @@ class Listener:
         self._secure = tls is not None
         self._handler = handler
         self._loop = asyncio.get_running_loop()
-        self._server = SocketServer(self._connect, tls)
+        self._server = SocketServer(self._connect, tls, trusts)
         self._connections: set[ClientConnection] = set()
         self.waiting: dict[ClientConnection, None] = {}
         self._idle: asyncio.Event | None = None
@@ -55,17 +57,17 @@ class Listener:
     def port(self) -> int:
         return self._server.port
 
-    async def open(self, host: str, port: int) -> None:
-        """Listen; a taken port or an address that is not ours is a SidecarError of one line."""
+    async def open(self, host: str, port: int, path: str = "") -> None:
+        """Listen, on a Unix socket if there is a path; what cannot be had is a SidecarError of one line."""
         try:
-            await self._server.open(host, port)
+            await self._server.open(host, port, path)
         except OSError as error:
-            raise cannot_listen(host, port, error) from None
+            raise cannot_listen(f"unix:{path}" if path else f"{host}:{port}", error) from None
 
     # --- connections ---------------------------------------------------------------------------
 
-    def _connect(self) -> ClientConnection:
-        return ClientConnection(self._loop, self)
+    def _connect(self, proxied: ProxiedPeer | None) -> ClientConnection:
+        return ClientConnection(self._loop, self, self._secure, proxied)
 
     def connected(self, connection: ClientConnection) -> bool:
         """Say whether there is room for a connection; count it."""
@@ -124,7 +126,7 @@ class Listener:
             route = policy.malformed
             refuse = Refuse(Code.REQUEST_MALFORMED, {"reason": "ambiguous path"}, close=True)
         clock = self.services.clock
-        exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer, self._secure)
+        exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer, connection.secure)
         exchange.route = route.name
         told = index.get(b"connection")
         keep = head.version == 1 and not self.ending and (told is None or b"close" not in told.lower())
@@ -144,7 +146,7 @@ class Listener:
         if site is not None:
             index[b"sec-fetch-site"] = site[1].lower()  # so that its visitor is not struck for it
         clock, head = self.services.clock, RequestHead("", b"", "", 1, [], index)
-        exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer, self._secure)
+        exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer, connection.secure)
         exchange.route = policy.malformed.name
         handler = self._handler(self.services, policy, policy.malformed, exchange, connection, 0, False)
         handler.only_refuse = Refuse(error.code, {"reason": error.reason}, close=True)

@@ -52,10 +52,10 @@ class Upstream:
             connection.abort()
         return None
 
-    async def open(self) -> BackendConnection:
-        """Open a connection, or wait for a place for it: at most the connect timeout in all."""
+    async def open(self, within: float | None = None) -> BackendConnection:
+        """Open a connection, or wait for a place for it: at most `within` seconds in all, else the target's timeout."""
         try:
-            async with asyncio.timeout(self.target.connect):
+            async with asyncio.timeout(self.target.connect if within is None else within):
                 await self._slot()
                 return await self._connect()
         except TimeoutError:
@@ -83,13 +83,16 @@ class Upstream:
         connection = BackendConnection(self._loop, self._reader)
         made = False
         try:
-            await self._loop.create_connection(
-                lambda: connection,
-                target.host,
-                target.port,
-                ssl=target.tls,
-                server_hostname=target.server_name if target.tls else None,
-            )
+            if target.path:
+                await self._loop.create_unix_connection(lambda: connection, target.path)
+            else:
+                await self._loop.create_connection(
+                    lambda: connection,
+                    target.host,
+                    target.port,
+                    ssl=target.tls,
+                    server_hostname=target.server_name if target.tls else None,
+                )
             made = True
         except OSError as error:
             code = Code.OVERLOADED if error.errno in {errno.EMFILE, errno.ENFILE} else Code.BACKEND_UNREACHABLE
@@ -155,17 +158,27 @@ class Pools:
         self._pools: dict[BackendTarget, Upstream] = {}
 
     def pool(self, target: BackendTarget) -> Upstream:
-        """Return the pool of a target; an exchange under an older policy may still bring one of its own."""
+        """Return the pool of a target; an exchange under an older policy may still bring one of its own.
+
+        Routes that only wait otherwise for the same server share its pool.
+        """
         found = self._pools.get(target)
         if found is None:
-            found = self._pools[target] = Upstream(target, self._loop)
+            values = target.values()
+            same = (pool for known, pool in self._pools.items() if known.values() == values)
+            found = self._pools[target] = next(same, None) or Upstream(target, self._loop)
         return found
 
     def keep(self, targets: set[BackendTarget]) -> None:
         """Close what a new policy does not name any more."""
         before = list(self._pools.values())
         known = {target.values(): pool for target, pool in self._pools.items()}
-        self._pools = {target: known.get(target.values(), Upstream(target, self._loop)) for target in targets}
+        self._pools = {}
+        for target in targets:
+            pool = known.get(target.values())
+            if pool is None:
+                pool = known[target.values()] = Upstream(target, self._loop)
+            self._pools[target] = pool
         kept = set(map(id, self._pools.values()))
         for pool in before:
             if id(pool) not in kept:

@@ -73,8 +73,12 @@ def test_two_targets_of_one_server_leave_no_connection_behind():
         wires = [await opened(pools, each) for each in (one, other)]
         for each, wire in zip((one, other), wires, strict=True):
             pools.pool(each).release(wire, clean=True)
+        assert pools.pool(one) is pools.pool(other)
         pools.keep({target(port)})
         await asyncio.sleep(0)
-        assert sorted(wire.left for wire in wires) == [False, True]
+        assert [wire.left for wire in wires] == [False, False]
+        pools.keep(set())
+        await asyncio.sleep(0)
+        assert [wire.left for wire in wires] == [True, True]
 
     run(work)

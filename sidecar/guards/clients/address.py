@@ -26,6 +26,9 @@ LONGEST_KEY: Final = 512
 FORWARDING: Final = (b"x-forwarded-for", b"forwarded", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port")
 """In the order of the fields of ForwardedFields."""
 
+UNIX_PEERS: Final = "unix"
+"""Stands in `trusted_proxies` for the peers of Unix sockets, which have no address."""
+
 Key = TypeVar("Key")
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -46,7 +49,8 @@ def build_address(
 
     `proxies` is told of untrusted peers that send forwarding headers; None: nobody asks about them.
     """
-    trusted = build_networks(trusted_proxies, problems.at("trusted_proxies"))
+    networks = [text for text in trusted_proxies if text != UNIX_PEERS]
+    trusted = build_networks(networks, problems.at("trusted_proxies"))
     if any(shift == 32 for shift, _ in trusted.v4) or any(shift == 128 for shift, _ in trusted.v6):
         problems.at("trusted_proxies").add(
             "trusts everybody, so that anybody could choose an address", "write the networks of your proxies"
@@ -60,6 +64,7 @@ def build_address(
         build_networks(allow, problems.at("allow")),
         build_networks(deny, problems.at("deny")),
         proxies,
+        trusts_unix=UNIX_PEERS in trusted_proxies,
     )
 
 
@@ -91,12 +96,15 @@ class AddressGuard:
         allow: Networks,
         deny: Networks,
         proxies: UndeclaredProxies | None = None,
+        *,
+        trusts_unix: bool = False,
     ) -> None:
         self._trusted = trusted
         self._ipv6_prefix = ipv6_prefix
         self._allow = allow
         self._deny = deny
         self._proxies = proxies
+        self._trusts_unix = trusts_unix
         self._peers: dict[str, ForwardedAddress] = {}
         self._forwarded: dict[tuple[bytes | str | None, ...], ForwardedAddress] = {}
 
@@ -122,6 +130,10 @@ class AddressGuard:
         exchange.client = found.client
         return found.decision
 
+    def trusts(self, peer: str) -> bool:
+        """Say whether a peer is a trusted proxy."""
+        return (self._peers.get(peer) or self._meet(peer)).client.trusted
+
     def client(self, address: Address, *, trusted: bool) -> Client:
         """Describe an address that was found to be the client."""
         text = str(address)
@@ -137,7 +149,8 @@ class AddressGuard:
         address = parse_address(peer)
         if address is None:
             # A Unix socket has no address: one subject for all of its clients, refused where an allow list is set.
-            client = Client(NOBODY.address, "local", "local", False, bool(self._allow))
+            trusted = self._trusts_unix and peer == ""
+            client = Client(NOBODY.address, "local", "local", trusted, bool(self._allow), trusted, uncounted=trusted)
             found = ForwardedAddress(client, None, self._decide(client, None))
         else:
             client = self.client(address, trusted=address in self._trusted)
@@ -149,10 +162,13 @@ class AddressGuard:
         """Follow the hops from the nearest outwards, as long as they are trusted."""
         fields = ForwardedFields(*cast(tuple[bytes | None, ...], key[1:]))
         nearest = parse_address(peer)
-        assert nearest is not None
         hop = client_hop(fields.hops(), nearest, self._trusted)
-        client = self.client(hop.address or nearest, trusted=True)
-        decision = self._decide(client, hop.address or nearest)
+        if hop.address is None:
+            local = self._peers[peer]  # a Unix socket's proxy that names nobody speaks for itself
+            client, decision = local.client, local.decision
+        else:
+            client = self.client(hop.address, trusted=True)
+            decision = self._decide(client, hop.address)
         port = b"" if hop.host else nearest_port(fields.port)
         found = ForwardedAddress(client, hop.secure, decision, hop.host, port)
         if sum(len(value) for value in key[1:] if value is not None) > LONGEST_KEY:
@@ -173,7 +189,7 @@ def _undeclared(found: ForwardedAddress) -> Decision:
     return Pass((Finding(Event.PROXY_UNDECLARED, detail),))
 
 
-def client_hop(hops: Sequence[Hop], nearest: Address, trusted: Networks) -> Hop:
+def client_hop(hops: Sequence[Hop], nearest: Address | None, trusted: Networks) -> Hop:
     """Return the first hop that is not trusted, nearest first; the outermost one when all are.
 
     A hop without a readable address (`unknown`, `_hidden`, invalid text) ends the search at the last address

@@ -74,8 +74,18 @@ def own_paths_differ(schema: PolicySchema, problems: Problems) -> None:
 
 
 def backend_tls_needs_https(schema: PolicySchema, problems: Problems) -> None:
-    if schema.backend.tls is not None and schema.backend.url.startswith("http:"):
-        problems.at("backend.tls").add("has no use, for backend.url is not https", "write an https URL, or remove it")
+    places = [("backend", schema.backend), *((f"backends.{name}", one) for name, one in schema.backends.items())]
+    for place, server in places:
+        if server.tls is not None and not server.url.startswith("https:"):
+            what = f"has no use, for {place}.url is not https"
+            problems.at(place).at("tls").add(what, "write an https URL, or remove it")
+
+
+def routes_name_backends_that_are_there(schema: PolicySchema, problems: Problems) -> None:
+    for path, route in _routes(schema):
+        if route.backend is not None and route.backend not in schema.backends:
+            known = f"one of {', '.join(sorted(schema.backends))}" if schema.backends else "it under backends"
+            problems.at(path).at("backend").add(f'"{route.backend}" is not a name of backends', f"write {known}")
 
 
 def limits_have_their_own_names(schema: PolicySchema, problems: Problems) -> None:
@@ -179,12 +189,12 @@ def custom_providers_can_be_built(schema: PolicySchema, problems: Problems) -> N
 
 def keys_travel_sealed(schema: PolicySchema, problems: Problems) -> None:
     """A key goes over TLS, or does not leave this machine."""
-    if goes_in_clear(schema.backend.url):
-        for path, route in _routes(schema):
-            if route.credential and route.credential.form == "header":
-                what = f"would send a key over plain http to {urlsplit(schema.backend.url).hostname}"
-                instead = "write an https backend.url, one on 127.0.0.1, or as: handle"
-                problems.at(path).at("credential").add(what, instead)
+    for path, route in _routes(schema):
+        server = schema.backends.get(route.backend or "", schema.backend)
+        if route.credential and route.credential.form == "header" and goes_in_clear(server.url):
+            what = f"would send a key over plain http to {urlsplit(server.url).hostname}"
+            instead = "write an https backend.url, one on 127.0.0.1, or as: handle"
+            problems.at(path).at("credential").add(what, instead)
     for name, provider in schema.egress.providers.items():
         if goes_in_clear(provider.url):
             what = f"would send a key over plain http to {urlsplit(provider.url).hostname}"
@@ -225,6 +235,7 @@ RULES: Final[tuple[Rule, ...]] = (
     egress_stays_on_loopback,
     own_paths_differ,
     backend_tls_needs_https,
+    routes_name_backends_that_are_there,
     limits_have_their_own_names,
     routes_have_their_own_names,
     patterns_have_their_own_names,
@@ -258,6 +269,8 @@ def _limits(schema: PolicySchema) -> Iterator[tuple[str, RateLimit]]:
 
 
 def _collide(one: Address, other: Address) -> bool:
+    if one.path or other.path:
+        return one.path == other.path
     if one.port != other.port or one.port == 0:
         return False
     return one.host == other.host or bool({one.host, other.host} & _ANY)

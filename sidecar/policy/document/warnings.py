@@ -6,6 +6,7 @@ from ipaddress import ip_network
 from typing import Final
 
 from sidecar.errors import Problem, Problems
+from sidecar.guards.clients.address import UNIX_PEERS
 from sidecar.policy.schema.policy_schema import PolicySchema
 
 _DOORS: Final = frozenset({"address", "host", "https", "cors", "fetch_metadata", "session", "ownership", "redaction"})
@@ -36,7 +37,7 @@ def _dangers(schema: PolicySchema, notes: Problems) -> None:
     if schema.egress.dangerously_listen_beyond_loopback:
         notes.at("egress.dangerously_listen_beyond_loopback").add("lets other machines use handles")
     for index, network in enumerate(schema.clients.trusted_proxies):
-        if ip_network(network).prefixlen < _WIDEST:
+        if network != UNIX_PEERS and ip_network(network).prefixlen < _WIDEST:
             what = "trusts a large part of the internet: whoever is there chooses his address"
             notes.at(f"clients.trusted_proxies[{index}]").add(what, "write the networks of your proxies")
 

@@ -46,19 +46,15 @@ KindName: TypeAlias = Literal[
 """Each has a file in `sidecar/policy/kinds/`."""
 
 
-class Backend(Section):
-    """The chat backend that is guarded."""
+class BackendServer(Section):
+    """A further server that routes may name."""
 
-    url: Annotated[str, strings.url(path=False)] = Field(
-        description="scheme, host and port; requests keep their own paths", examples=["http://127.0.0.1:3001"]
-    )
-    kind: KindName = Field(
-        default="generic",
-        description="which chat system it is: its operations, text places, CSP and sizes stand under what is written "
-        "here (`sidecar kinds`)",
+    url: Annotated[str, strings.url(path=False, unix=True)] = Field(
+        description="scheme, host and port, or unix:/path/of/a/socket; requests keep their own paths",
+        examples=["http://127.0.0.1:3001", "unix:/run/app.sock"],
     )
     preserve_host: Annotated[bool, FLAG] = Field(
-        default=True, description="send the client's Host on; false: the URL's host"
+        default=True, description="send the public host on; false: the URL's host"
     )
     tls: ClientTls | None = Field(
         default=None, description="for an https URL: whom to trust; null: the system's authorities"
@@ -66,4 +62,28 @@ class Backend(Section):
     timeouts: Timeouts = Field(default_factory=Timeouts, description="how long to wait for the backend")
     max_connections: Annotated[int, whole(1, 65_535)] = Field(
         default=512, description="connections to the backend at most; requests beyond wait, then get 503"
+    )
+
+
+class Backend(BackendServer):
+    """The chat backend that is guarded."""
+
+    kind: KindName = Field(
+        default="generic",
+        description="which chat system it is: its operations, text places, CSP and sizes stand under what is written "
+        "here (`sidecar kinds`)",
+    )
+
+
+class RouteTimeouts(Section):
+    """How long a route waits for its backend, where that differs."""
+
+    connect: Annotated[float, span("10ms", "1m")] | None = Field(
+        default=None, description="to be connected; null: as the backend's"
+    )
+    first_byte: Annotated[float, span("100ms", "1h")] | None = Field(
+        default=None, description="for the first byte of the answer; null: as the backend's"
+    )
+    idle: Annotated[float, span("1s", "24h")] | None = Field(
+        default=None, description="for the next byte of a running answer; null: as the backend's"
     )

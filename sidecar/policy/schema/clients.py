@@ -26,9 +26,10 @@ class Ban(Section):
 class Clients(Section):
     """Who a client is, and who may come in."""
 
-    trusted_proxies: Many[Annotated[str, strings.NETWORK]] = Field(
+    trusted_proxies: Many[Annotated[str, strings.PROXY]] = Field(
         default=(),
-        description="only these may say X-Forwarded-For, -Proto, -Host, -Port and Forwarded",
+        description="only these may say X-Forwarded-For, -Proto, -Host, -Port and Forwarded; `unix`: peers of Unix "
+        "sockets",
         examples=[["10.0.0.0/8"]],
     )
     pass_headers: Many[Annotated[str, strings.TOKEN]] = Field(

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sidecar.policy.schema import string_types as strings
 from sidecar.policy.schema.base_model import Section
-from sidecar.policy.schema.quantities import span
+from sidecar.policy.schema.quantities import FLAG, span
 
 
 class ServerTls(Section):
@@ -44,9 +44,14 @@ class PublicListener(Section):
 
     address: Annotated[strings.Address, strings.ADDRESS] = Field(
         default=strings.Address("0.0.0.0", 8080),  # noqa: S104 - browsers come from outside
-        description="host:port",
+        description="host:port, or unix:/path/of/a/socket",
     )
     tls: ServerTls | None = Field(default=None, description="serve https with this certificate; null: plain http")
+    proxy_protocol: Annotated[bool, FLAG] = Field(
+        default=False,
+        description="true: peers in clients.trusted_proxies may say by the PROXY protocol (version 1 or 2) for whom "
+        "they connect, before TLS too",
+    )
     paths: OwnPaths = Field(default_factory=OwnPaths, description="paths that the sidecar answers itself")
 
 
@@ -54,7 +59,7 @@ class ManagementListener(Section):
     """Metrics, probes, the admin API and the console."""
 
     address: Annotated[strings.Address, strings.ADDRESS] = Field(
-        default=strings.Address("127.0.0.1", 9090), description="host:port"
+        default=strings.Address("127.0.0.1", 9090), description="host:port, or unix:/path/of/a/socket"
     )
 
 
@@ -62,7 +67,7 @@ class EgressListener(Section):
     """Where the backend sends its provider calls, with handles in place of keys."""
 
     address: Annotated[strings.Address, strings.ADDRESS] = Field(
-        default=strings.Address("127.0.0.1", 8181), description="host:port"
+        default=strings.Address("127.0.0.1", 8181), description="host:port, or unix:/path/of/a/socket"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from sidecar.policy.schema import string_types as strings
-from sidecar.policy.schema.backend import Backend
+from sidecar.policy.schema.backend import Backend, BackendServer
 from sidecar.policy.schema.base_model import Many, Read, Section, refuse
 from sidecar.policy.schema.browser_headers import Cookies, Cors, SecurityHeaders
 from sidecar.policy.schema.clients import Clients
@@ -42,6 +42,9 @@ class PolicySchema(Section):
     )
     listen: Listen = Field(default_factory=Listen, description="addresses; a change needs a restart")
     backend: Backend = Field(description="the chat backend", examples=["{ url: http://127.0.0.1:3001 }"])
+    backends: dict[Annotated[str, strings.NAME], BackendServer] = Field(
+        default_factory=dict, description="further servers by name, for routes that say `backend:`"
+    )
     clients: Clients = Field(default_factory=Clients, description="who may come in")
     requests: Requests = Field(default_factory=Requests, description="bounds of a request")
     websocket: WebSocket = Field(default_factory=WebSocket, description="bounds of a WebSocket connection")

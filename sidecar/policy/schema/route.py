@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from sidecar.policy.schema import string_types as strings
+from sidecar.policy.schema.backend import RouteTimeouts
 from sidecar.policy.schema.base_model import Many, Section
 from sidecar.policy.schema.browser_headers import SecurityHeaders
 from sidecar.policy.schema.content import Message, Redaction
@@ -75,6 +76,12 @@ class Route(Section):
     observe: Many[GuardName] = Field(default=(), description="guards that only observe on this route")
     max_body: Annotated[int, size("0B", "1TiB")] | None = Field(
         default=None, description="null: as `requests.max_body`"
+    )
+    backend: Annotated[str, strings.NAME] | None = Field(
+        default=None, description="a name of `backends`: where its requests go; null: to `backend`"
+    )
+    timeouts: RouteTimeouts | None = Field(
+        default=None, description="how long its requests wait for the backend; null: as the backend's"
     )
     redaction: Redaction | None = Field(default=None, description="in place of the global one; null: the same")
     security_headers: SecurityHeaders | None = Field(

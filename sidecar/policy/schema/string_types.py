@@ -17,20 +17,27 @@ _LABEL: Final = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 _HOST: Final = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 
 
+UNIX: Final = "unix:"
+_LONGEST_SOCKET: Final = 107  # unix(7): sun_path, without its final zero
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a listener listens."""
+    """Where a listener listens: host and port, or the path of a Unix socket."""
 
     host: str
     port: int
+    path: str = ""
 
     def __str__(self) -> str:
+        if self.path:
+            return f"{UNIX}{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def loopback(self) -> bool:
         """Tell whether only this machine (or pod) can reach it."""
-        return is_loopback(self.host)
+        return self.path != "" or is_loopback(self.host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +157,13 @@ def _network(value: Any) -> str:
 
 
 NETWORK: Final = _read_as(_network)
+PROXY: Final = _read_as(lambda value: value if value == "unix" else _network(value))
+"""A network, or `unix`: the peers of Unix sockets."""
 
 
 def _address(value: Any) -> Address:
+    if isinstance(value, str) and value.startswith(UNIX):
+        return Address("", 0, _socket(value).removeprefix(UNIX))
     shape = rf"(?P<host>{_HOST}|\[[0-9A-Fa-f:.]+\]|):(?P<port>\d{{1,5}})"
     found = re.fullmatch(shape, value) if isinstance(value, str) else None
     if found is None or int(found["port"]) > 65535:
@@ -160,7 +171,7 @@ def _address(value: Any) -> Address:
     return Address(found["host"].strip("[]") or "0.0.0.0", int(found["port"]))  # noqa: S104 - the operator wrote ":8080"
 
 
-ADDRESS: Final = _read_as(_address, pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):\d{1,5}$")
+ADDRESS: Final = _read_as(_address, pattern=r"^((\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):\d{1,5}|unix:/.+)$")
 
 
 def _where(value: Any) -> Where:
@@ -176,11 +187,13 @@ def _where(value: Any) -> Where:
 WHERE: Final = _read_as(_where, pattern="^(header|cookie|body):.+$")
 
 
-def url(*, path: bool) -> Read:
-    """Read an http or https URL without user, query and fragment; `path` allows a base path."""
+def url(*, path: bool, unix: bool = False) -> Read:
+    """Read an http or https URL without user, query and fragment; `path` allows a base path, `unix` a socket's."""
     example = "https://api.example.com"
 
     def read(value: Any) -> str:
+        if unix and isinstance(value, str) and value.startswith(UNIX):
+            return _socket(value)
         if not isinstance(value, str) or len(value) > 2048 or re.search(r"[\x00-\x20\\\x7f-\U0010ffff]", value):
             refuse("is not a URL", f"write one like {example}")
         try:
@@ -200,7 +213,15 @@ def url(*, path: bool) -> Read:
             refuse("has a path", "write scheme, host and port alone: requests keep their own paths")
         return value.rstrip("/")
 
-    return _read_as(read, pattern=r"^https?://[^\s?#@]+$")
+    return _read_as(read, pattern=r"^(https?://[^\s?#@]+|unix:/.+)$" if unix else r"^https?://[^\s?#@]+$")
+
+
+def _socket(value: str) -> str:
+    if re.fullmatch(r"unix:/[^\x00-\x1f]+", value) is None:
+        refuse("is not a Unix socket", "write unix: and an absolute path, like unix:/run/app.sock")
+    if len(value.removeprefix(UNIX).encode()) > _LONGEST_SOCKET:
+        refuse("is longer than the path of a Unix socket may be", f"write at most {_LONGEST_SOCKET} bytes")
+    return value
 
 
 def _origin(value: Any) -> str:
