@@ -65,6 +65,7 @@ def _decided(exchange: Exchange, step: Step, decision: Decision, events: EventSi
     """Record what a guard found; return what ends the request, or None."""
     if isinstance(decision, Refuse):
         if step.enforce:
+            exchange.refused_by = step.guard.name
             return decision
         observe(exchange, step.guard.name, decision, events)
         return None
@@ -117,6 +118,7 @@ class _BodySteps:
         exchange, events = self._exchange, self._events
         if isinstance(result, Refuse):
             if step.enforce:
+                exchange.refused_by = step.guard.name
                 return result
             observe(exchange, step.guard.name, result, events)
             return None

@@ -45,6 +45,7 @@ class Refuse:
     """Answer here with a refusal. `fields` come on top of what every refusal carries.
 
     `close` ends the connection after the answer: the framing of what follows cannot be trusted.
+    `sentence` is sent in place of the code's own (the operator's words, in maintenance).
     `event` is recorded in place of the code's own, where the log may know more than the client.
     """
 
@@ -53,6 +54,7 @@ class Refuse:
     fields: Fields = field(default_factory=list)
     close: bool = False
     event: Event | None = None
+    sentence: str = ""
 
     @property
     def recorded(self) -> Event | None:

@@ -58,6 +58,7 @@ class Exchange:
     characters: int = 0  # messages.message_guard: their length together
     parsed: tuple[bytes, object] | None = None  # messages.strict_json: the body that was parsed last, and its value
     limits: LimitReport | None = None  # guards.rate_limit
+    refused_by: str = ""  # admission: the name of the guard that refused
     releases: list[Callable[[], None]] = field(
         default_factory=list
     )  # guards.concurrency: given back when the exchange ends

@@ -15,10 +15,14 @@ from sidecar.admin.auth import Authority
 from sidecar.admin.policy_verifier import PolicyVerifier
 from sidecar.admin.ports import Ports
 from sidecar.admin.server import ManagementServer
+from sidecar.admin.why import MOST_EVENTS
 from sidecar.clock import Clock
+from sidecar.decision import Detail
 from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink
 from sidecar.explain.explainer import Explainer
+from sidecar.explain.provenance import Provenance
+from sidecar.explain.why import reason
 from sidecar.guards.clients.networks import parse_address
 from sidecar.limit import Limit
 from sidecar.policy.compile import Compiled, compile_policy
@@ -54,6 +58,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 COUNT_SECONDS: Final = 5.0
 TOKENS_OF_CLIENTS: Final = "a policy that names organizations by tokens"
+DRAINING: Final = "draining"
+"""Why a process that is about to end is not ready."""
 KEYS_IN_REQUESTS: Final = "a policy that puts keys into requests"
 
 
@@ -103,6 +109,8 @@ class Running:
         self._activity = ActivityCounts()
         self._descriptors = DescriptorReserve(self.events, self._clock)
         self._sessions: int | None = None
+        self._places: dict[str, str] = {}  # key → file:line, of the policy in `_places_of`; as many as it has keys
+        self._places_of: PolicyDocument | None = None
         self._hung_up = asyncio.Event()
         secret = foundation.settings.jwt_secret
         self._public_tokens = PolicyVerifier(self._clock, secret, schema.api_auth)
@@ -120,6 +128,7 @@ class Running:
             keys=VaultKeys(self.vault),
             activity=self._activity,
             descriptors=self._descriptors,
+            place=self._place,
         )
         listen = schema.listen
         self.public = Listener(
@@ -207,6 +216,9 @@ class Running:
             stores=self.stores.states,
             new_id=new_id,
             dropped_headers=self._services.dropped_headers.most_common,
+            why=self._why,
+            maintenance=self._services.maintenance,
+            drain=self.begin_drain,
         )
 
     def _follow(self) -> None:
@@ -291,6 +303,21 @@ class Running:
             for each in self.vault.expiries()
         )
 
+    def _why(self, request_id: str, organization: str | None) -> Mapping[str, Any] | None:
+        """Return why a request was refused, from the recent events; None when none of them is a refusal of it."""
+        found = reason(self._foundation.recent.latest(limit=MOST_EVENTS, organization=organization), request_id)
+        return None if found is None else {**found.plain(), "lines": found.lines()}
+
+    def _place(self, route: str, guard: str, detail: Detail) -> str:
+        """Return `file:line` of the key that made a guard refuse, "" if the policy in force does not say."""
+        document = self.live.current.document
+        if self._places_of is not document:
+            self._places_of, self._places = document, {}
+        key = Provenance(document, route).key(guard, detail)
+        if key not in self._places:
+            self._places[key] = document.origin(key) if key else ""
+        return self._places[key]
+
     def _subject_of(self, text: str) -> str:
         address = parse_address(text)
         if address is None:
@@ -342,13 +369,20 @@ class Running:
         self._log.reopen()
         self._hung_up.set()
 
+    def begin_drain(self) -> None:
+        """Report not ready, and close kept connections after their response; requests are still served."""
+        if DRAINING in self._reasons:
+            return
+        self._reasons.append(DRAINING)
+        for listener in (self.public, self.egress):
+            if listener is not None:
+                listener.announce_end()
+
     async def drain(self) -> None:
         """Report not ready; take connections until load balancers have noticed; then let running requests end."""
         listen = self.live.current.schema.listen
-        self._reasons.append("draining")
+        self.begin_drain()
         listeners = [self.public, *([self.egress] if self.egress is not None else [])]
-        for listener in listeners:
-            listener.announce_end()
         await asyncio.sleep(listen.drain_delay)
         await asyncio.gather(*(listener.drain(listen.drain) for listener in listeners))
 

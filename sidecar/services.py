@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 from sidecar.bounded_counts import BoundedCounts
 from sidecar.clock import Clock
 from sidecar.events import EventSink
+from sidecar.maintenance import MaintenanceSwitch
 from sidecar.secret import Secret
 from sidecar.stores.csp_violations import CspViolations
 from sidecar.stores.interfaces import BanStore, RateStore, SessionStore
@@ -76,3 +77,4 @@ class Services:
     proxies: UndeclaredProxies = field(default_factory=UndeclaredProxies)
     dropped_headers: BoundedCounts = field(default_factory=BoundedCounts)
     random: Callable[[int], bytes] = os.urandom
+    maintenance: MaintenanceSwitch = field(default_factory=MaintenanceSwitch)

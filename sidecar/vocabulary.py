@@ -74,6 +74,7 @@ class Event(Enum):
     OVERLOADED = (Category.SYSTEM, Level.WARNING)
     PROXY_UNDECLARED = (Category.SYSTEM, Level.WARNING)
     CSP_VIOLATION = (Category.SECURITY, Level.WARNING)
+    MAINTENANCE = (Category.SYSTEM, Level.WARNING)
 
     # Two events may share a value; without this an Enum would make them aliases of one another.
     def __new__(cls, category: Category, level: Level) -> Self:
@@ -117,6 +118,7 @@ class Code(Enum):
     OVERLOADED = (503, "The service is busy", Event.OVERLOADED)
     CREDENTIAL_UNAVAILABLE = (503, "The service is not configured", Event.CREDENTIAL_UNAVAILABLE)
     DRAINING = (503, "The service is restarting", Event.OVERLOADED)
+    MAINTENANCE = (503, "The service is under maintenance", Event.MAINTENANCE)
     BACKEND_TIMEOUT = (504, "The service took too long", Event.BACKEND_ERROR)
 
     def __new__(cls, status: int, sentence: str, event: Event | None) -> Self:

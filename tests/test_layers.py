@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
         "vocabulary",
     },
     {"exchange", "events"},
-    {"guard", "admission"},
+    {"guard", "admission", "maintenance"},
     {"stores", "vault"},
     {"services"},
     {"redaction"},

@@ -6,6 +6,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,12 +24,15 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def ask(base: str, method: str, path: str, token: Secret) -> Any:
+def ask(base: str, method: str, path: str, token: Secret, body: Mapping[str, Any] | None = None) -> Any:
     """Return the JSON of the response; SidecarError with one line for a refusal or when there is no response."""
     parts = urlsplit(base)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(f"{base!r} is not the address of a management listener; write http://127.0.0.1:9090")
     request = urllib.request.Request(base.rstrip("/") + path, method=method)  # noqa: S310  the scheme was checked
+    if body is not None:
+        request.data = json.dumps(body).encode()
+        request.add_header("Content-Type", "application/json")
     # Unredirected: urllib would carry other headers over a redirect.
     request.add_unredirected_header("Authorization", f"Bearer {token.reveal()}")
     # No proxy of the environment sees the token.

@@ -31,6 +31,16 @@ class EventSubscription(Protocol):
     def close(self) -> None: ...
 
 
+class Maintenance(Protocol):
+    """The switch of maintenance mode."""
+
+    def state(self) -> Mapping[str, Any]: ...
+
+    def on(self, message: str, retry_after: float) -> None: ...
+
+    def off(self) -> None: ...
+
+
 class EventHistory(Protocol):
     """The latest events, each with the fields of its log line and a number `seq`."""
 
@@ -169,6 +179,8 @@ class Ports:
     stores     which shared stores answer: `{"redis": True}`
     new_id     a fresh request id
     dropped_headers  request headers that were dropped because clients may not send them: lower-case name → times
+    why        (request id, organization or None for all) → why it was refused; None: no recent refusal
+    drain      begins to get ready to end, as SIGTERM does, without the end
     """
 
     clock: Clock
@@ -190,3 +202,6 @@ class Ports:
     stores: Callable[[], Mapping[str, bool]]
     new_id: Callable[[], str]
     dropped_headers: Callable[[], Mapping[str, int]]
+    why: Callable[[str, str | None], Mapping[str, Any] | None]
+    maintenance: Maintenance
+    drain: Callable[[], None]

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from aiohttp import web
 
-from sidecar.admin import audit, bans, credentials, erasure, events, handles, limits, policy
+from sidecar.admin import audit, bans, credentials, erasure, events, handles, lifecycle, limits, policy, why
 from sidecar.admin.api_request import Endpoint
 from sidecar.admin.roles import Role
 
@@ -26,6 +26,11 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/api/events", VIEWER, "event.list", events.recent, recorded=False),
     Endpoint("GET", "/api/audit", VIEWER, "audit.list", audit.recent),
     Endpoint("GET", "/api/policy", VIEWER, "policy.show", policy.show, recorded=False),
+    Endpoint("GET", "/api/why/{id}", VIEWER, "request.why", why.why, recorded=False),
+    Endpoint("GET", "/api/maintenance", VIEWER, "maintenance.show", lifecycle.show, recorded=False),
+    Endpoint("POST", "/api/maintenance", OPERATOR, "maintenance.on", lifecycle.on),
+    Endpoint("DELETE", "/api/maintenance", OPERATOR, "maintenance.off", lifecycle.off),
+    Endpoint("POST", "/api/drain", OPERATOR, "process.drain", lifecycle.drain),
     Endpoint("POST", "/api/explain", VIEWER, "policy.explain", policy.explain),
     Endpoint("DELETE", "/api/subjects/{type}/{id}", ADMIN, "subject.erase", erasure.erase),
     Endpoint("GET", "/api/api-credentials", VIEWER, "credential.list", credentials.list_all),

@@ -9,19 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from typing import Final
 from urllib.parse import quote
 
 from sidecar.admin.client import ask
-from sidecar.admin.jwt import make_token
 from sidecar.admin.roles import Role
-from sidecar.clock import SystemClock
-from sidecar.secret import Secret
+from sidecar.cli.admin_call import add_management, admin_token
 from sidecar.session import key_of
-from sidecar.settings import read_settings
-
-MANAGEMENT: Final = "http://127.0.0.1:9090"
-TTL: Final = 60.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,19 +22,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     subject.add_argument("--session", metavar="ID", help="a session, by its id or its key (64 hex digits)")
     subject.add_argument("--ip", metavar="A", help="an address")
     subject.add_argument("--org", metavar="ORG", help="an organization, with its credentials and handles")
-    parser.add_argument(
-        "--management",
-        default=MANAGEMENT,
-        metavar="URL",
-        help=f"the sidecar's management listener (default {MANAGEMENT})",
-    )
+    add_management(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    secret = read_settings(os.environ).token_secret("the call to the running sidecar")
+    token = admin_token(os.environ, Role.ADMIN)
     kind, name = _subject(arguments)
-    token = Secret(make_token(secret, Role.ADMIN, now=SystemClock().now(), ttl=TTL))
     answer = ask(arguments.management, "DELETE", f"/api/subjects/{kind}/{quote(name, safe='')}", token)
     if arguments.json:
         print(json.dumps(answer))

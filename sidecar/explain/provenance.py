@@ -12,6 +12,7 @@ from sidecar.policy.schema.policy_schema import PolicySchema
 FIXED: Final[Mapping[str, str]] = {
     "request_id": "clients.trusted_proxies",
     "bans": "clients.ban",
+    "maintenance": "maintenance",
     "host": "requests.hosts",
     "https": "requests.https_only",
     "user_agent": "requests.denied_user_agents",

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from sidecar.errors import Problems
 from sidecar.guards.host import HostGuard, build_host
 from sidecar.guards.https import HttpsGuard
+from sidecar.guards.maintenance import MaintenanceGuard
 from sidecar.guards.organization import OrganizationGuard, build_organization
 from sidecar.guards.user_agent import UserAgentGuard, build_user_agent
+from sidecar.maintenance import Notice
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.services import Services
 
@@ -17,6 +19,7 @@ from sidecar.services import Services
 class RequestGuards:
     """Guards of one policy that are alone in their subject; None where the policy switches one off."""
 
+    maintenance: MaintenanceGuard
     organization: OrganizationGuard
     host: HostGuard | None
     https: HttpsGuard | None
@@ -25,8 +28,11 @@ class RequestGuards:
 
 def build(schema: PolicySchema, services: Services, problems: Problems) -> RequestGuards:
     """Build the guards of a policy; `problems` stands at its root."""
-    section = schema.organizations
+    section, notice = schema.organizations, schema.maintenance
     return RequestGuards(
+        maintenance=MaintenanceGuard(
+            services.maintenance, Notice(notice.message, notice.retry_after) if notice is not None else None
+        ),
         organization=build_organization(
             section.sources, section.hosts, section.default, problems.at("organizations"), verify=services.verify
         ),

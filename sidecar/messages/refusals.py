@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import orjson
 
@@ -17,6 +17,14 @@ EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
 
 Refusal: TypeAlias = tuple[bytes, bytes]
 """The content type and the body."""
+
+
+class Worded:
+    """A code with another sentence, as far as a refusal's body needs one."""
+
+    def __init__(self, code: Code, sentence: str) -> None:
+        self.name, self.status, self.sentence = code.name, code.status, sentence
+
 
 # The `type` of an error that each provider's own clients know, by status.
 OPENAI_TYPES: Final = {
@@ -36,13 +44,16 @@ def refusal(
     accept: bytes = b"",
     streaming: bool = False,
     path: str = "",
+    sentence: str = "",
 ) -> Refusal:
     """Return (content type, body) of a refusal that is sent instead of an answer, with `code.status`.
 
-    `accept` is the request's Accept; `streaming` says that the client waits for an event stream; `path`
-    tells what a client of an `auto` route speaks.
+    `sentence` replaces the code's own. `accept` is the request's Accept; `streaming`: the client waits for an
+    event stream; `path` decides the protocol of an `auto` route.
     Most clients read JSON from an answer that is not 2xx even then; only ChatKit's wants the stream.
     """
+    if sentence:
+        code = cast(Code, Worded(code, sentence))
     if b"application/problem+json" in accept.lower():
         return PROBLEM, orjson.dumps(problem(code, request_id))
     spoken = known(protocol)

@@ -120,6 +120,7 @@ class _Compiler:
             ("request_id", self.clients.request_id),
             ("ban", self.clients.bans),
             ("organization", self._requests.organization),
+            ("maintenance", self._requests.maintenance),
             ("host", self._requests.host),
             ("https", self._requests.https if enforced("https") else None),
             ("user_agent", self._requests.user_agent),

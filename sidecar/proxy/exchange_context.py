@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sidecar.clock import Clock
+from sidecar.decision import Detail
 from sidecar.events import EventSink, Served, about
 from sidecar.exchange import Exchange
 from sidecar.head import Fields
@@ -43,9 +44,16 @@ class Activity(Protocol):
     def stream_ended(self, kind: str) -> None: ...
 
 
+def _no_place(_: str, __: str, ___: Detail) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class ProxyServices:
-    """What every exchange needs, built once by the composition root."""
+    """What every exchange needs, built once by the composition root.
+
+    place  (route, guard, detail of its refusal) → file and line of the policy that caused it, "" if none did
+    """
 
     upstream: Callable[[BackendTarget], Upstream]
     events: EventSink
@@ -54,6 +62,7 @@ class ProxyServices:
     keys: KeySource
     activity: Activity
     descriptors: DescriptorReserve
+    place: Callable[[str, str, Detail], str] = _no_place
 
 
 class ExchangeContext:

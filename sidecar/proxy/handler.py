@@ -44,6 +44,15 @@ _log = logging.getLogger(__name__)
 _REPLAYABLE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
+_CHECKS: Final = {
+    Code.REQUEST_MALFORMED: "request",
+    Code.REQUEST_TIMEOUT: "request",
+    Code.HEADERS_TOO_LARGE: "request",
+    Code.BODY_TOO_LARGE: "body",
+    Code.CREDENTIAL_UNAVAILABLE: "credential",
+}
+"""What refuses with a code when no guard did: names as `sidecar explain` prints them."""
+
 T = TypeVar("T")
 
 
@@ -412,8 +421,7 @@ class Handler(ExchangeContext):
         exchange = self.exchange
         self.status = status or refuse.code.status
         if refuse.recorded is not None:
-            detail = {**refuse.detail, "code": refuse.code.name}
-            event = about(exchange, refuse.recorded, Outcome.REFUSED, exchange.now, self.status, detail)
+            event = about(exchange, refuse.recorded, Outcome.REFUSED, exchange.now, self.status, self.cause(refuse))
             self.services.events.record(event)
         if refuse.close:
             self.keep = False
@@ -421,6 +429,16 @@ class Handler(ExchangeContext):
         self.head_sent = True
         self.connection.write(response_heads.refused(refuse, exchange, self.route, keep=keep, status=status))
         self.finish()
+
+    def cause(self, refuse: Refuse) -> dict[str, Any]:
+        """Return the detail of a refusal: which guard, by which line of which policy."""
+        guard = self.exchange.refused_by or _CHECKS.get(refuse.code, "")
+        detail = {**refuse.detail, "code": refuse.code.name}
+        if guard:
+            detail["guard"] = guard
+            detail["place"] = self.services.place(self.route.name, guard, refuse.detail) or None
+        detail["policy"] = self.policy.digest
+        return detail
 
     # --- waits, failures and the end -----------------------------------------------------------
 

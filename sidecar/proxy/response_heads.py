@@ -72,6 +72,7 @@ def refused(refuse: Refuse, exchange: Exchange, route: Route, *, keep: bool, sta
         accept=accept,
         streaming=b"text/event-stream" in accept,
         path=exchange.head.path,
+        sentence=refuse.sentence,
     )
     fields: Fields = [(b"Content-Type", kind), (b"Cache-Control", b"no-store"), *refuse.fields]
     if not any(name == b"x-should-retry" for name, _ in refuse.fields):

@@ -130,6 +130,7 @@ FIELDS = [
     "detail",
 ]
 EVENTS = [
+    "MAINTENANCE",
     "API_KEY_VALIDATION",
     "SESSION_CREATED",
     "SESSION_CLEANUP",

@@ -15,6 +15,7 @@ from sidecar.admin.roles import Role
 from sidecar.admin.server import ManagementServer
 from sidecar.errors import StoreUnavailable
 from sidecar.limit import Limit, Per
+from sidecar.maintenance import MaintenanceSwitch
 from sidecar.secret import Secret
 from sidecar.stores.memory_bans import MemoryBanStore
 from sidecar.stores.memory_rates import MemoryRateStore
@@ -229,6 +230,9 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
         "stores": lambda: {"redis": True},
         "new_id": lambda: f"mgmt-{next(numbers)}",
         "dropped_headers": lambda: {"remote-user": 2},
+        "why": lambda request_id, organization: None,
+        "maintenance": MaintenanceSwitch(),
+        "drain": lambda: reasons.append("draining"),
     }
     parts = Ports(**(fields | changes))
     server = ManagementServer(parts, "127.0.0.1", 0)

@@ -12,11 +12,11 @@ from sidecar.policy.schema.base_model import Read
 from sidecar.policy.schema.quantities import DURATION, SIZE, as_duration, as_size
 
 
-def values(section: BaseModel, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each key's path and its value, in the order of the schema."""
+def values(section: BaseModel, path: str = "", *, by_name: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield each key's path and value, in the order of the schema; `by_name`: `routes[chat]`, not `routes[0]`."""
     for name, field in type(section).model_fields.items():
         key = field.alias or name
-        yield from _values(getattr(section, name), f"{path}.{key}" if path else key, reader(field))
+        yield from _values(getattr(section, name), f"{path}.{key}" if path else key, reader(field), by_name)
 
 
 def shown(value: Any, read: Read | None = None) -> str:
@@ -42,14 +42,15 @@ def reader(field: FieldInfo) -> Read | None:
     return found[0] if found else None
 
 
-def _values(value: Any, path: str, read: Read | None) -> Iterator[tuple[str, str]]:
+def _values(value: Any, path: str, read: Read | None, by_name: bool) -> Iterator[tuple[str, str]]:
     if isinstance(value, BaseModel):
-        yield from values(value, path)
+        yield from values(value, path, by_name=by_name)
     elif isinstance(value, dict) and value:
         for key, item in value.items():
-            yield from _values(item, f"{path}.{key}", None)
+            yield from _values(item, f"{path}.{key}", None, by_name)
     elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
         for index, item in enumerate(value):
-            yield from values(item, f"{path}[{index}]")
+            place = getattr(item, "name", index) if by_name else index
+            yield from values(item, f"{path}[{place}]", by_name=by_name)
     else:
         yield path, "{}" if value == {} else shown(value, read)

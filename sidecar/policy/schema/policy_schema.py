@@ -15,7 +15,7 @@ from sidecar.policy.schema.content import ContentFilter, Events, MessageDefaults
 from sidecar.policy.schema.credentials import Egress, Provider, Tokens
 from sidecar.policy.schema.limits_and_sessions import DEFAULT_LIMITS, Organizations, Ownership, RateLimit, Sessions
 from sidecar.policy.schema.listeners import Listen
-from sidecar.policy.schema.requests import Requests, WebSocket
+from sidecar.policy.schema.requests import Maintenance, Requests, WebSocket
 from sidecar.policy.schema.route import GuardName, Route
 from sidecar.policy.schema.stores import Stores
 
@@ -44,6 +44,9 @@ class PolicySchema(Section):
     backend: Backend = Field(description="the chat backend", examples=["{ url: http://127.0.0.1:3001 }"])
     backends: dict[Annotated[str, strings.NAME], BackendServer] = Field(
         default_factory=dict, description="further servers by name, for routes that say `backend:`"
+    )
+    maintenance: Maintenance | None = Field(
+        default=None, description="refuse every request with 503 and a message; null: off"
     )
     clients: Clients = Field(default_factory=Clients, description="who may come in")
     requests: Requests = Field(default_factory=Requests, description="bounds of a request")

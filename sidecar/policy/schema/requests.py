@@ -52,6 +52,15 @@ class Requests(Section):
     )
 
 
+class Maintenance(Section):
+    """Refuse every request with 503 and a message."""
+
+    message: Annotated[str, strings.LINE] = Field(
+        default="The service is under maintenance", description="the sentence that clients receive"
+    )
+    retry_after: Annotated[float, span("1s", "24h")] = Field(default=300.0, description="the value of Retry-After")
+
+
 class WebSocket(Section):
     """Bounds of a WebSocket connection, in both directions."""
 
