@@ -57,7 +57,7 @@ REFUSALS = {
         400,
         "REQUEST_MALFORMED",
     ),
-    "target too long": (get("/" + "a" * 9000), 400, "REQUEST_MALFORMED"),
+    "target too long": (get("/" + "a" * 9000), 414, "TARGET_TOO_LONG"),
     "not a string": (post("/text", b'{"message": 5}'), 400, "MESSAGE_INVALID"),
     "not JSON": (post("/text", b'{"message":'), 400, "MESSAGE_INVALID"),
     "duplicate keys": (post("/text", b'{"message": "a", "message": "b"}'), 400, "MESSAGE_INVALID"),
