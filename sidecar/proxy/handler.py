@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from sidecar.admission import Admission, BodyInspection, Waiting, admit, inspect
 from sidecar.decision import PASS, Answer, Decision, Inspection, Refuse, Rewrite
