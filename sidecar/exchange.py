@@ -57,6 +57,7 @@ class Exchange:
     texts: int = 0  # messages.message_guard: texts that were looked at
     characters: int = 0  # messages.message_guard: their length together
     parsed: tuple[bytes, object] | None = None  # messages.strict_json: the body that was parsed last, and its value
+    says_new: bool = False  # messages.message_guard: limits count it; False: a page sends it beside a message
     limits: LimitReport | None = None  # guards.rate_limit
     refused_by: str = ""  # admission: the name of the guard that refused
     releases: list[Callable[[], None]] = field(

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "maintenance": "refuse every request with a message, or serve again",
     "drain": "report not ready before the end",
     "schema": "print the JSON Schema of the policy",
+    "kinds": "list the chat systems that are known, or show one",
     "demo": "run a small chat backend behind a sidecar",
     "credentials": "keep third-party keys: add, list, rotate, delete, test, import, rewrap",
     "handle": "keep phantom keys for the egress listener: create, list, revoke",

@@ -9,6 +9,8 @@ from sidecar.guard import BodyStep, Enforced
 from sidecar.messages.content_filter import ContentFilterGuard, compile_patterns
 from sidecar.messages.message_guard import MessageGuard, build_message_guard
 from sidecar.messages.moderation import ModerationGuard, OnFailure, OpenAIModerator
+from sidecar.messages.open_webui_turns import RefusedTurns, TurnBegins, TurnGoesOn
+from sidecar.messages.protocols import OPEN_WEBUI
 from sidecar.messages.websocket_messages import WebSocketMessageGuard, frame_guard
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route
@@ -35,6 +37,7 @@ class Messages:
     def __init__(self, schema: PolicySchema, services: Services, problems: Problems) -> None:
         self._filter = schema.content_filter
         self._services = services
+        self._turns = RefusedTurns()
         patterns = {each.name: each.pattern for each in self._filter.patterns}
         self._patterns = compile_patterns(patterns, problems.at("content_filter.patterns")) if patterns else None
 
@@ -63,7 +66,11 @@ class Messages:
         if moderation is not None:
             then.append(BodyStep(moderation, filtered, waits=True))
         socket = frame_guard(guard, self._patterns if filtered else None) if enforce else None
-        return RouteMessages((BodyStep(guard, enforce),), tuple(then), socket)
+        first = [BodyStep(guard, enforce)]
+        if guard.reader.protocol is OPEN_WEBUI:
+            first.insert(0, BodyStep(TurnBegins(self._turns)))
+            then.append(BodyStep(TurnGoesOn(self._turns)))
+        return RouteMessages(tuple(first), tuple(then), socket)
 
     def _moderation(self, guard: MessageGuard) -> ModerationGuard | None:
         section = self._filter.moderation

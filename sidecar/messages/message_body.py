@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sidecar.exchange import Exchange
-from sidecar.json_path import Location
+from sidecar.json_path import EMBEDDED, Location
 from sidecar.messages import content_type, forms, socketio
 from sidecar.messages.field_names import FormNames
-from sidecar.messages.protocols import AUTO, SOCKET_IO, Protocol, recognise
+from sidecar.messages.protocols import AUTO, NICEGUI, SENDING, SOCKET_IO, Protocol, recognise
 from sidecar.messages.splice import splice
 from sidecar.messages.strict_json import Fault, parse, parse_once
 from sidecar.messages.text_finder import TextFinder, Texts, counted, of_roles
@@ -67,6 +67,12 @@ class Message:
         if self.packets:
             return counted(self.protocol, None, [(place[1:], text) for place, text in self.texts])
         return counted(self.protocol, self.value, self.texts)
+
+    def says_new(self) -> bool:
+        """Say whether a person sends something with it, as limits count it."""
+        if self.protocol is NICEGUI:  # what is typed comes with each key stroke, and is sent off by a key or a click
+            return any(place[-2:] == (EMBEDDED, "type") and text in SENDING for place, text in self.texts)
+        return self.length() > 0
 
     def of_roles(self, roles: frozenset[str]) -> Texts:
         """Return the texts that claim one of these roles; all of a form."""

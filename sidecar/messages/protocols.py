@@ -28,6 +28,7 @@ class Shape(StrEnum):
     AG_UI = "ag_ui"
     GRADIO = "gradio"
     LANGGRAPH = "langgraph"
+    OPEN_WEBUI = "open_webui"
     JSON_RPC = "json_rpc"
 
 
@@ -85,6 +86,7 @@ class Protocol:
     counted        texts beside those turns that the length limit counts, each by itself; None: all texts of a
                    message without turns, none of a message with turns
     endings        how the request's path ends, for `auto`
+    counted_by_text  limits count messages that say something new only: a page sends others with each of them
     framing        how messages are written on a WebSocket
     shape          how its client reads a refusal
     usage          in a JSON answer and in a stream's events alike; absent paths are simply not found
@@ -103,6 +105,7 @@ class Protocol:
     turns: tuple[Path, ...] = ()
     counted: tuple[Path, ...] | None = None
     endings: tuple[str, ...] = ()
+    counted_by_text: bool = False
     framing: Framing = Framing.JSON
     shape: Shape = Shape.PLAIN
     usage: tuple[Usage, ...] = ()
@@ -342,6 +345,7 @@ GRADIO = Protocol(
     skipped=frozenset({"path", "url", "orig_name", "mime_type"}),  # of uploaded files: read again as they were given
     labels=frozenset({"role", "type"}),
     lenient=True,
+    counted_by_text=True,
     textless=(when("$.data"),),  # most calls of a page carry states and nulls
     counted=paths("$.data[*]", "$.data[*].text"),  # the rest is the conversation, sent again
     endings=("/queue/join",),
@@ -413,6 +417,7 @@ CHAINLIT = Protocol(  # the arguments of a socket.io packet
     ),
     skipped=frozenset({"metadata", "fileReferences", "id", "threadId", "parentId", "createdAt", "audio"}),
     lenient=True,
+    counted_by_text=True,
     textless=(when("$[0]", *CHAINLIT_EVENTS), when("$[0].id"), when("$[0].path"), when("$[0].name")),
     counted=paths("$[1].message.output", "$[0].output", "$[1]"),
     framing=Framing.SOCKET_IO,
@@ -452,7 +457,8 @@ OPEN_WEBUI = Protocol(  # HTTP bodies, and the arguments of a socket.io packet
     counted=paths(*content("$.user_message.content"), *content("$.content"), "$.prompt"),
     endings=("/api/chat/completions",),
     framing=Framing.SOCKET_IO,
-    shape=Shape.OPENAI,
+    counted_by_text=True,
+    shape=Shape.OPEN_WEBUI,
     usage=(OPENAI_USAGE,),
     deltas=paths("$.choices[*].delta.content"),
     conversations=paths("$.chat_id"),
@@ -470,8 +476,9 @@ OPEN_WEBUI_API = Protocol(  # what the page stores: conversations, titles, tags
         "$.name",
     ),
     textless=(when("$"),),
+    counted_by_text=True,
     counted=paths(*content("$.content"), "$.title"),
-    shape=Shape.OPENAI,
+    shape=Shape.OPEN_WEBUI,
 )
 STREAMLIT = Protocol("streamlit", (), framing=Framing.STREAMLIT)  # its texts: `streamlit.py`
 BOKEH = Protocol(
@@ -495,10 +502,13 @@ NICEGUI = Protocol(  # the arguments of a socket.io packet
     paths("$[1].result", "$[1].result..*"),
     embedded=paths("$[1].args[*]"),
     lenient=True,
+    counted_by_text=True,
     textless=(when("$[0]", "event", "handshake", "ack", "log", "javascript_response"),),
     framing=Framing.SOCKET_IO,
 )
 
+# Events of NiceGUI's elements by which a person sends what the server already holds.
+SENDING: Final = frozenset({"keydown", "keypress", "keyup", "click", "submit"})
 SOCKET_IO: Final = frozenset({CHAINLIT.name, OPEN_WEBUI.name, NICEGUI.name})
 """Spoken in socket.io packets, over a WebSocket or by long polling."""
 

@@ -12,6 +12,7 @@ from sidecar.messages.protocols import AUTO, BY_NAME, PLAIN, Protocol, Shape, re
 from sidecar.vocabulary import Code
 
 JSON: Final = b"application/json; charset=utf-8"
+TEXT: Final = b"text/plain; charset=utf-8"
 PROBLEM: Final = b"application/problem+json"  # RFC 9457 §3
 EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
 
@@ -62,6 +63,8 @@ def refusal(
     shape = spoken.shape
     if streaming and shape is Shape.CHATKIT:
         return EVENT_STREAM, stream_refusal(spoken, code, request_id)
+    if shape is Shape.VERCEL:
+        return TEXT, code.sentence.encode()  # `useChat` shows the body as it is
     return JSON, orjson.dumps(BODIES.get(shape, plain)(code, request_id))
 
 
@@ -98,7 +101,17 @@ def anthropic(code: Code, request_id: str) -> dict[str, Any]:
 
 
 def gradio(code: Code, request_id: str) -> dict[str, Any]:
+    # As Gradio says that an input is not valid: the page shows it at the box, and the box stays usable.
+    said = [{"is_valid": False, "message": code.sentence}]
+    return {"error": said, "code": code.name, "request_id": request_id, "detail": code.sentence}
+
+
+def with_detail(code: Code, request_id: str) -> dict[str, Any]:
     return plain(code, request_id) | {"detail": code.sentence}  # FastAPI's clients read `detail`
+
+
+def open_webui(code: Code, request_id: str) -> dict[str, Any]:
+    return openai(code, request_id) | {"detail": code.sentence}  # for its page, and for clients of OpenAI's API
 
 
 def json_rpc(code: Code, request_id: str) -> dict[str, Any]:
@@ -115,7 +128,8 @@ BODIES: Final[dict[Shape, Callable[[Code, str], dict[str, Any]]]] = {
     Shape.OPENAI: openai,
     Shape.ANTHROPIC: anthropic,
     Shape.GRADIO: gradio,
-    Shape.LANGGRAPH: gradio,
+    Shape.LANGGRAPH: with_detail,
+    Shape.OPEN_WEBUI: open_webui,
     Shape.JSON_RPC: json_rpc,
 }
 
@@ -155,6 +169,7 @@ STREAMS: Final[dict[Shape, Callable[[Code, str], bytes]]] = {
     Shape.CHATKIT: chatkit_stream,
     Shape.VERCEL: vercel_stream,
     Shape.AG_UI: ag_ui_stream,
+    Shape.OPEN_WEBUI: lambda code, request_id: data(open_webui(code, request_id)),
     Shape.GRADIO: gradio_stream,
     Shape.LANGGRAPH: lambda code, request_id: data(
         {"error": code.name, "message": code.sentence, "request_id": request_id}, "error"

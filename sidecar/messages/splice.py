@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -11,7 +11,14 @@ from sidecar.json_path import EMBEDDED, Location
 from sidecar.messages.strict_json import TOKEN
 
 
-def splice(body: bytes, changes: Mapping[Location, str]) -> bytes:
+class Null:
+    """`null`, where a string is replaced by it."""
+
+
+NULL: Final = Null()
+
+
+def splice(body: bytes, changes: Mapping[Location, str | Null]) -> bytes:
     """Return the body with the strings at these places replaced.
 
     The body has parsed (`scan.parse`) and each place holds a string. Numbers as written, key order,
@@ -24,16 +31,16 @@ def splice(body: bytes, changes: Mapping[Location, str]) -> bytes:
     copied = 0
     for start, end, change in spans(body, wanted):
         text = change
-        if not isinstance(change, str):  # JSON in the string: it is changed in the same way
+        if isinstance(change, dict):  # JSON in the string: it is changed in the same way
             inner = orjson.loads(body[start:end]).encode()
             text = splice(inner, inside(change[EMBEDDED])).decode()
-        out += (body[copied:start], orjson.dumps(text))
+        out += (body[copied:start], b"null" if text is NULL else orjson.dumps(text))
         copied = end
     out.append(body[copied:])
     return b"".join(out)
 
 
-def tree(changes: Mapping[Location, str]) -> Any:
+def tree(changes: Mapping[Location, str | Null]) -> Any:
     """Turn places into nested dicts, so that the walk below follows them step by step."""
     root: dict[Any, Any] = {}
     for place, text in changes.items():
@@ -71,7 +78,7 @@ def spans(body: bytes, wanted: dict[Any, Any]) -> list[tuple[int, int, Any]]:
         if token[1] is not None:
             if token[2] is not None:
                 here = node.get(orjson.loads(b'"' + token[1] + b'"')) if node is not None else None
-            elif isinstance(here, str) or (isinstance(here, dict) and EMBEDDED in here):
+            elif isinstance(here, str | Null) or (isinstance(here, dict) and EMBEDDED in here):
                 found.append((token.start(), token.end(), here))
             continue
         char = token[0]

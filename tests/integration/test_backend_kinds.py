@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -165,3 +165,58 @@ def test_a_message_without_text_is_not_reported_as_processed(stages):
     _, reply, running = arrived(stages, "gradio", "/gradio_api/run/predict", {"data": [None]})
     told = (reply.get(b"x-request-id") or b"").decode()
     assert running.logged(request_id=told)["category"] == "ACCESS"
+
+
+def limited(tmp_path: Path, backend: Serving, kind: str) -> AbstractContextManager[Running]:
+    limits = [
+        {"name": "few", "per": "ip", "limit": 2, "window": "1h"},
+        {"name": "wide", "per": "ip", "limit": 99, "window": "1h", "counts": "all"},
+    ]
+    return threaded(tmp_path, backend.url, backend={"url": backend.url, "kind": kind}, routes=[], rate_limits=limits)
+
+
+def asked(running: Running, path: str, body: object) -> Message:
+    with running.connect() as client:
+        return client.send(post(path, json.dumps(body).encode())).response()
+
+
+def test_gradio_s_limits_count_messages_and_not_what_its_page_sends_beside_them(tmp_path: Path):
+    with Serving() as backend, limited(tmp_path, backend, "gradio") as running:
+        for _ in range(2):
+            assert asked(running, "/gradio_api/run/predict", {"data": [{"text": "hi", "files": []}]}).status == 200
+            for _ in range(4):
+                history = [{"role": "user", "content": [{"text": "hi", "type": "text"}]}]
+                assert asked(running, "/gradio_api/run/predict", {"data": [None, history]}).status == 200
+                assert asked(running, "/gradio_api/queue/join?", {"data": [None, None]}).status == 200
+        third = asked(running, "/gradio_api/run/predict", {"data": [{"text": "hi", "files": []}]})
+        assert third.status == 429
+        assert json.loads(third.body)["error"] == [{"is_valid": False, "message": "Too many requests"}]
+        assert asked(running, "/gradio_api/queue/join?", {"data": []}).status == 200
+
+
+def turn(number: int, parent: str | None, text: str = "hi") -> dict[str, object]:
+    message = {"id": f"q{number}", "parentId": parent, "content": text}
+    return {"parent_id": parent, "user_message": message, "message_ids": [{"message_id": f"a{number}"}]}
+
+
+def test_open_webui_goes_on_after_refused_messages(stages):
+    def heard(*message: object) -> object:
+        request, reply, _ = arrived(stages, "open-webui", "/api/chat/completions", turn(*message))
+        return (
+            json.loads(request.body)["user_message"]["parentId"]
+            if request is not None
+            else json.loads(reply.body)["detail"]
+        )
+
+    assert heard(1, None) is None
+    assert heard(2, "a1", LONG) == "The message is too long"
+    assert heard(3, "a2", LONG) == "The message is too long"
+    assert heard(4, "a3") == "a1"
+    assert heard(5, "a4") == "a4"
+
+
+def test_use_chat_shows_a_sentence(stages):
+    _, reply, _ = arrived(
+        stages, "vercel-ai", "/api/chat", {"messages": [{"role": "user", "parts": [{"type": "text", "text": LONG}]}]}
+    )
+    assert (reply.status, reply.body) == (400, b"The message is too long")

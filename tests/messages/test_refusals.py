@@ -15,11 +15,12 @@ SAYS = "Too many requests"
 
 BODIES = [
     ("plain", {"error": SAYS, "code": LIMIT.name, "request_id": "r"}),
-    ("vercel-ai", {"error": SAYS, "code": LIMIT.name, "request_id": "r"}),
     ("no such protocol", {"error": SAYS, "code": LIMIT.name, "request_id": "r"}),
     ("openai", {"error": {"message": SAYS, "type": "rate_limit_error", "param": None, "code": LIMIT.name}, "code": LIMIT.name, "request_id": "r"}),
     ("anthropic", {"type": "error", "error": {"type": "rate_limit_error", "message": SAYS}, "code": LIMIT.name, "request_id": "r"}),
-    ("gradio", {"error": SAYS, "detail": SAYS, "code": LIMIT.name, "request_id": "r"}),
+    ("gradio", {"error": [{"is_valid": False, "message": SAYS}], "detail": SAYS, "code": LIMIT.name, "request_id": "r"}),
+    ("langgraph", {"error": SAYS, "detail": SAYS, "code": LIMIT.name, "request_id": "r"}),
+    ("open-webui", {"error": {"message": SAYS, "type": "rate_limit_error", "param": None, "code": LIMIT.name}, "detail": SAYS, "code": LIMIT.name, "request_id": "r"}),
     ("mcp", {"jsonrpc": "2.0", "id": None, "error": {"code": -32029, "message": SAYS, "data": {"code": LIMIT.name, "request_id": "r"}}}),
 ]  # fmt: skip
 
@@ -30,6 +31,11 @@ def test_bodies(protocol, body, streaming):
     content_type, raw = refusal(protocol, LIMIT, "r", streaming=streaming)
     assert content_type == b"application/json; charset=utf-8"
     assert json.loads(raw) == body
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["json", "stream"])
+def test_use_chat_shows_the_body_as_it_is(streaming):
+    assert refusal("vercel-ai", LIMIT, "r", streaming=streaming) == (b"text/plain; charset=utf-8", SAYS.encode())
 
 
 @pytest.mark.parametrize("protocol", BY_NAME)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidecar.errors import Problems
 from sidecar.guard import BodyStep, Enforced, Step
 from sidecar.guards.limits.body_rate_limit import HeadRateLimits, build_body_rate_limit, split
 from sidecar.guards.limits.rate_limit import Costs, CountingRules, RateLimitGuard, build_rate_limit, check_limits
 from sidecar.guards.limits.socket_rate_limit import SocketRateLimit
+from sidecar.guards.limits.text_rate_limit import build_text_rate_limit
 from sidecar.limit import Counts, Limit, Per
+from sidecar.messages.protocols import BY_NAME
 from sidecar.policy.schema.limits_and_sessions import RateLimit
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route
@@ -72,6 +74,8 @@ class RateLimits:
         )
         whole, enforce = self._guard((*self._global, *own), rules), enforced("rate_limits")
         socket = SocketRateLimit(whole, enforce) if whole.limits and rules.messages else None
+        if rules.messages and BY_NAME[route.protocol].counted_by_text:
+            return self._by_text(whole, rules, enforced, socket)
         at_head, late = split(whole.limits)
         if not in_body or not late:
             return RouteLimits(whole, self._head_step(whole, enforced), (), socket)
@@ -80,6 +84,19 @@ class RateLimits:
         head = self._head_step(HeadRateLimits(first, whole), enforced)
         body = (BodyStep(joined, enforce, joined.waits),)
         return RouteLimits(whole, (*head, Step(joined, enforce, joined.waits)), body, socket)
+
+    def _by_text(
+        self, whole: RateLimitGuard, rules: CountingRules, enforced: Enforced, socket: SocketRateLimit | None
+    ) -> RouteLimits:
+        """Return limits that count a request once its body is known to say something new."""
+        at_head = tuple(each for each in whole.limits if each.counts is Counts.ALL and each.name not in rules.own)
+        late = tuple(each for each in whole.limits if each not in at_head)
+        first = self._guard(at_head, replace(rules, costs=Costs.ALWAYS))
+        head = self._head_step(first, enforced)
+        if not late:
+            return RouteLimits(whole, head, (), socket)
+        joined = build_text_rate_limit(first, self._guard(late, replace(rules, costs=Costs.ALWAYS, messages=False)))
+        return RouteLimits(whole, head, (BodyStep(joined, enforced("rate_limits"), joined.waits),), socket)
 
     def _rules(self, costs: Costs) -> CountingRules:
         return CountingRules(costs, default_organization=self._default)

@@ -7,16 +7,13 @@ from typing import Any, Final
 
 import orjson
 
-from sidecar.messages.protocols import AUTO, CHAINLIT, NICEGUI
+from sidecar.messages.protocols import AUTO, CHAINLIT, NICEGUI, SENDING
 from sidecar.messages.socketio import KEEPALIVES, PACKET, start_of_json
 from sidecar.messages.sockets.inspector import SocketInspector, first, message
 from sidecar.messages.sockets.results import HOLD_MESSAGE, KEEP_MESSAGE, Inspected, RefuseMessage, SocketMessage
 from sidecar.messages.strict_json import Fault, parse
 from sidecar.messages.text_finder import Texts
 from sidecar.vocabulary import Code
-
-# Events of NiceGUI's elements by which a person sends what the server already holds.
-SENDING: Final = frozenset({"keydown", "keypress", "keyup", "click", "submit"})
 
 
 class SocketIoInspector(SocketInspector):

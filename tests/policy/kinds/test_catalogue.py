@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -43,3 +45,8 @@ def test_operations_without_text_are_none_of_those_with_text(name):
         assert not any(
             pattern.path == each.path and set(each.methods) & pattern.methods for pattern, _ in kind.patterns()
         )
+
+
+def test_each_kind_stands_on_its_page():
+    page = (Path(__file__).parents[3] / "docs/kinds.md").read_text()
+    assert sorted(re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE)) == sorted(names())
