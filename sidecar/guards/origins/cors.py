@@ -209,8 +209,13 @@ class CorsGuard:
         host, secure = exchange.host, exchange.secure
         if self._same.holds(origin, host, secure=secure):
             return True
+        index = exchange.head.index
+        if exchange.public_host is None and exchange.client.trusted and index.get(b"sec-fetch-site") == b"same-origin":
+            # A proxy that changes Host and says nothing of the public one, as nginx by default: the browser knows it,
+            # and no page can write this header (Fetch Metadata §2.4).
+            return True
         # X-Forwarded-Port is often the proxy's inner port; Host comes from the browser.
-        sent = exchange.head.index.get(b"host", b"").lower()
+        sent = index.get(b"host", b"").lower()
         return host.startswith(sent + b":") and self._same.holds(origin, sent, secure=secure)
 
     def allows(self, origin: bytes) -> bool:

@@ -6,6 +6,7 @@ import pytest
 
 from sidecar.decision import PASS, Answer, Refuse
 from sidecar.errors import Problems
+from sidecar.exchange import Client
 from sidecar.guards.origins.cors import CACHED, CORS_HEADERS, OWN_EXPOSED, CorsGuard, build_cors
 from sidecar.vocabulary import Code
 from tests.support.exchanges import exchange
@@ -345,3 +346,26 @@ def test_what_the_compiler_refuses(changes, path, what) -> None:
 def test_all_problems_are_reported_at_once() -> None:
     _, problems = build(["*", "http://a.com", "https://*.com"], allowed_methods=["get"], max_age=-5)
     assert len(problems.found) == 5
+
+
+ATTESTED = {
+    # trusted peer, X-Forwarded-Host, Sec-Fetch-Site: passes
+    "the browser says so": (True, None, "same-origin", True),
+    "another site": (True, None, "cross-site", False),
+    "a sibling": (True, None, "same-site", False),
+    "nothing said": (True, None, None, False),
+    "an untrusted peer": (False, None, "same-origin", False),
+    "the proxy knows better": (True, "chat.example.com", "same-origin", False),
+}
+
+
+@pytest.mark.parametrize(("trusted", "host", "site", "passes"), ATTESTED.values(), ids=ATTESTED)
+def test_where_host_is_unknown_the_browsers_word_counts(trusted, host, site, passes) -> None:
+    client = Client("10.0.0.1", "10.0.0.1", "10.0.0.0/24", trusted)
+    fields = {"host": "127.0.0.1:8080", "origin": "https://page.example.com"}
+    if site is not None:
+        fields["sec_fetch_site"] = site
+    asked = exchange("POST", client=client, **fields)
+    asked.public_host = host.encode() if host is not None else None
+    decision = guard().check(asked)
+    assert (decision is PASS) is passes
