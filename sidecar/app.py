@@ -34,6 +34,7 @@ from sidecar.telemetry.fanout import Fanout
 from sidecar.telemetry.log import Log
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent_events import RecentEvents
+from sidecar.telemetry.webhook import Webhook
 
 if TYPE_CHECKING:
     from sidecar.vault.keys import MasterKeys
@@ -92,7 +93,10 @@ class Sidecar:
             written = schema.events
             log = Log.to(written.log, log_path(written.file), clock, access=written.access)
             ending.push_async_callback(asyncio.to_thread, log.close)
-            events = Fanout([metrics, recent, log], metrics.sink_failed)
+            webhook = Webhook(written.webhook)
+            webhook.start()
+            ending.push_async_callback(webhook.close)
+            events = Fanout([metrics, recent, log, webhook], metrics.sink_failed)
             stores = open_stores(
                 settings.redis_url,
                 clock=clock,
@@ -112,7 +116,7 @@ class Sidecar:
             if self._prepare is not None:
                 await self._prepare(vault)
             running = Running(
-                Foundation(settings, clock, events, metrics, recent, log, stores, vault), self._source, schema
+                Foundation(settings, clock, events, metrics, recent, log, webhook, stores, vault), self._source, schema
             )
             ending.push_async_callback(running.close)
             await running.open(schema)

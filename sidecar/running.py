@@ -48,6 +48,7 @@ from sidecar.telemetry.gauges import CredentialState, Gauges, PolicyState
 from sidecar.telemetry.log import Log
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent_events import RecentEvents
+from sidecar.telemetry.webhook import Webhook
 from sidecar.vault.errors import VaultError
 from sidecar.vault.models import SIDECAR, State
 from sidecar.vault.providers import Catalogue
@@ -82,6 +83,7 @@ class Foundation:
     metrics: Metrics
     recent: RecentEvents
     log: Log
+    webhook: Webhook
     stores: Stores
     vault: Vault | None
 
@@ -263,6 +265,7 @@ class Running:
         self._public_tokens.use(schema.api_auth)
         self._admin_tokens.use(schema.admin)
         self.stores.sessions.bound(schema.sessions.per_client)
+        self._foundation.webhook.use(schema.events.webhook)
         if schema.stores != before.stores:
             self.stores.use_timeout(schema.stores.redis.timeout)
         written = schema.events

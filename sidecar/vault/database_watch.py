@@ -10,6 +10,7 @@ from sidecar.clock import Clock
 from sidecar.errors import SidecarError
 from sidecar.events import EventSink, SecurityEvent
 from sidecar.vault.audit import AuditLog, Entry
+from sidecar.vault.audit_seal import HEAD, NOTHING, Seal
 from sidecar.vault.database import Database, Versions
 from sidecar.vault.keys import MasterKeys
 from sidecar.vault.models import SIDECAR, Expiry, State
@@ -17,6 +18,7 @@ from sidecar.vocabulary import Event, Outcome
 
 PRUNE_SECONDS: Final = 3600.0
 HOUSEKEEPING_SECONDS: Final = 1.0
+ANCHOR_SECONDS: Final = 60.0
 UNREACHED_SECONDS: Final = 0.25
 WARNINGS: Final = (7 * 86400, 86400, 3600, 0)  # seconds left at which an ending key is spoken of; 0: it ended
 MAX_WARNED: Final = 100_000
@@ -69,6 +71,9 @@ class DatabaseWatch:
         self._stamp: int | None = None
         self._housekeeping_at = float("-inf")
         self._seen: Versions | None = None
+        self._head: Seal | None = None
+        self._anchored: Seal | None = None
+        self._anchored_at = float("-inf")
         self._reached = True
         self._pruned_at = float("-inf")
         self._warned: dict[tuple[str, str, str, int], int] = {}
@@ -87,6 +92,7 @@ class DatabaseWatch:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        self._tell_anchor()
 
     async def _run(self) -> None:
         while True:
@@ -111,7 +117,9 @@ class DatabaseWatch:
         self._keep_house()
 
     async def _read_changes(self) -> None:
-        versions = await self._database.versions()
+        state = await self._database.state()
+        versions = Versions(state["credentials_version"], state["handles_version"])
+        self._head = Seal.of(HEAD, state)
         if self._seen is None or versions.credentials != self._seen.credentials:
             await self._vault.refresh(preload=False)
             self._open_the_rest()
@@ -127,6 +135,20 @@ class DatabaseWatch:
             self._housekeeping_at = now
             self._keys.sweep()
             self._warn()
+            if now - self._anchored_at >= ANCHOR_SECONDS:
+                self._anchored_at = now
+                self._tell_anchor()
+
+    def _tell_anchor(self) -> None:
+        """Write the end of the audit log, if it moved, to where a writer of the database cannot reach."""
+        if self._head in (None, self._anchored) or self._head.place == NOTHING.place:
+            return
+        self._anchored = self._head
+        authentic = self._audit.keys.holds(HEAD, self._head)
+        outcome = Outcome.ALLOWED if authentic else Outcome.FAILED
+        end = {"anchor": str(self._head)} if authentic else {"why": "the end of the audit log is not authentic"}
+        detail = {"action": "audit.anchor", "actor": SIDECAR.name, **end}
+        self._events.record(SecurityEvent(Event.ADMIN_ACTION, outcome, self._clock.now(), detail=detail))
 
     def _open_the_rest(self) -> None:
         # A task of its own: with many keys it takes seconds, and a revoked handle must not wait for it.

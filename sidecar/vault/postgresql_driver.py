@@ -142,8 +142,13 @@ class PostgresqlDriver:
             return
         self._listen_at = time.monotonic() + LISTEN_AGAIN
         with contextlib.suppress(*self.failures, OSError, TimeoutError):
-            self._listener = await asyncpg.connect(**self._options)
-            await self._listener.add_listener(CHANNEL, lambda *_: self._changed.set())
+            listener = await asyncpg.connect(**self._options)
+            try:
+                await listener.add_listener(CHANNEL, lambda *_: self._changed.set())
+            except BaseException:
+                listener.terminate()
+                raise
+            self._listener = listener
             self._changed.set()  # what changed before this
 
 

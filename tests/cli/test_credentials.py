@@ -183,6 +183,16 @@ def test_the_log_is_verified_and_exported(sidecar) -> None:
     assert sidecar("audit", "verify", "--anchor", verdict["anchor"])[0] == 0
     assert sidecar("audit", "verify", "--anchor", "2:" + "0" * 64)[0] == 1
     assert sidecar("audit", "verify", "--anchor", "nonsense")[0] == 2
+    assert sidecar("audit", "verify", "--anchors", "/nowhere")[0] == 2
+    assert sidecar("audit", "verify", "--retired-key", "nonsense")[0] == 2
+    assert [each["statement"] for each in verdict["statements"] if not each["proven"]] == ["present"]
+    Path("events.log").write_text(
+        f"""a line\n{{"event": "ADMIN_ACTION", "detail": {{"anchor": "{verdict["anchor"]}"}}}}\n"""
+    )
+    code, anchored, _ = sidecar("audit", "verify", "--json", "--anchors", "events.log")
+    assert (code, [each["proven"] for each in anchored["statements"]]) == (0, [True] * 5)
+    Path("empty.log").write_text("nothing\n")
+    assert sidecar("audit", "verify", "--anchors", "empty.log")[0] == 2
     connection = sqlite3.connect("sidecar.db")
     with connection:
         connection.execute("UPDATE audit SET actor = 'mallory' WHERE seq = 1")

@@ -165,6 +165,43 @@ async def test_the_watch_keeps_the_log_within_its_retention() -> None:
         assert len([row async for row in vault.audit.rows()]) == 2
 
 
+async def test_the_end_of_the_log_is_told_once_a_minute_when_it_moved() -> None:
+    clock, events = FakeClock(), Recorder()
+    async with open_vault("sqlite://", clock=clock, events=events) as vault:
+        from sidecar.vault.audit_seal import Seal
+        from sidecar.vault.database_watch import DatabaseWatch
+
+        def told() -> list[str]:
+            anchors = [event for event in events.events if event.detail.get("action") == "audit.anchor"]
+            assert all(event.event is Event.ADMIN_ACTION for event in anchors)
+            return [event.detail.get("anchor") or event.detail["why"] for event in anchors]
+
+        watch = DatabaseWatch(vault, vault._database, vault.audit, vault._keys, clock, events, poll=1.0)
+        await watch.look()
+        assert told() == []  # an empty log
+        clock.advance(61)
+        await vault.credentials.create(ALICE, "acme", "openai", secret())
+        await watch.look()
+        first = str(await vault.audit.head())
+        assert told() == [first]
+        await vault.credentials.create(ALICE, "acme", "openai", secret(OTHER_KEY), name="b")
+        clock.advance(59)
+        await watch.look()
+        assert told() == [first]
+        clock.advance(2)
+        await watch.look()
+        clock.advance(600)
+        await watch.look()
+        assert told() == [first, str(await vault.audit.head())]
+        anchors = list(Seal.find(told()))
+        assert (await vault.verify_audit(anchors=anchors)).faults == ()
+        async with vault._database.write() as write:
+            await write.set(head_mac="0" * 64)
+        clock.advance(60)
+        await watch.look()
+        assert told()[2:] == ["the end of the audit log is not authentic"]
+
+
 async def test_opening_many_keys_does_not_hold_up_a_revocation(url: str) -> None:
     async with open_vault(url) as here, open_vault(url, watch=True) as there:
         for number in range(12):

@@ -230,6 +230,15 @@ def key_sets_come_safely(schema: PolicySchema, problems: Problems) -> None:
             problems.at(name).at("jwks").add(what, "write an https URL, or a file")
 
 
+def webhooks_are_safe(schema: PolicySchema, problems: Problems) -> None:
+    events = schema.events
+    if events.webhook is not None and goes_in_clear(events.webhook):
+        problems.at("events.webhook").add("would send names and addresses in clear", "write an https URL")
+    if events.audit_anchor == "webhook" and events.webhook is None:
+        what = "has nowhere to go, for events.webhook is not set"
+        problems.at("events.audit_anchor").add(what, "write events: { webhook: https://… }, or audit_anchor: log")
+
+
 RULES: Final[tuple[Rule, ...]] = (
     listeners_have_their_own_addresses,
     egress_stays_on_loopback,
@@ -249,6 +258,7 @@ RULES: Final[tuple[Rule, ...]] = (
     handles_lead_somewhere,
     egress_allows_something,
     key_sets_come_safely,
+    webhooks_are_safe,
 )
 
 

@@ -92,6 +92,15 @@ class Events(Section):
         default=None, description="also appended to this file; reopened on SIGHUP"
     )
     access: Annotated[bool, FLAG] = Field(default=True, description="also a line for each request (category ACCESS)")
+    webhook: Annotated[str, strings.url(path=True)] | None = Field(
+        default=None,
+        description="gets AUDIT events, warnings and errors as JSON lists by POST; null: none",
+        examples=["https://collector.example.com/sidecar"],
+    )
+    audit_anchor: Literal["log", "webhook"] = Field(
+        default="log",
+        description="where the end of the audit log is written regularly: it shows a database that was put back",
+    )
     audit_retention: Annotated[float, span("1d", "3650d")] = Field(
         default=90 * 86400.0, description="how long the audit log is kept"
     )

@@ -182,6 +182,19 @@ BROKEN = {
             "P:4:19: api_auth.jwks: would take keys from whoever is on the way; write an https URL, or a file",
         ],
     ),
+    "events in clear": (
+        BASE + "events: { webhook: http://collector.example.com/in }",
+        ["P:3:20: events.webhook: would send names and addresses in clear; write an https URL"],
+    ),
+    "anchors that go nowhere": (
+        BASE + "events: { audit_anchor: webhook }",
+        [
+            (
+                "P:3:25: events.audit_anchor: has nowhere to go, for events.webhook is not set; "
+                "write events: { webhook: https://… }, or audit_anchor: log"
+            )
+        ],
+    ),
 }
 
 
@@ -210,6 +223,8 @@ KEPT = {
     "routes: [{ name: a, match: { path: /a }, credential: { provider: acme } }]",
     "a built-in provider of one's own": BASE + "providers: { openai: { hosts: [openai.internal] } }",
     "key sets": BASE + "admin: { jwks: https://a.example/keys }\napi_auth: { jwks: /etc/keys.json }",
+    "anchors to a webhook": BASE + "events: { webhook: https://collector.example.com/in, audit_anchor: webhook }",
+    "events to this machine": BASE + "events: { webhook: http://127.0.0.1:9/in }",
     "learned sessions": BASE
     + "sessions: { mode: learn, learn: { cookie: connect.sid } }\nownership: { mode: observe }",
 }
