@@ -40,6 +40,7 @@ class Served(NamedTuple):
     backend   seconds from sending to the head of the backend's answer; negative: it was not asked
     inspected the route's messages were looked at, and the backend got one
     texts     texts in it that were looked at; `characters` is their length together
+    origin    the allowed Origin of another site, "" for a request without one or of our own page
     provider_id the id that the provider or backend gave the request, when it is not ours
     """
 
@@ -61,6 +62,7 @@ class Served(NamedTuple):
     texts: int = 0
     characters: int = 0
     provider_id: str = ""
+    origin: str = ""
 
 
 class EventSink(Protocol):

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "check": "compile a policy and print every problem",
     "explain": "print what each guard would decide about a request",
     "why": "print which guard refused a request, and by which line of the policy",
+    "replay": "print what another policy would have done with the requests of a log",
     "diff": "print what changes in effect between two policies",
     "maintenance": "refuse every request with a message, or serve again",
     "drain": "report not ready before the end",

@@ -34,7 +34,7 @@ OBSERVED_AS: Final[Mapping[str, str]] = {"bans": "ban", "session_id": "session",
 """Guards whose name under `observe` is another one."""
 
 DENIED: Final = {"deny": "clients.deny", "not on the allow list": "clients.allow"}
-TOO_LARGE: Final = {"head": "max_header_bytes", "too many fields": "max_headers", "target too long": "max_target"}
+TOO_LARGE: Final = {"head": "max_header_bytes", "too many fields": "max_headers", "target": "max_target"}
 
 
 class Provenance:

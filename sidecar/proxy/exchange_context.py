@@ -178,5 +178,12 @@ class ExchangeContext:
                 exchange.texts,
                 exchange.characters,
                 self.provider_id,
+                _other_site(exchange) if exchange.origin is not None else "",
             )
         )
+
+
+def _other_site(exchange: Exchange) -> str:
+    """Return the Origin of a page that another site serves, "" for one of the request's own host."""
+    origin = exchange.origin or b""
+    return "" if origin.endswith(b"://" + exchange.host) else origin.decode("latin-1")

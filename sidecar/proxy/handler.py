@@ -48,6 +48,7 @@ _CHECKS: Final = {
     Code.REQUEST_MALFORMED: "request",
     Code.REQUEST_TIMEOUT: "request",
     Code.HEADERS_TOO_LARGE: "request",
+    Code.TARGET_TOO_LONG: "request",
     Code.BODY_TOO_LARGE: "body",
     Code.CREDENTIAL_UNAVAILABLE: "credential",
 }

@@ -102,7 +102,7 @@ def served_line(served: Served, stamp: str, processed: bool) -> bytes:
     """
     name, address, organization = served.request_id, served.client_ip, served.organization
     method, path, session, route = served.method, served.path, served.session, served.route
-    free = f"{name}{address}{organization}{session}{route}{method}{path}{served.provider_id}"
+    free = f"{name}{address}{organization}{session}{route}{method}{path}{served.provider_id}{served.origin}"
     if (
         not (name and address and organization and method and path and free.isascii() and free.isprintable())
         or '"' in free
@@ -115,6 +115,7 @@ def served_line(served: Served, stamp: str, processed: bool) -> bytes:
     session = f'"{session}"' if session else "null"
     route = f'"{route}"' if route else "null"
     provider = f',"provider_request_id":"{served.provider_id}"' if served.provider_id else ""
+    origin = f',"origin":"{served.origin}"' if served.origin else ""
     waited = f"{served.backend * 1000:.3f}" if served.backend >= 0.0 else "null"
     looked_at = f',"texts":{served.texts},"characters":{served.characters}' if served.texts else ""
     return (
@@ -125,7 +126,7 @@ def served_line(served: Served, stamp: str, processed: bool) -> bytes:
         f'"method":"{method}","path":"{path}","status":{status or "null"},'
         f'"detail":{{"duration_ms":{served.duration * 1000:.3f},"overhead_ms":{served.overhead * 1000:.3f},'
         f'"backend_ms":{waited},'
-        f'"received":{served.received},"sent":{served.sent}{looked_at}{provider}}}}}\n'
+        f'"received":{served.received},"sent":{served.sent}{looked_at}{provider}{origin}}}}}\n'
     ).encode()
 
 

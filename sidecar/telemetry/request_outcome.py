@@ -33,6 +33,8 @@ def detail(served: Served) -> dict[str, int | float | str | None]:
     }
     if served.provider_id:
         found["provider_request_id"] = served.provider_id
+    if served.origin:
+        found["origin"] = served.origin
     return found
 
 

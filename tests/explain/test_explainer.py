@@ -112,7 +112,7 @@ CASES = [
         ("POST", "/x"), {"body": "x" * 70_000}, ("body", 413, "BODY_TOO_LARGE", "P:15"), id="too large"
     ),
     pytest.param(("G ET", "/x"), {}, ("request", 400, "REQUEST_MALFORMED", ""), id="no method"),
-    pytest.param(("GET", "/" + "x" * 9000), {}, ("request", 400, "REQUEST_MALFORMED", "default"), id="a long target"),
+    pytest.param(("GET", "/" + "x" * 9000), {}, ("request", 414, "TARGET_TOO_LONG", "default"), id="a long target"),
     pytest.param(("POST", "/members/..%2f..%2fapi/chat"), {}, ("request", 400, "REQUEST_MALFORMED", ""), id="two readings"),
 ]  # fmt: skip
 
