@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test clients fuzz check bench fmt lock clean
+.PHONY: help demo test clients fuzz check bench fmt lock sbom audit clean
 
 help:            ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -53,6 +53,7 @@ lock: ## write the lock files again from pyproject.toml
 		uv pip compile --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \
 		$$(sed -n 's/^# uv: //p' tests/backends/requirements/$$each.in) \
 		-o tests/backends/requirements/$$each.lock tests/backends/requirements/$$each.in; done
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-audit.lock requirements-audit.in
 	echo 'hatchling>=1.27,<2' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements-dev.lock -o requirements-build.lock -
 
 $(VENV)/bin/python:
@@ -81,5 +82,17 @@ tests/clients/node/node_modules/.installed: tests/clients/node/package-lock.json
 	command -v npm >/dev/null || { echo 'npm is not installed: tests of JavaScript clients are skipped' >&2; test -z "$$CI"; }
 	! command -v npm >/dev/null || { npm ci --prefix tests/clients/node --ignore-scripts --no-audit --no-fund --silent && touch $@; }
 
+sbom: .venv-audit/.installed ## write dist/sbom.cdx.json (CycloneDX) from the lock of the runtime
+	mkdir -p dist
+	PYTHONWARNINGS=ignore .venv-audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --short-PURLs --output-reproducible --of JSON -o dist/sbom.cdx.json requirements.lock
+
+audit: .venv-audit/.installed ## ask the registry for known vulnerabilities of what is locked
+	.ci/audit
+
+.venv-audit/.installed: requirements-audit.lock
+	test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.lock
+	touch $@
+
 clean: ## remove environments and caches
-	rm -rf $(VENV) .venv-clients .venv-backends .fuzz tests/clients/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .venv-audit .venv-clients .venv-backends .fuzz tests/clients/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from sidecar.bounded_cache import BoundedCache
 from sidecar.decision import PASS, Decision, Refuse
 from sidecar.errors import Problems
 from sidecar.exchange import Exchange
 from sidecar.vocabulary import Code
 
-CACHED: Final = 1024
+CACHED: Final = 256 * 1024
+"""Bytes of Host values and verdicts that are remembered."""
 LONGEST_HOST: Final = 300
 """A name of 253 characters, a port, and room to spare."""
 
@@ -45,7 +47,7 @@ class HostGuard:
     def __init__(self, hosts: Sequence[str]) -> None:
         self._exact = frozenset(host.encode() for host in hosts if not host.startswith("*."))
         self._below = tuple(host[1:].encode() for host in hosts if host.startswith("*."))
-        self._known: dict[bytes, bool] = {}
+        self._known: BoundedCache[bytes, bool] = BoundedCache(CACHED)
 
     def check(self, exchange: Exchange) -> Decision:
         host = exchange.host
@@ -53,9 +55,7 @@ class HostGuard:
         if known is None:
             if len(host) > LONGEST_HOST:
                 return MISDIRECTED
-            if len(self._known) >= CACHED:
-                self._known.clear()
-            known = self._known[host] = self._serves(host.lower())
+            known = self._known.remember(host, self._serves(host.lower()), len(host))
         return PASS if known else MISDIRECTED
 
     def _serves(self, host: bytes) -> bool:

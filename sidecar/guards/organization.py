@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
+from sidecar.bounded_cache import BoundedCache
 from sidecar.decision import PASS, Decision
 from sidecar.errors import Problems
 from sidecar.exchange import Exchange
@@ -17,9 +18,13 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 JWT = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 LONGEST_TOKEN: Final = 8192
 LONGEST_USER: Final = 128
-CACHED: Final = 2048
+CACHED: Final = 1024 * 1024
+"""Bytes of tokens' digests, with what the tokens said, that are remembered."""
 REMEMBERED: Final = 60.0
 """Seconds for which a verified token is not verified again: as long as a withdrawn key goes on working."""
+
+TUPLE: Final = 220
+"""Bytes of the objects that hold one token's words."""
 
 SOURCES: Final = ("token", "header", "host")
 
@@ -74,7 +79,7 @@ class OrganizationGuard:
         self._hosts = hosts
         self._default = default
         self._verify = verify if "token" in sources else None
-        self._tokens: dict[bytes, Known] = {}
+        self._tokens: BoundedCache[bytes, Known] = BoundedCache(CACHED)
 
     def check(self, exchange: Exchange) -> Decision:
         index = exchange.head.index
@@ -111,9 +116,8 @@ class OrganizationGuard:
         digest = hashlib.sha256(token).digest()
         known = self._tokens.get(digest)
         if known is None or known[2] <= exchange.now:
-            if len(self._tokens) >= CACHED:
-                self._tokens.clear()
-            known = self._tokens[digest] = self._read(token, exchange.now)
+            said = self._read(token, exchange.now)
+            known = self._tokens.remember(digest, said, len(digest) + len(said[0]) + len(said[1]) + TUPLE)
         return known
 
     def _read(self, token: bytes, now: float) -> Known:

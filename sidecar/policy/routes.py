@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
+from sidecar.bounded_cache import BoundedCache
+
 T = TypeVar("T")
 
 _PLAIN = re.compile(r"(?:/[a-z0-9_~!$&'()*+,=:@-][a-z0-9_.~!$&'()*+,=:@-]*)+")
 _CONTROLS = re.compile("%(?:[01][0-9a-f]|7f)", re.IGNORECASE)
 _DEPTHS: Final = ("", "/*", "/*/*")
-_MAX_CACHED: Final = 4096
-_LONGEST_CACHED: Final = 512
-"""Characters of a path that is remembered: longer ones are rare in real traffic, and would fill the memory."""
+_CACHED: Final = 1024 * 1024  # bytes of remembered paths
+_OBJECT: Final = 64  # bytes of a string besides its characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +72,16 @@ class RouteTable(Generic[T]):
     def __init__(self, rows: Sequence[tuple[Pattern, T]], unmatched: T) -> None:
         self._rows = [(re.compile(pattern.expression(), re.DOTALL), pattern.methods, row) for pattern, row in rows]
         self._unmatched = unmatched
-        self._cache: dict[tuple[str, str], T | None] = {}
+        self._cache: BoundedCache[tuple[str, str], T | None] = BoundedCache(_CACHED)
 
     def find(self, method: str, path: str) -> T | None:
         """Return the route, `unmatched`, or None when two readings of the path name two routes."""
-        if len(path) > _LONGEST_CACHED:
-            return self._find(method, path)
         key = (method, path)
         try:
             return self._cache[key]
         except KeyError:
             pass
-        if len(self._cache) >= _MAX_CACHED:
-            self._cache.clear()
-        found = self._cache[key] = self._find(method, path)
-        return found
+        return self._cache.remember(key, self._find(method, path), 2 * _OBJECT + len(method) + len(path))
 
     def _find(self, method: str, path: str) -> T | None:
         if _PLAIN.fullmatch(path):

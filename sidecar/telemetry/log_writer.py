@@ -88,15 +88,22 @@ def _same_file(descriptor: int, path: Path) -> bool:
 class LogWriter:
     """Write lines to one target, in order, at most `LINGER` late.
 
-    When the target accepts none, `most_lines` wait and newer ones are dropped and counted; routine lines
-    are dropped first. `lost(count)` makes the line that reports it once the target accepts lines again.
+    When the target accepts none, `most_lines` of `most_bytes` in all wait, and newer ones are dropped and
+    counted; routine lines are dropped first. `lost(count)` makes the line that reports it once the target
+    accepts lines again.
     """
 
-    def __init__(self, target: LogFile, lost: Callable[[int], bytes], *, most_lines: int = 16_384) -> None:
+    def __init__(
+        self, target: LogFile, lost: Callable[[int], bytes], *, most_lines: int = 16_384, most_bytes: int = 8 << 20
+    ) -> None:
         self._target = target
         self._lost = lost
         self._most = most_lines
         self._most_routine = most_lines - most_lines // RESERVE
+        self._most_bytes = most_bytes
+        self._most_routine_bytes = most_bytes - most_bytes // RESERVE
+        self._put = 0  # bytes, written by put()
+        self._taken = 0  # bytes, written by the thread
         self._lines: deque[bytes] = deque()  # append and popleft are atomic; no lock on the hot path
         self._dropped = 0  # written by put()
         self._failed = 0  # written by the thread
@@ -116,9 +123,13 @@ class LogWriter:
     def put(self, line: bytes, routine: bool = False) -> None:
         """Queue one complete line. Never blocks, never raises."""
         lines = self._lines
-        if len(lines) >= (self._most_routine if routine else self._most):
+        waiting = self._put - self._taken
+        if len(lines) >= (self._most_routine if routine else self._most) or waiting + len(line) > (
+            self._most_routine_bytes if routine else self._most_bytes
+        ):
             self._dropped += 1
             return
+        self._put += len(line)
         lines.append(line)
         if not self._wake.is_set():
             self._wake.set()
@@ -160,7 +171,10 @@ class LogWriter:
         lines = self._lines
         self._busy = True
         while lines:
-            self._put_out([lines.popleft() for _ in range(min(BATCH, len(lines)))])
+            batch = [lines.popleft() for _ in range(min(BATCH, len(lines)))]
+            self._put_out(batch)
+            # Only now: what is being written is in memory still.
+            self._taken += sum(map(len, batch))
         lost = self.dropped - self._told
         if lost and self._put_out([self._lost(lost)]):
             self._told += lost

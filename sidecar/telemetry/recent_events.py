@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ from sidecar.telemetry.request_outcome import as_event, is_processed_message
 from sidecar.vocabulary import Event
 
 Entry = tuple[int, SecurityEvent | Served]
+LONGEST_PATH: Final = 1024
+"""Characters of a path that are kept; a log line shows fewer."""
+
 CHAT: Final = Event.CHAT_MESSAGE_PROCESSED.value
 
 
@@ -41,6 +45,8 @@ class RecentEvents:
 
     def _keep(self, kind: int, fact: SecurityEvent | Served) -> None:
         self._number += 1
+        if isinstance(fact, SecurityEvent) and len(fact.path) > LONGEST_PATH:
+            fact = replace(fact, path=fact.path[:LONGEST_PATH])
         entry = (self._number, fact)
         self._kept[kind].append(entry)
         if self._watchers:

@@ -58,9 +58,9 @@ def test_hosts_that_are_none(text) -> None:
 def test_a_flood_of_hosts_stays_bounded() -> None:
     made = build_host(HOSTS, Problems())
     assert made is not None
-    for number in range(CACHED + 10):
+    for number in range(CACHED // 120 + 10):
         made.check(exchange(Host=f"h{number}"))
-    assert len(made._known) <= CACHED
+    assert 0 < len(made._known) <= CACHED // 120
     before = len(made._known)
     assert made.check(exchange(Host="h" * 5000)) is not PASS
     assert len(made._known) == before

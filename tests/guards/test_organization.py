@@ -118,9 +118,9 @@ def test_a_token_is_believed_for_a_while_and_never_beyond_its_end() -> None:
 
 def test_a_flood_of_tokens_stays_bounded_and_keeps_none_of_them() -> None:
     made = build()
-    for number in range(CACHED + 10):
+    for number in range(CACHED // 300 + 10):
         made.check(exchange(client=CLIENT, **bearer(f"a.b.{number}")))
-    assert len(made._tokens) <= CACHED
+    assert 0 < len(made._tokens) <= CACHED // 300
     assert all(len(key) == 32 for key in made._tokens)
 
 

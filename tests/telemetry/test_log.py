@@ -82,6 +82,26 @@ def test_a_blocked_reader_costs_lines_and_never_a_wait(pipe):
     assert notice["detail"]["log_lines_dropped"] == log.dropped() == 20_000 - len(came)
 
 
+def test_long_lines_are_bounded_in_bytes(pipe):
+    log = to(LogFile(pipe[1]), most_bytes=100_000)
+    for n in range(1_000):
+        log.record(event(detail={"n": n, "pad": "x" * 4_000}))
+    assert log.dropped() > 900
+    taken = bytearray()
+    deadline = time.monotonic() + 10
+    while b"log_lines_dropped" not in taken and time.monotonic() < deadline:
+        if select.select([pipe[0]], [], [], 0.1)[0]:
+            taken += os.read(pipe[0], 1 << 20)
+    assert b"log_lines_dropped" in taken
+    dropped = log.dropped()
+    log.record(event(detail={"pad": "y" * 4_000}))
+    assert log.dropped() == dropped, "there is room again"
+    while b"yyyy" not in taken and time.monotonic() < deadline:
+        if select.select([pipe[0]], [], [], 0.1)[0]:
+            taken += os.read(pipe[0], 1 << 20)
+    assert log.close()
+
+
 def test_security_lines_outlive_access_lines_when_it_gets_tight(pipe):
     fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
     log = to(LogFile(pipe[1]), most_lines=100)

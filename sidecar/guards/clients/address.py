@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
-from typing import Final, TypeVar, cast
+from typing import Final, cast
 
+from sidecar.bounded_cache import BoundedCache
 from sidecar.decision import PASS, Decision, Detail, Finding, Pass, Refuse
 from sidecar.errors import Problems
 from sidecar.exchange import NOBODY, Client, Exchange
@@ -17,19 +18,20 @@ from sidecar.head import RequestHead
 from sidecar.stores.undeclared_proxies import UndeclaredProxies
 from sidecar.vocabulary import Code, Event
 
-CACHED: Final = 8192
-"""Clients remembered in each of the two caches; a full cache is emptied, never searched."""
+CACHED: Final = 4 * 1024 * 1024
+"""Bytes of clients that are remembered in each of the two caches."""
 
-LONGEST_KEY: Final = 512
+LONGEST_KEY: Final = 1024
 """Bytes of headers that are remembered: what a client put in front of them may be long."""
+
+CLIENT: Final = 700
+"""Bytes that one client takes: three texts, two objects."""
 
 FORWARDING: Final = (b"x-forwarded-for", b"forwarded", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port")
 """In the order of the fields of ForwardedFields."""
 
 UNIX_PEERS: Final = "unix"
 """Stands in `trusted_proxies` for the peers of Unix sockets, which have no address."""
-
-Key = TypeVar("Key")
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -105,8 +107,8 @@ class AddressGuard:
         self._deny = deny
         self._proxies = proxies
         self._trusts_unix = trusts_unix
-        self._peers: dict[str, ForwardedAddress] = {}
-        self._forwarded: dict[tuple[bytes | str | None, ...], ForwardedAddress] = {}
+        self._peers: BoundedCache[str, ForwardedAddress] = BoundedCache(CACHED)
+        self._forwarded: BoundedCache[tuple[bytes | str | None, ...], ForwardedAddress] = BoundedCache(CACHED)
 
     def check(self, exchange: Exchange) -> Decision:
         found = self._peers.get(exchange.peer) or self._meet(exchange.peer)
@@ -156,7 +158,7 @@ class AddressGuard:
             client = self.client(address, trusted=address in self._trusted)
             client = replace(client, uncounted=client.trusted)
             found = ForwardedAddress(client, None, self._decide(client, address), private=is_private(address))
-        return _remember(self._peers, peer, found)
+        return self._peers.remember(peer, found, CLIENT)
 
     def _walk(self, peer: str, key: tuple[bytes | str | None, ...]) -> ForwardedAddress:
         """Follow the hops from the nearest outwards, as long as they are trusted."""
@@ -171,9 +173,8 @@ class AddressGuard:
             decision = self._decide(client, hop.address)
         port = b"" if hop.host else nearest_port(fields.port)
         found = ForwardedAddress(client, hop.secure, decision, hop.host, port)
-        if sum(len(value) for value in key[1:] if value is not None) > LONGEST_KEY:
-            return found
-        return _remember(self._forwarded, key, found)
+        size = sum(len(value) for value in key if value is not None)
+        return self._forwarded.remember(key, found, CLIENT + size) if size <= LONGEST_KEY else found
 
     def _decide(self, client: Client, address: Address | None) -> Decision:
         if not client.refused:
@@ -207,13 +208,6 @@ def client_hop(hops: Sequence[Hop], nearest: Address | None, trusted: Networks) 
 
 def _has_port(host: bytes) -> bool:
     return b":" in host.rpartition(b"]")[2]
-
-
-def _remember(cache: dict[Key, ForwardedAddress], key: Key, found: ForwardedAddress) -> ForwardedAddress:
-    if len(cache) >= CACHED:
-        cache.clear()
-    cache[key] = found
-    return found
 
 
 def accepted_request_id(head: RequestHead, *, trusted: bool) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from sidecar.bounded_cache import BoundedCache
 from sidecar.decision import PASS, Answer, Decision, Detail, Refuse
 from sidecar.errors import Problems
 from sidecar.exchange import Exchange
@@ -13,8 +14,8 @@ from sidecar.guards.origins.origin import LONGEST_ORIGIN, OriginPattern, SameOri
 from sidecar.head import Fields
 from sidecar.vocabulary import Code
 
-CACHED: Final = 4096
-"""Origins remembered; a full cache is emptied."""
+CACHED: Final = 512 * 1024
+"""Bytes of origins, and of header lines for them, that are remembered."""
 
 FORWARDED_HOST: Final = frozenset({b"x-forwarded-host", b"forwarded"})
 
@@ -186,7 +187,7 @@ class CorsGuard:
         self._origins = origins
         self._preflight = preflight
         self._same = SameOrigin()
-        self._known: dict[bytes, bool] = {}
+        self._known: BoundedCache[bytes, bool] = BoundedCache(CACHED)
         self.header_writer = CorsHeaderWriter(self, exposed, credentials=credentials, observe=observe)
 
     def check(self, exchange: Exchange) -> Decision:
@@ -224,9 +225,7 @@ class CorsGuard:
         if known is None:
             if len(origin) > LONGEST_ORIGIN:
                 return False
-            if len(self._known) >= CACHED:
-                self._known.clear()
-            known = self._known[origin] = origin in self._origins
+            known = self._known.remember(origin, origin in self._origins, len(origin))
         return known
 
     @property
@@ -256,7 +255,7 @@ class CorsHeaderWriter:
         self._observe = observe
         self._credentials = credentials
         self._exposed = ", ".join(exposed).encode()
-        self._known: dict[bytes, tuple[bytes, bytes]] = {}
+        self._known: BoundedCache[bytes, tuple[bytes, bytes]] = BoundedCache(CACHED)
 
     def lines(self, exchange: Exchange) -> bytes:
         if self._observe:
@@ -270,9 +269,7 @@ class CorsHeaderWriter:
         if ready is None:
             own = b"".join(b"%s: %s\r\n" % field for field in self._fields(origin))
             ready = (own + VARY, own + VARY_PREFLIGHT)
-            if len(self._known) >= CACHED:
-                self._known.clear()
-            self._known[origin] = ready
+            self._known.remember(origin, ready, len(origin) + len(ready[0]) + len(ready[1]))
         return ready[preflight]
 
     def for_answer(self, origin: bytes) -> Fields:

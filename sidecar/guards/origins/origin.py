@@ -14,10 +14,11 @@ from typing import Final
 
 from publicsuffixlist import PublicSuffixList
 
+from sidecar.bounded_cache import BoundedCache
 from sidecar.errors import Problems
 
-CACHED: Final = 1024
-"""Comparisons that `SameOrigin` remembers."""
+CACHED: Final = 256 * 1024
+"""Bytes of comparisons that are remembered."""
 
 DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 PATTERN = re.compile(r"([a-z][a-z0-9+.-]*)://(\*\.)?(\[[0-9A-Fa-f:.]*\]|[^/:\[\]@?#\\\s*]+)(?::(\*|[0-9]{1,5}))?")
@@ -203,7 +204,7 @@ class SameOrigin:
     """Compare an Origin with the public host and the public scheme, remembering what was compared."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes, bool], bool] = {}
+        self._known: BoundedCache[tuple[bytes, bytes, bool], bool] = BoundedCache(CACHED)
 
     def holds(self, origin: bytes, host: bytes | None, *, secure: bool) -> bool:
         if not host or len(origin) + len(host) > 600:
@@ -211,9 +212,8 @@ class SameOrigin:
         key = (origin, host, secure)
         known = self._known.get(key)
         if known is None:
-            if len(self._known) >= CACHED:
-                self._known.clear()
-            known = self._known[key] = is_same_origin(origin, host, secure=secure)
+            verdict = is_same_origin(origin, host, secure=secure)
+            known = self._known.remember(key, verdict, len(origin) + len(host))
         return known
 
 

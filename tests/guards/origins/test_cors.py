@@ -307,14 +307,14 @@ def test_refusals_of_earlier_guards_are_stamped_too() -> None:
 
 def test_a_flood_of_origins_stays_bounded() -> None:
     made = guard()
-    for number in range(CACHED + 10):
+    for number in range(CACHED // 120 + 10):
         asked = exchange(Origin=f"https://a{number}.preview.your-website.com", Host=f"h{number}")
         made.check(asked)
         made.check(exchange(Origin=f"https://evil{number}.com", Host=f"h{number}"))
         made.header_writer.lines(asked)
-    assert len(made._known) <= CACHED
-    assert len(made.header_writer._known) <= CACHED
-    assert len(made._same._known) <= CACHED
+    assert 0 < len(made._known) <= CACHED // 120
+    assert 0 < len(made.header_writer._known) <= CACHED // 120
+    assert 0 < len(made._same._known) <= CACHED // 120
 
 
 BAD = {
