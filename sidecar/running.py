@@ -44,6 +44,7 @@ from sidecar.secret import Secret
 from sidecar.services import Services
 from sidecar.settings import Settings
 from sidecar.stores.factory import Stores
+from sidecar.suggest.yaml_text import document
 from sidecar.telemetry.gauges import CredentialState, Gauges, PolicyState
 from sidecar.telemetry.log import Log
 from sidecar.telemetry.metrics import Metrics
@@ -212,11 +213,13 @@ class Running:
             handles=vault.handles if vault is not None else None,
             audit=vault.audit if vault is not None else None,
             journal=vault.journal if vault is not None else None,
+            suggestions=self._suggestions,
             explain=Explainer(lambda: self.live.current.document, self._services, self._has_key),
             not_ready=lambda: tuple(self._reasons),
             subject_of=self._subject_of,
             stores=self.stores.states,
             new_id=new_id,
+            undeclared_proxies=self._services.proxies.peers,
             dropped_headers=self._services.dropped_headers.most_common,
             why=self._why,
             maintenance=self._services.maintenance,
@@ -335,6 +338,13 @@ class Running:
             except StoreUnavailable:
                 self._sessions = None
             await asyncio.sleep(COUNT_SECONDS)
+
+    def _suggestions(self) -> Mapping[str, Any] | None:
+        """Return what was observed as routes; None where the policy does not ask for it."""
+        schema, services = self.live.current.schema, self._services
+        if schema.mode != "observe" or not schema.suggestions:
+            return None
+        return document(services.observations, violations=services.csp.pairs(), proxies=services.proxies.peers())
 
     def _gauges(self) -> Gauges:
         return Gauges(

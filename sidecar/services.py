@@ -14,6 +14,7 @@ from sidecar.maintenance import MaintenanceSwitch
 from sidecar.secret import Secret
 from sidecar.stores.csp_violations import CspViolations
 from sidecar.stores.interfaces import BanStore, RateStore, SessionStore
+from sidecar.stores.observations import Observations
 from sidecar.stores.undeclared_proxies import UndeclaredProxies
 from sidecar.vault.models import Grant, KnownSecrets
 
@@ -56,6 +57,7 @@ class Services:
     started   epoch seconds since when this process remembers sessions; 0: a shared store does
     proxies   peers that send forwarding headers without being trusted
     dropped_headers  counts request headers that clients may not send
+    observations  what was observed of the backend, for suggestions
     random    returns that many unpredictable bytes, for session ids
     """
 
@@ -76,5 +78,6 @@ class Services:
     started: float = 0.0
     proxies: UndeclaredProxies = field(default_factory=UndeclaredProxies)
     dropped_headers: BoundedCounts = field(default_factory=BoundedCounts)
+    observations: Observations = field(default_factory=Observations)
     random: Callable[[int], bytes] = os.urandom
     maintenance: MaintenanceSwitch = field(default_factory=MaintenanceSwitch)

@@ -33,6 +33,7 @@ LAYERS: list[set[str]] = [
     {"messages"},
     {"guards"},
     {"responses"},
+    {"suggest"},
     {"policy"},
     {"proxy", "admin", "telemetry"},
     {"explain"},

@@ -21,7 +21,8 @@ async def show(call: ApiRequest) -> ApiResponse:
         state["loaded_at"] = iso(state["loaded_at"])
     if call.grant.organization is None:
         dropped = call.parts.dropped_headers()
-        return ApiResponse({**state, "policy": call.parts.policy.document(), "dropped_headers": dropped})
+        seen = {"dropped_headers": dropped, "undeclared_proxies": list(call.parts.undeclared_proxies())}
+        return ApiResponse({**state, "policy": call.parts.policy.document(), **seen})
     # The document and its problems name the other organizations.
     return ApiResponse({name: state.get(name) for name in ("digest", "mode", "loaded_at", "successful")})
 

@@ -176,8 +176,10 @@ class Ports:
 
     not_ready  why this process should get no traffic now (starting, draining); empty when it should
     subject_of the name under which an address is counted (an IPv6 address's prefix)
+    suggestions  routes for what was observed; None while nothing is observed
     stores     which shared stores answer: `{"redis": True}`
     new_id     a fresh request id
+    undeclared_proxies  peers that send forwarding headers without being trusted
     dropped_headers  request headers that were dropped because clients may not send them: lower-case name → times
     why        (request id, organization or None for all) → why it was refused; None: no recent refusal
     drain      begins to get ready to end, as SIGTERM does, without the end
@@ -197,6 +199,7 @@ class Ports:
     audit: AuditTrail | None
     journal: AuditRecorder | None
     explain: Callable[[Question], Awaitable[Mapping[str, Any]]] | None
+    suggestions: Callable[[], Mapping[str, Any] | None]
     not_ready: Callable[[], Sequence[str]]
     subject_of: Callable[[str], str]
     stores: Callable[[], Mapping[str, bool]]
@@ -205,3 +208,4 @@ class Ports:
     why: Callable[[str, str | None], Mapping[str, Any] | None]
     maintenance: Maintenance
     drain: Callable[[], None]
+    undeclared_proxies: Callable[[], Sequence[str]]

@@ -9,7 +9,19 @@ from typing import Final, cast
 
 from aiohttp import web
 
-from sidecar.admin import audit, bans, credentials, erasure, events, handles, lifecycle, limits, policy, why
+from sidecar.admin import (
+    audit,
+    bans,
+    credentials,
+    erasure,
+    events,
+    handles,
+    lifecycle,
+    limits,
+    policy,
+    suggestions,
+    why,
+)
 from sidecar.admin.api_request import Endpoint
 from sidecar.admin.roles import Role
 
@@ -31,6 +43,7 @@ ENDPOINTS: Final = (
     Endpoint("POST", "/api/maintenance", OPERATOR, "maintenance.on", lifecycle.on),
     Endpoint("DELETE", "/api/maintenance", OPERATOR, "maintenance.off", lifecycle.off),
     Endpoint("POST", "/api/drain", OPERATOR, "process.drain", lifecycle.drain),
+    Endpoint("GET", "/api/suggestions", VIEWER, "suggestion.list", suggestions.show, recorded=False),
     Endpoint("POST", "/api/explain", VIEWER, "policy.explain", policy.explain),
     Endpoint("DELETE", "/api/subjects/{type}/{id}", ADMIN, "subject.erase", erasure.erase),
     Endpoint("GET", "/api/api-credentials", VIEWER, "credential.list", credentials.list_all),

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "diff": "print what changes in effect between two policies",
     "maintenance": "refuse every request with a message, or serve again",
     "drain": "report not ready before the end",
+    "suggest": "print routes for an unknown backend, from what was observed of it",
     "schema": "print the JSON Schema of the policy",
     "kinds": "list the chat systems that are known, or show one",
     "demo": "run a small chat backend behind a sidecar",

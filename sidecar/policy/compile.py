@@ -14,6 +14,7 @@ import sidecar.guards.response_headers.build as response_headers
 import sidecar.guards.sessions.build as session_guards
 import sidecar.messages.build as message_guards
 import sidecar.responses.build as responses
+import sidecar.suggest.build as suggest
 from sidecar.decision import Refuse
 from sidecar.errors import Problems
 from sidecar.events import about
@@ -101,6 +102,7 @@ class _Compiler:
         self._messages = message_guards.build(schema, services, problems)
         self._headers = response_headers.build(schema, services, problems)
         self._responses = responses.build(schema, services, problems)
+        self._observer = suggest.build(self._schema, services)
         self._target = self._server(schema.backend, problems.at("backend"))
         self._servers = {
             name: self._server(one, problems.at(f"backends.{name}")) for name, one in schema.backends.items()
@@ -231,9 +233,13 @@ class _Compiler:
         messages = self._messages.for_route(route, place if place is not None else self._problems, enforced)
         # The message's own guard comes first: the others need a body that was read.
         body_steps = (*messages.first, *sessions.body[:1], *limits.body, *sessions.body[1:], *messages.then)
-        filters = None
+        filters = observer = None
         if route is not None or name == UNMATCHED:
-            filters = self._responses.for_route(route, sessions, self._sessions, enforced)
+            observer = self._observer
+            also = () if observer is None else (observer,)
+            filters = self._responses.for_route(route, sessions, self._sessions, enforced, also)
+        if observer is not None:
+            steps, body_steps = (*steps, Step(observer)), (BodyStep(observer), *body_steps)
         header_writers = self._header_writers(route, limits)
         target = self._target_of(route)
         return Route(
@@ -250,6 +256,7 @@ class _Compiler:
             injection=self._injection(route),
             filters=filters,
             frames=messages.socket,
+            observer=observer,
             socket_limits=limits.socket if messages.socket is not None else None,
             peek=limits.guard.peek if self._services.waits else None,
             urls=None if target.preserve_host else backend_urls(target),

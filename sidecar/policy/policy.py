@@ -16,6 +16,7 @@ from sidecar.limit import LimitReport
 from sidecar.messages.websocket_messages import WebSocketMessageGuard
 from sidecar.policy.routes import RouteTable
 from sidecar.responses.interfaces import ResponseFilters
+from sidecar.suggest.observer import Observer
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Route:
     urls       rewrites the backend's own address in its answers; None where it hears the public host
     max_body   bytes of a request's body
     frames     inspects text messages of its WebSockets
+    observer   notes the shape of its WebSockets' messages, for suggestions; None: nothing does
     socket_limits  take one message of its WebSockets; None: nothing counts them
     peek       fills in `exchange.limits` for a refusal that came before limits were taken
     """
@@ -97,6 +99,7 @@ class Route:
     filters: ResponseFilters | None = None
     frames: WebSocketMessageGuard | None = None
     socket_limits: SocketRateLimit | None = None
+    observer: Observer | None = None
     peek: Callable[[Exchange], Awaitable[None] | None] | None = None
     urls: BackendUrls | None = None
 

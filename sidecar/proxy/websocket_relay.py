@@ -109,6 +109,7 @@ class WebSocketRelay:
         self._filter = context.filters.frames(context.exchange) if context.filters is not None else None
         self._waiting = 0  # messages of the backend that the filter has not decided about
         self._closing: Frame | None = None
+        self._observer = context.route.observer
         self._report: LimitReport | None = None  # of the message that a limit refused
 
     async def run(self) -> None:
@@ -169,7 +170,7 @@ class WebSocketRelay:
 
     async def _pump(self, source: ByteStream, sink: ByteStream, *, from_client: bool) -> None:
         reader = FrameReader(masked=from_client, max_message=self._max)
-        looked_at = self._inspector is not None if from_client else self._filter is not None
+        looked_at = (self._inspector or self._observer) is not None if from_client else self._filter is not None
         messages = _Whole() if looked_at else None
         budget = _Budget(self._rate, source.connection.loop.time) if from_client and self._rate else None
         at = taken = 0
@@ -225,6 +226,8 @@ class WebSocketRelay:
 
     async def _judged(self, frame: Frame, *, over: bool = False) -> tuple[Frame, ...]:
         """Return what goes to the backend for a client's frame; `over`: it is beyond `messages_per_minute`."""
+        if self._observer is not None and frame.opcode in (TEXT, BINARY):
+            self._observer.socket_message(self._context.exchange, frame.data, binary=frame.opcode == BINARY)
         if self._inspector is None or frame.opcode not in (TEXT, BINARY):
             return (frame,)
         found = await self._inspected(frame, over=over)

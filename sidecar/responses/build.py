@@ -38,13 +38,18 @@ class Responses:
         self.known_secrets = KnownSecretsSource(services.secrets)
 
     def for_route(
-        self, route: RouteSchema | None, sessions: RouteSessions, guards: SessionGuards, enforced: Enforced
+        self,
+        route: RouteSchema | None,
+        sessions: RouteSessions,
+        guards: SessionGuards,
+        enforced: Enforced,
+        also: tuple[ResponseObserver, ...] = (),
     ) -> RouteResponseFilters | None:
-        """Return the filters of one route, None where there is nothing to look for."""
+        """Return the filters of one route and the observers in `also`, None where there is nothing to look for."""
         section = (route.redaction if route is not None else None) or self._schema.redaction
         redaction = build_redaction(None, section.patterns, self._problems.at("redaction.patterns"))
         keys = self.known_secrets if section.known_secrets else None
-        observers = (*self._learning(route, sessions, guards), *self._usage(route))
+        observers = (*self._learning(route, sessions, guards), *self._usage(route), *also)
         if keys is None and not section.patterns and not observers:
             return None
         return RouteResponseFilters(redaction, keys, observers, self._services.events, enforce=enforced("redaction"))

@@ -41,6 +41,8 @@ async def test_a_person_sees_what_happens():
             ("Limits", "chat-burst"),
             ("Credentials", "…wxyz"),
             ("Policy", "other.example.com"),
+            ("Policy", "10.0.0.7"),
+            ("Suggestions", "nothing yet"),
             ("Bans", "test <b>"),
         ):
             await page.get_by_role("tab", name=tab).click()

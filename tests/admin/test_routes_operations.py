@@ -151,6 +151,7 @@ async def test_the_policy_in_full_is_for_those_of_all_organizations(panel, clien
     assert (shown["digest"], shown["successful"], shown["loaded_at"]) == ("ab12", False, "2027-01-15T08:00:00.000Z")
     assert shown["policy"]["version"] == 1
     assert shown["dropped_headers"] == {"remote-user": 2}
+    assert shown["undeclared_proxies"] == ["10.0.0.7"]
     _, shown = await call(panel, client, "GET", "/api/policy", role="admin", organization="acme")
     assert set(shown) == {"digest", "mode", "loaded_at", "successful"}
 

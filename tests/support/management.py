@@ -225,6 +225,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
         "audit": book,
         "journal": book,
         "explain": explain,
+        "suggestions": lambda: {"routes": [], "yaml": "routes: []  # nothing yet\n"},
         "not_ready": lambda: reasons,
         "subject_of": subject_of,
         "stores": lambda: {"redis": True},
@@ -233,6 +234,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
         "why": lambda request_id, organization: None,
         "maintenance": MaintenanceSwitch(),
         "drain": lambda: reasons.append("draining"),
+        "undeclared_proxies": lambda: ["10.0.0.7"],
     }
     parts = Ports(**(fields | changes))
     server = ManagementServer(parts, "127.0.0.1", 0)

@@ -42,11 +42,27 @@ const views = {
     panel.replaceChildren(
       element("p", {}, "Digest ", element("code", {}, state.digest ?? "–"), ", live since ", when(state.loaded_at)),
       element("ul", {}, ...problems),
+      ...undeclaredProxies(state.undeclared_proxies ?? []),
       ...droppedHeaders(state.dropped_headers ?? {}),
       state.policy ? element("pre", { tabIndex: 0 }, JSON.stringify(state.policy, null, 2)) : "",
     );
   },
+  async suggestions(panel) {
+    try {
+      const found = await api.get("/api/suggestions");
+      panel.replaceChildren(element("pre", { tabIndex: 0 }, found.yaml));
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      panel.replaceChildren(element("p", {}, "Nothing is observed: write mode: observe into the policy, then chat for a minute."));
+    }
+  },
 };
+
+function undeclaredProxies(peers) {
+  if (!peers.length) return [];
+  const hint = "They send forwarding headers and are not in clients.trusted_proxies: if they are proxies of yours, all their clients count as one.";
+  return [table("Peers that may be proxies", ["Address"], peers.map((peer) => [element("code", {}, peer)])), element("p", { className: "hint" }, hint)];
+}
 
 function droppedHeaders(counts) {
   const rows = Object.entries(counts).map(([name, times]) => [element("code", {}, name), String(times)]);

@@ -15,6 +15,7 @@ from sidecar.policy.schema.content import ContentFilter, Events, MessageDefaults
 from sidecar.policy.schema.credentials import Egress, Provider, Tokens
 from sidecar.policy.schema.limits_and_sessions import DEFAULT_LIMITS, Organizations, Ownership, RateLimit, Sessions
 from sidecar.policy.schema.listeners import Listen
+from sidecar.policy.schema.quantities import FLAG
 from sidecar.policy.schema.requests import Maintenance, Requests, WebSocket
 from sidecar.policy.schema.route import GuardName, Route
 from sidecar.policy.schema.stores import Stores
@@ -36,6 +37,10 @@ class PolicySchema(Section):
         default="enforce", description="observe: log and count what would be done, refuse nothing"
     )
     observe: Many[GuardName] = Field(default=(), description="guards that only observe")
+    suggestions: Annotated[bool, FLAG] = Field(
+        default=True,
+        description="in mode observe: note where requests hold text, without the text, for `sidecar suggest`",
+    )
     unmatched: Literal["proxy", "deny"] = Field(
         default="proxy",
         description="requests that no route matches: proxied under the global guards, or answered with 404",

@@ -1,0 +1,171 @@
+"""Suggestions as an operator would write them: YAML routes, with what is known and what is not in comments. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from sidecar.stores.csp_violations import Violation
+from sidecar.stores.observations import Observations, Operation
+from sidecar.suggest.routes import Suggestion, TextPlace, is_reachable, is_socket, suggestions, without_text
+
+MAX_BODY: Final = 1 << 20
+"""The default of `requests.max_body`: above it a route needs one of its own."""
+_UNSAFE = re.compile(r"[^\x20-\x7e]")
+LISTED: Final = 16
+
+
+def document(
+    table: Observations, *, violations: Sequence[tuple[Violation, int]] = (), proxies: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return all that was found, for programs: routes with their places, cookies, origins, and the YAML."""
+    found = suggestions(table)
+    return {
+        "routes": [_as_json(each) for each in found],
+        "without_text": [f"{each.method} {each.path}" for each in without_text(table)],
+        "cookies_read_by_scripts": sorted(table.cookies),
+        "origins": sorted(table.origins),
+        "csp_would_block": [{**violation._asdict(), "count": count} for violation, count in violations],
+        "undeclared_proxies": list(proxies),
+        "incomplete": table.overflowed,
+        "yaml": text(table, found, violations=violations, proxies=proxies),
+    }
+
+
+def text(
+    table: Observations,
+    found: Sequence[Suggestion],
+    *,
+    violations: Sequence[tuple[Violation, int]] = (),
+    proxies: Sequence[str] = (),
+) -> str:
+    """Return the YAML."""
+    lines = ["# Suggested from what was observed. Read it before you use it: `unsure` wants a decision of yours."]
+    if table.overflowed:
+        lines.append("# More operations or places were seen than are remembered: this is not all.")
+    if proxies:
+        lines += [
+            f"# unsure: {len(proxies)} peers send forwarding headers; name those that are your proxies",
+            "clients:",
+        ]
+        lines.append(f"  trusted_proxies: [{', '.join(map(_quoted, proxies[:LISTED]))}]")
+    if table.origins:
+        lines += ["# Pages of these origins asked; leave only your own.", "cors:"]
+        lines.append(f"  allowed_origins: [{', '.join(map(_quoted, sorted(table.origins)[:LISTED]))}]")
+    if table.cookies:
+        lines += ["# Scripts of the page read these cookies and send their values back.", "cookies:"]
+        lines.append(f"  readable: [{', '.join(map(_quoted, sorted(table.cookies)[:LISTED]))}]")
+    for violation, count in violations[:LISTED]:
+        lines.append(f"# CSP: {_plain(violation.directive)} would block {_plain(violation.blocked)} ({count} times)")
+    if not found:
+        lines.append("# No text was seen. Chat for a minute, with several different messages of more than one word.")
+        return "\n".join([*lines, "routes: []", ""])
+    lines.append("routes:")
+    for number, each in enumerate(found):
+        lines += _route(each, f"route-{number + 1}")
+    rest = without_text(table)
+    if rest:
+        lines.append("# Seen without any text:")
+        lines += [f"#   {_plain(each.method)} {_plain(each.path)}" for each in rest[: LISTED * 4]]
+    return "\n".join([*lines, ""])
+
+
+def _route(each: Suggestion, name: str) -> list[str]:
+    counts = each.counts
+    usable = [place for place in each.sure if is_reachable(place)]
+    what = "messages of a WebSocket" if is_socket(each) else "requests"
+    told = [f"  # {counts.requests} {what}{_of(counts.kinds)}{_streams(counts.streams)}"]
+    told += [f"  # text at {_named(place)}: {_figures(place)}" for place in each.sure]
+    told += [f"  # unsure: {_named(place)}: {place.why} ({_figures(place)})" for place in each.places if not place.sure]
+    told += [
+        f"  # no route can name {_named(place)}: see `sidecar kinds` for a kind that reads it"
+        for place in each.sure
+        if not is_reachable(place)
+    ]
+    if counts.unreadable:
+        told.append(f"  # unsure: {counts.unreadable} of them could not be read")
+    if not usable:
+        return [*told, *(f"  # {line}" for line in _yaml(each, name, []))]
+    return [*told, *(f"  {line}" for line in _yaml(each, name, usable))]
+
+
+def _yaml(each: Suggestion, name: str, places: Sequence[TextPlace]) -> list[str]:
+    operation = each.operation
+    methods = "GET" if is_socket(each) else operation.method
+    fields = ", ".join(_quoted(place.place.path) for place in places)
+    lines = [f"- name: {name}", f"  match: {{ path: {_quoted(operation.path)}, methods: [{methods}] }}"]
+    if any(place.place.form == "packet" for place in places):
+        lines.append("  protocol: auto")
+    lines.append(f"  message: {{ fields: [{fields}] }}")
+    if each.counts.largest > MAX_BODY:
+        lines.append(f"  max_body: {-(-each.counts.largest // MAX_BODY)}MiB")
+    return lines
+
+
+def _named(place: TextPlace) -> str:
+    at = place.place
+    words = {
+        "json": "",
+        "packet": "",
+        "field": "form field ",
+        "query": "query parameter ",
+        "protobuf": "protobuf field ",
+    }
+    event = f" of the event {_plain(at.event)}" if at.event else ""
+    return f"{words[at.form]}{_plain(at.path)}{event}"
+
+
+def _figures(place: TextPlace) -> str:
+    at = place.counts
+    length = f"{at.shortest} to {at.longest}" if at.shortest != at.longest else f"{at.longest}"
+    spaces = round(100 * at.spaces / at.texts)
+    repeats = at.texts - at.different
+    return f"{length} characters, {spaces} % spaces, {at.different} different, {repeats} repeated"
+
+
+def _of(kinds: Iterable[str]) -> str:
+    words = ", ".join(sorted(kinds))
+    return f", {words}" if words else ""
+
+
+def _streams(streams: Iterable[str]) -> str:
+    words = ", ".join(sorted(streams))
+    return f"; the answers stream ({words})" if words else ""
+
+
+def _plain(text: str) -> str:
+    """Write what a client named into a comment: one line of ASCII."""
+    return _UNSAFE.sub("?", text)[:200]
+
+
+def _quoted(text: str) -> str:
+    """Write a YAML string; JSON's is one."""
+    return json.dumps(text[:1024])
+
+
+def _as_json(each: Suggestion) -> dict[str, Any]:
+    operation: Operation = each.operation
+    return {
+        "method": operation.method,
+        "path": operation.path,
+        "requests": each.counts.requests,
+        "body_kinds": sorted(each.counts.kinds),
+        "streams": sorted(each.counts.streams),
+        "unreadable": each.counts.unreadable,
+        "places": [
+            {
+                **place.place._asdict(),
+                "sure": place.sure,
+                "why": place.why,
+                "seen": place.counts.seen,
+                "texts": place.counts.texts,
+                "different": place.counts.different,
+                "shortest": place.counts.shortest,
+                "longest": place.counts.longest,
+                "share_of_spaces": round(place.counts.spaces / place.counts.texts, 3),
+            }
+            for place in each.places
+        ],
+    }

@@ -1,0 +1,75 @@
+"""`sidecar suggest` on real systems with `kind` left out: where a person's text stands is found by observing alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser
+
+from tests.backends.conftest import Start
+from tests.backends.systems import PAGES
+from tests.backends.visit import visiting
+from tests.support.sidecar import MASTER, threaded
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SAID = ("what is the weather like", "tell me something about trains", "and how long is a short story")
+OBSERVE: dict[str, Any] = {
+    "mode": "observe",
+    "requests": {"max_body": "16MiB"},
+    "clients": {"trusted_proxies": []},
+}
+PLACES = {
+    # system → (method, path, place): what must be among the sure ones
+    "gradio": ("POST", "/gradio_api/run/predict", "$.data[*].text"),
+    "streamlit": ("SOCKET", "/_stcore/stream", "protobuf"),
+    "chainlit": ("SOCKET", "/ws/socket.io", "$[1].message.output"),
+    "panel": ("SOCKET", "/panel_app/ws", "$.events"),
+    "nicegui": ("SOCKET", "/_nicegui_ws/socket.io", "$[1].args"),
+    "shiny": ("SOCKET", "/websocket", "$.data"),
+    "open-webui": ("POST", "/api/chat/completions", "$.user_message.content"),
+}
+
+
+def suggest(policy: Path) -> dict[str, Any]:
+    said = subprocess.run(
+        [sys.executable, "-m", "sidecar", "suggest", "--policy", str(policy), "--json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "JWT_SECRET": MASTER},
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(said.stdout)
+    return found
+
+
+@pytest.mark.parametrize("name", PLACES)
+async def test_the_text_places_of_a_system_are_found(name: str, browser: Browser, start: Start, tmp_path: Path) -> None:
+    system = PAGES[name]
+    assert system.page is not None
+    with threaded(tmp_path, await start(system), {"JWT_SECRET": MASTER}, **OBSERVE) as running:
+        async with visiting(browser, system.page, f"http://localhost:{running.public}") as visit:
+            await visit.open()
+            for text in SAID:
+                with contextlib.suppress(AssertionError):  # an answer may be slow: only what was asked counts here
+                    await visit.ask(text)
+        found = await asyncio.to_thread(suggest, running.policy)
+        if os.environ.get("SHOW"):
+            print(found["yaml"])
+    method, path, place = PLACES[name]
+    sure = [
+        (route["method"], route["path"], f"{at['form']} {at['path']}")
+        for route in found["routes"]
+        for at in route["places"]
+        if at["sure"]
+    ]
+    assert any(said[0] == method and said[1].startswith(path) and place in said[2] for said in sure), found["yaml"]
+    assert not any(text in json.dumps(found) for text in SAID)  # shapes, never content
