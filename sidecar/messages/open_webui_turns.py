@@ -14,7 +14,7 @@ from sidecar.decision import KEEP, Inspection, Rewrite
 from sidecar.exchange import Exchange
 from sidecar.json_path import Location
 from sidecar.messages.splice import NULL, Null, splice
-from sidecar.messages.strict_json import Fault, parse
+from sidecar.messages.strict_json import Fault, parse_once
 
 MAX_ID: Final = 64
 MAX_ANSWERS: Final = 16
@@ -65,7 +65,7 @@ class TurnBegins:
         self._turns = turns
 
     def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
-        value = parse(body)
+        value = parse_once(exchange, body)
         if type(value) is Fault or not isinstance(value, dict) or not isinstance(value.get("user_message"), dict):
             return KEEP
         client = exchange.client.subject
@@ -93,7 +93,7 @@ class TurnGoesOn:
         self._turns = turns
 
     def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
-        value = parse(body)
+        value = parse_once(exchange, body)
         if isinstance(value, dict):
             self._turns.forget(exchange.client.subject, ids_of(value))
         return KEEP

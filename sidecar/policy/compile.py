@@ -32,6 +32,7 @@ from sidecar.limit import Limit, LimitReport
 from sidecar.policy.backend_target import backend_urls, build_target, with_timeouts
 from sidecar.policy.document.read import PolicyDocument
 from sidecar.policy.egress import Shared, build_egress
+from sidecar.policy.kinds.coverage import UncoveredOperationGuard, uncovered
 from sidecar.policy.policy import BackendTarget, Injection, Policy, RequestBounds, Route
 from sidecar.policy.routes import Pattern, RouteTable
 from sidecar.policy.schema.backend import BackendServer
@@ -104,6 +105,8 @@ class _Compiler:
         self._responses = responses.build(schema, services, problems)
         self._observer = suggest.build(self._schema, services)
         self._target = self._server(schema.backend, problems.at("backend"))
+        unread = uncovered(schema)
+        self._uncovered = UncoveredOperationGuard(unread) if unread else None
         self._servers = {
             name: self._server(one, problems.at(f"backends.{name}")) for name, one in schema.backends.items()
         }
@@ -131,7 +134,8 @@ class _Compiler:
             ("concurrency", self.clients.concurrency),
         )
         steps = [Step(guard, enforced(name)) for name, guard in guards if guard is not None]
-        return (*steps, *sessions.head, *limits.head, *sessions.after)
+        unread = () if self._uncovered is None or (route is not None and route.message) else (Step(self._uncovered),)
+        return (*steps, *sessions.head, *limits.head, *sessions.after, *unread)
 
     def _header_writers(self, route: RouteSchema | None, limits: RouteLimits) -> tuple[HeaderWriter, ...]:
         """Return what writes the headers of every response of a route, refusals included, in order."""

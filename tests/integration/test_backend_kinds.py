@@ -220,3 +220,13 @@ def test_use_chat_shows_a_sentence(stages):
         stages, "vercel-ai", "/api/chat", {"messages": [{"role": "user", "parts": [{"type": "text", "text": LONG}]}]}
     )
     assert (reply.status, reply.body) == (400, b"The message is too long")
+
+
+def test_an_operation_that_no_route_looks_at_is_recorded(tmp_path: Path):
+    routes = [{"name": "run", "match": {"path": "/gradio_api/run/*"}, "message": None}]
+    with Serving() as backend:
+        kind = {"url": backend.url, "kind": "gradio"}
+        with threaded(tmp_path, backend.url, backend=kind, routes=routes) as running:
+            assert asked(running, "/gradio_api/run/predict", {"data": [IMG]}).status == 200
+            line = running.logged(event="MESSAGE_UNREADABLE")
+    assert (line["outcome"], line["detail"]) == ("allowed", {"reason": "no_route_looks", "operation": "gradio-run"})

@@ -7,6 +7,7 @@ from typing import Final
 
 from sidecar.errors import Problem, Problems
 from sidecar.guards.clients.address import UNIX_PEERS
+from sidecar.policy.kinds.coverage import uncovered
 from sidecar.policy.schema.policy_schema import PolicySchema
 
 _DOORS: Final = frozenset({"address", "host", "https", "cors", "fetch_metadata", "session", "ownership", "redaction"})
@@ -21,6 +22,7 @@ def remarks(schema: PolicySchema) -> list[Problem]:
     notes = Problems()
     _dangers(schema, notes)
     _embedding(schema, notes)
+    _unread(schema, notes)
     _nothing_comes_of_it(schema, notes)
     return notes.found
 
@@ -57,12 +59,33 @@ def _embedding(schema: PolicySchema, notes: Problems) -> None:
             notes.at(place).add(what, "write cookies: { partitioned: true } if the chat needs cookies or sessions")
 
 
+def _unread(schema: PolicySchema, notes: Problems) -> None:
+    """Tell of texts that pass without being looked at."""
+    open_paths: dict[str, list[str]] = {}
+    for each in uncovered(schema):
+        if each.route >= 0:
+            what = f"lets {each.operation} of {each.kind} pass unread ({each.pattern.path}), which holds text"
+            notes.at(f"routes[{each.route}]").add(what, "leave message out, or write message: {}")
+        else:
+            open_paths.setdefault(each.kind, []).append(each.pattern.path)
+    for kind, paths in open_paths.items():
+        what = f"speaks {kind}'s API, which may hold text at {', '.join(paths)} too, where no route looks at all of it"
+        notes.at("backend.kind").add(what, f"write kind: {kind}, or unmatched: deny")
+    what = "leaves markup in the turns of other roles, which any client may claim"
+    if schema.message.roles:
+        notes.at("message.roles").add(what, "leave it out unless all clients are servers")
+    for index, route in enumerate(schema.routes):
+        if route.message is not None and route.message.roles and route.message.roles != schema.message.roles:
+            notes.at(f"routes[{index}].message.roles").add(what, "leave it out unless all clients are servers")
+
+
 def _nothing_comes_of_it(schema: PolicySchema, notes: Problems) -> None:
     if schema.content_filter.patterns and not any(route.message for route in schema.routes):
         what = "is asked about nothing, for no route says where its messages are"
         notes.at("content_filter.patterns").add(what, "write message: { fields: [...] } at a route")
+    told = {each.route for each in uncovered(schema)}
     for index, route in enumerate(schema.routes):
-        if route.protocol != "plain" and route.message is None:
+        if route.protocol != "plain" and route.message is None and index not in told:
             what = "does not guard the texts that it knows, for the route says message: null"
             notes.at(f"routes[{index}].protocol").add(what, "leave message out, or write message: {} beside it")
     if schema.unmatched == "deny" and not schema.routes:

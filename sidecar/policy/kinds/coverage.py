@@ -1,0 +1,77 @@
+"""Operations with text that no route looks at: remarks of `sidecar check`, and events when they are used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.decision import PASS, Finding, Pass
+from sidecar.exchange import Exchange
+from sidecar.policy.kinds.catalogue import GENERIC, read_kind
+from sidecar.policy.routes import Pattern, RouteTable
+from sidecar.policy.schema.policy_schema import PolicySchema
+from sidecar.policy.schema.route import Route
+from sidecar.vocabulary import Event
+
+SPOKEN: Final[dict[str, str]] = {
+    "openai": "openai", "openai-text": "openai", "openai-responses": "openai", "openai-threads": "openai",
+    "anthropic": "anthropic", "ollama": "ollama", "langgraph": "langgraph", "gradio": "gradio",
+    "open-webui": "open-webui", "chainlit": "chainlit",
+}  # fmt: skip
+"""The kind whose operations a backend has that speaks a protocol, where the policy names no kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uncovered:
+    """One operation that passes unread. `route` is the index of the route that takes it; -1: no route does."""
+
+    kind: str
+    operation: str
+    pattern: Pattern
+    route: int
+
+
+def uncovered(schema: PolicySchema) -> list[Uncovered]:
+    """Return the operations with text of the backend's kind that no route looks at.
+
+    Without a kind, they are those of the protocols that the routes speak.
+    """
+    found: list[Uncovered] = []
+    for name in _kinds(schema):
+        kind = read_kind(name)
+        for pattern, operation in kind.patterns() if kind is not None else ():
+            taken = _taken_by(schema.routes, pattern)
+            if taken < 0 or schema.routes[taken].message is None:
+                found.append(Uncovered(name, operation, pattern, taken))
+    return found
+
+
+def _kinds(schema: PolicySchema) -> list[str]:
+    """Return the backend's kind, or those that the routes' protocols belong to."""
+    if schema.backend.kind != GENERIC:
+        return [schema.backend.kind]
+    spoken = [route.protocol for route in schema.routes if route.message is not None]
+    return sorted({SPOKEN[protocol] for protocol in spoken if protocol in SPOKEN})
+
+
+def _taken_by(routes: tuple[Route, ...], wanted: Pattern) -> int:
+    for number, route in enumerate(routes):
+        if Pattern(route.match.path, frozenset(route.match.methods)).covers(wanted):
+            return number
+    return -1
+
+
+class UncoveredOperationGuard:
+    """Records requests whose text nobody looks at. It refuses nothing."""
+
+    name = "uncovered_operation"
+
+    def __init__(self, operations: list[Uncovered]) -> None:
+        rows = [(each.pattern, each.operation) for each in operations]
+        self._table: RouteTable[str] = RouteTable(rows, "")
+
+    def check(self, exchange: Exchange) -> Pass:
+        operation = self._table.find(exchange.head.method, exchange.head.path)
+        if not operation:
+            return PASS
+        return Pass((Finding(Event.MESSAGE_UNREADABLE, {"reason": "no_route_looks", "operation": operation}),))
