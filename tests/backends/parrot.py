@@ -26,7 +26,8 @@ async def _complete(request: web.Request) -> web.StreamResponse:
     answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await answer.prepare(request)
     ends: list[tuple[dict[str, str], str | None]] = [({}, "stop")]
-    for delta, end in [({"content": said[at : at + 4]}, None) for at in range(0, len(said), 4)] + ends:
+    step = max(4, len(said) // 25)
+    for delta, end in [({"content": said[at : at + step]}, None) for at in range(0, len(said), step)] + ends:
         chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": end}]}
         await asyncio.sleep(0.02)
         await answer.write(f"data: {json.dumps({**common, **chunk})}\n\n".encode())

@@ -205,7 +205,15 @@ class Backend:
             shutil.copytree(APPS / system.folder, folder, dirs_exist_ok=True)
         binaries = ENVIRONMENTS / system.name / "bin"
         first, *rest = (part.replace("PORT", str(self.port)).replace("APPS", str(APPS)) for part in system.program)
-        argv = [str(binaries / "python"), *([] if first == "python" else [str(binaries / first)]), *rest]
+        # NiceGUI behaves otherwise where it thinks that pytest runs it.
+        argv = [
+            "/usr/bin/env",
+            "-u",
+            "PYTEST_CURRENT_TEST",
+            str(binaries / "python"),
+            *([] if first == "python" else [str(binaries / first)]),
+            *rest,
+        ]
         own = {"HOME": str(folder), "CHAINLIT_APP_ROOT": str(folder), "DATA_DIR": str(folder)}
         path = f"{binaries}{os.pathsep}{os.environ['PATH']}"
         models = {"OPENAI_API_BASE_URL": model, "PARROT_URL": model}

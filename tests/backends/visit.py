@@ -125,7 +125,7 @@ class Visit:
             await expect(self.tab.locator(self.page.button)).to_be_enabled(timeout=PATIENCE)
         await self.box.press("Enter")
 
-    async def hear(self, text: str) -> None:
+    async def hear(self, text: str | re.Pattern[str]) -> None:
         """Wait until the last answer holds this text."""
         await expect(self.answered.last).to_contain_text(text, timeout=PATIENCE)
 

@@ -9,7 +9,8 @@ import gradio as gr
 def answer(message, history):
     files = ", ".join(path.rsplit("/", 1)[-1] for path in message["files"])
     said = f"You said: {message['text']}" + (f" with {files}" if files else "")
-    for end in range(4, len(said) + 4, 4):
+    step = max(4, len(said) // 25)
+    for end in range(step, len(said) + step, step):
         time.sleep(0.02)
         yield said[:end]
 

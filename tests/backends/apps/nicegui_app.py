@@ -17,7 +17,8 @@ def page():
             ui.chat_message(text=question, name="You", sent=True)
             answer = ui.chat_message(name="Bot", sent=False)
         said = f"You said: {question}"
-        for end in range(4, len(said) + 4, 4):
+        step = max(4, len(said) // 25)
+        for end in range(step, len(said) + step, step):
             answer.clear()
             with answer:
                 ui.markdown(said[:end])

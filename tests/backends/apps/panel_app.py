@@ -9,7 +9,8 @@ pn.extension()
 
 async def answer(contents, user, instance):
     said = f"You said: {contents}" if isinstance(contents, str) else f"Received {len(contents)} bytes"
-    for end in range(4, len(said) + 4, 4):
+    step = max(4, len(said) // 25)
+    for end in range(step, len(said) + step, step):
         await asyncio.sleep(0.02)
         yield said[:end]
 

@@ -20,9 +20,10 @@ def server(input, output, session):  # noqa: A002 - shiny's own name
     async def _(question: str):
         async def pieces():
             said = f"You said: {question}"
-            for at in range(0, len(said), 4):
+            step = max(4, len(said) // 25)
+            for at in range(0, len(said), step):
                 await asyncio.sleep(0.02)
-                yield said[at : at + 4]
+                yield said[at : at + step]
 
         await chat.append_message_stream(pieces())
 

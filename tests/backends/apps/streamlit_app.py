@@ -17,9 +17,10 @@ for message in st.session_state.messages:
 
 
 def pieces(said):
-    for at in range(0, len(said), 4):
+    step = max(4, len(said) // 25)
+    for at in range(0, len(said), step):
         time.sleep(0.02)
-        yield said[at : at + 4]
+        yield said[at : at + step]
 
 
 if prompt := st.chat_input("Your message"):

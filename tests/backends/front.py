@@ -1,0 +1,60 @@
+"""The sidecar as an operator puts it before a chat system: three lines of policy, and the ports of the test."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes import free_port
+from tests.support.sidecar import Running, environment, started
+
+SECRET = "a secret of these tests, long enough to be one"
+TOO_LONG = "The message is too long"
+TOO_MANY = "Too many requests"
+
+POLICY = """\
+version: 1
+backend: {{ url: {url}, kind: {kind} }}
+cors: {{ allowed_origins: ["http://127.0.0.1:{public}"] }}
+# What follows is the tests': ports, a file to read events from, a bound that a message of 300 characters passes.
+message: {{ max_chars: 200 }}
+listen: {{ public: {{ address: "127.0.0.1:{public}" }}, management: {{ address: "127.0.0.1:{management}" }} }}
+events: {{ log: null, file: "{log}" }}
+{more}
+"""
+
+
+@contextlib.contextmanager
+def front(folder: Path, url: str, kind: str, more: str = "") -> Iterator[Running]:
+    """Run a sidecar as its own process, with default limits; `more` is YAML after the policy."""
+    policy = folder / "policy.yaml"
+    log = folder / "events.log"
+    text = POLICY.format(url=url, kind=kind, public=free_port(), management=free_port(), log=log, more=more)
+    policy.write_text(text)
+    with started(policy, folder, {"JWT_SECRET": SECRET}) as running:
+        yield running
+
+
+def forget_limits(running: Running, folder: Path) -> None:
+    """Reset what the limits have counted of the tests' own address, as an operator does."""
+    command = (sys.executable, "-m", "sidecar", "token", "--role", "admin")
+    told = subprocess.run(
+        command, env=environment(folder, JWT_SECRET=SECRET, PATH=""), capture_output=True, check=True, text=True
+    )
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{running.management}/api/rate-limit/reset",
+        data=json.dumps({"type": "ip", "key": "127.0.0.1"}).encode(),
+        headers={"Authorization": f"Bearer {told.stdout.split()[-1]}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
+
+
+def events(running: Running, event: str) -> list[dict[str, Any]]:
+    return [line for line in running.lines() if line["event"] == event]
