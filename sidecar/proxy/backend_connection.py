@@ -189,9 +189,9 @@ class BackendConnection(Connection):
         assert receiver is not None
         while True:
             end = buffer.find(END_OF_HEAD)
+            if (len(buffer) if end < 0 else end) > _MAX_HEAD:  # also of one that came in a single read
+                raise UpstreamError(Code.BACKEND_BROKEN, "the answer's head is too large")
             if end < 0:
-                if len(buffer) > _MAX_HEAD:
-                    raise UpstreamError(Code.BACKEND_BROKEN, "the answer's head is too large")
                 self._buffer = buffer
                 return
             end += 4

@@ -36,6 +36,9 @@ BROKEN = {
     "odd-coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
     "chunked-in-http-1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "endless-head": b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"a" * 100_000,
+    "head-of-70000-bytes": b"HTTP/1.1 200 OK\r\n"
+    + b"".join(b"X-%d: %b\r\n" % (n, b"a" * 990) for n in range(70))
+    + b"Content-Length: 0\r\n\r\n",
     "endless-interims": b"HTTP/1.1 102 Processing\r\n\r\n" * 40,
     "half-a-head": b"HTTP/1.1 200 OK\r\nContent-Le",
 }
