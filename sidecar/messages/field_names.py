@@ -18,7 +18,12 @@ from sidecar.messages.invisible import SUSPECT
 
 # `_` and `-`: readers of Pydantic, protobuf and Jackson take userMessage and user_message for one field.
 _DROPPED: Final = dict.fromkeys((*range(0x21), 0x7F, ord("_"), ord("-")))
-_UNSEEN: Final = frozenset({"Cf", "Zs", "Zl", "Zp"})  # format characters and blanks outside ASCII
+_UNSEEN: Final = re.compile(
+    r"[\s\u00ad\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd\U0001bca0-\U0001bca3]"
+)
+"""Blanks, and the format characters (category Cf) that `SUSPECT` leaves in texts."""
+LONGEST: Final = 2048
+"""Characters of a name that is compared with ours; the path of a policy has at most 1024."""
 _SEGMENTS: Final = re.compile(r"[.\[\]]+")  # PHP, qs, Rails and ASP.NET: user[message], user.message, [message]
 _KNOWN: Final = 256 * 1024
 """Bytes of sets of keys that are remembered."""
@@ -27,10 +32,12 @@ _BRACKETS: Final = re.compile(r"[.\[\]]")
 
 def folded(name: str) -> str:
     """Return what readers that ignore case, blanks, separators and invisible characters compare names by."""
-    if not name.isascii():
-        normal = SUSPECT.sub("", unicodedata.normalize("NFKC", name))
-        name = "".join(char for char in normal if unicodedata.category(char) not in _UNSEEN)
-    return name.casefold().translate(_DROPPED)
+    if name.isascii():
+        return name.lower().translate(_DROPPED)
+    name = unicodedata.normalize("NFKC", _UNSEEN.sub("", SUSPECT.sub("", name)))
+    if len(name) > LONGEST:
+        return ""  # none of ours; a few characters expand to hundreds, and all that follows takes its time
+    return _UNSEEN.sub("", name).casefold().translate(_DROPPED)
 
 
 def json_readings(name: str) -> Iterator[str]:
