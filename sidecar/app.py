@@ -18,6 +18,7 @@ from sidecar.policy.compile import compile_policy
 from sidecar.policy.document.read import PolicyDocument, draft_policy
 from sidecar.policy.dry_run import isolated_services
 from sidecar.policy.schema.policy_schema import PolicySchema
+from sidecar.process import give_back_memory
 from sidecar.running import (
     KEYS_IN_REQUESTS,
     TOKENS_OF_CLIENTS,
@@ -168,6 +169,7 @@ class Sidecar:
         try:
             # What was made so far lives until the end: the collector need not look at it again.
             gc.collect()
+            give_back_memory()
             gc.freeze()
             gc.set_threshold(20_000, 20, 50)
             loop.add_signal_handler(signal.SIGHUP, running.hang_up)

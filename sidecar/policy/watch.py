@@ -1,28 +1,31 @@
-"""Notice that the policy's text has changed: also when a ConfigMap's link is swapped, or no event comes.
+"""Notice that the policy's text has changed: also when a ConfigMap's link is swapped, or the clock stood still.
 
-The directory is watched, not the file: Kubernetes swaps the link `..data` beside it, and editors
-put a new file in the place of the old one. What counts is the digest of the text, so that events
-may come too often; and every half minute it is read without any.
+The file's state is looked at twice a second, through all links: Kubernetes swaps the link `..data` beside
+it, and editors put a new file in the place of the old one. That costs a few microseconds, works on every
+file system, and needs no watch of the kernel. What counts is the digest of the text, so that a look too
+many does no harm; and every half minute the text is read whatever its state says.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
-
-from watchfiles import awatch
+from typing import Final, TypeAlias
 
 from sidecar.errors import ConfigError
 from sidecar.policy.document.read import read_text, text_digest
 
+LOOK: Final = 0.5  # seconds
 POLL: Final = 30.0  # seconds
-TICK: Final = 1.0  # seconds after the watch was set up until the file is read once more
 SETTLE: Final = 0.1  # seconds between two equal readings: a file that is being written is not read
 TRIES: Final = 20
-DEBOUNCE: Final = 100  # milliseconds
+COARSE: Final = 2.0
+"""Seconds for which a time of change tells nothing of a second change: some file systems count in whole seconds."""
 UNREADABLE: Final = ""
+
+State: TypeAlias = tuple[int, int, int, int]
 
 
 class PolicyWatch:
@@ -38,27 +41,32 @@ class PolicyWatch:
         changed: Callable[[], Awaitable[object]],
         *,
         seen: str,
+        look: float = LOOK,
         poll: float = POLL,
         settle: float = SETTLE,
     ) -> None:
         self._path = path
         self._changed = changed
         self._seen = seen
+        self._look = look
         self._poll = poll
         self._settle = settle
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        hints = self._hints()
         while True:
-            hint = asyncio.ensure_future(anext(hints))
-            try:
-                # Set up the watch before reading: a change made before the watch existed causes no event.
-                await asyncio.sleep(0)
-                await self.look()
-                await hint
-            finally:
-                hint.cancel()
+            # The state before the text: what changes in between shows at the next look.
+            state, read_at = _state(self._path), time.monotonic()
+            await self.look()
+            await asyncio.sleep(self._look)
+            while not self._is_due(state, read_at):  # noqa: ASYNC110  # nothing signals it: that is the point
+                await asyncio.sleep(self._look)
+
+    def _is_due(self, state: State | None, read_at: float) -> bool:
+        """Say whether the text has to be read again."""
+        now = _state(self._path)
+        changed_just_now = now is not None and abs(time.time() - now[0] / 1e9) < COARSE
+        return now != state or changed_just_now or time.monotonic() - read_at >= self._poll
 
     async def look(self) -> None:
         """Read the file, off the loop; tell when it is another one."""
@@ -81,45 +89,17 @@ class PolicyWatch:
             last = again
         return last
 
-    async def _hints(self) -> AsyncIterator[None]:
-        """Yield when something in the directory changed, and at least every `poll` seconds."""
-        while True:
-            quiet, tick = self._poll, min(self._poll, TICK)
-            try:
-                async for changes in awatch(
-                    *_directories(self._path),
-                    watch_filter=None,
-                    debounce=DEBOUNCE,
-                    step=DEBOUNCE // 2,
-                    rust_timeout=int(tick * 1000),
-                    yield_on_timeout=True,
-                    recursive=False,
-                    ignore_permission_denied=True,
-                ):
-                    # The first tick always counts: what changed while the watch was set up made no event either.
-                    quiet += tick
-                    if changes or quiet >= self._poll:
-                        quiet = 0.0
-                        yield
-            except (OSError, RuntimeError):
-                # No inotify watches left, or the directory is gone for now: the poll remains.
-                pass
-            await asyncio.sleep(self._poll)
-            yield
 
+def _state(path: Path) -> State | None:
+    """Return what changes with a file, or with the one that its links lead to; None when it cannot be reached.
 
-def _directories(path: Path) -> list[Path]:
-    """Return where a change of this file would show: beside it, and beside what it is a link to."""
-    places = [path.absolute().parent]
-    hop = path.absolute()
-    for _ in range(8):  # links to links; a loop of them ends here
-        if not hop.is_symlink():
-            break
-        hop = hop.parent / hop.readlink()
-        # Inside a ConfigMap's volume the link leads through `..data`, whose swap shows above.
-        if places[0] not in hop.parents and hop.parent.is_dir():
-            places.append(hop.parent)
-    return places
+    In the caller's thread: the answer stands in the kernel's memory.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev)
 
 
 def _read(path: Path) -> bytes | ConfigError:

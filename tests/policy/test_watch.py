@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from sidecar.policy import watch
 from sidecar.policy.document.read import text_digest
 from sidecar.policy.watch import PolicyWatch
 from tests.support.configmap import ConfigMap
@@ -38,9 +41,9 @@ class Seen:
 async def watching(path: Path, *, poll: float = 5.0, seen: str | None = None) -> AsyncIterator[Seen]:
     told = Seen(path)
     digest = text_digest(path.read_bytes()) if seen is None else seen  # noqa: ASYNC240 - before anything runs
-    watch = PolicyWatch(path, told.changed, seen=digest, poll=poll, settle=0.01)
+    watch = PolicyWatch(path, told.changed, seen=digest, look=0.05, poll=poll, settle=0.01)
     task = asyncio.create_task(watch.run())
-    await asyncio.sleep(0.15)  # until the kernel watches: what happens before is found by the poll, tested below
+    await asyncio.sleep(0.15)  # until it was looked at once; what happens before is tested below
     try:
         yield told
     finally:
@@ -114,21 +117,29 @@ async def test_a_change_before_the_watch_began_is_told(tmp_path: Path) -> None:
         assert await told.wait_for(1) == ["two"]
 
 
-async def test_without_events_the_poll_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a network file system, or when the kernel has no watches left."""
-    from sidecar.policy import watch
-
-    def no_watches(*_: object, **__: object) -> None:
-        raise OSError(28, "inotify watch limit reached")
-
-    monkeypatch.setattr(watch, "awatch", no_watches)
+@pytest.mark.parametrize("ago", [pytest.param(0, id="just now"), pytest.param(100, id="long ago, found by the poll")])
+async def test_a_change_that_leaves_the_state_as_it_was(tmp_path: Path, ago: float) -> None:
+    """As in the same tick of a coarse clock, or by a program that sets the time back."""
     path = tmp_path / "policy.yaml"
     path.write_text("one")
-    async with watching(path, poll=0.05) as told:
-        path.write_text("two")
+    at = time.time_ns() - int(ago * 1e9)
+    os.utime(path, ns=(at, at))
+    async with watching(path, poll=0.5) as told:
+        with path.open("r+") as file:
+            file.write("two")
+        os.utime(path, ns=(at, at))
         assert await told.wait_for(1) == ["two"]
-        path.write_text("three")
-        assert await told.wait_for(2) == ["two", "three"]
+
+
+async def test_the_text_is_not_read_while_nothing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    monkeypatch.setattr(watch, "_read", lambda path: read.append(path) or path.read_bytes())
+    path = tmp_path / "policy.yaml"
+    path.write_text("one")
+    os.utime(path, (1, 1))
+    async with watching(path):
+        await asyncio.sleep(0.4)
+    assert len(read) == 1
 
 
 async def test_a_file_that_is_gone_is_told_once_and_found_again(tmp_path: Path) -> None:
