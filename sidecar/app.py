@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sidecar import __version__
 from sidecar.clock import Clock, SystemClock
+from sidecar.events import EventSink
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.document.read import PolicyDocument, draft_policy
 from sidecar.policy.dry_run import isolated_services
@@ -35,7 +37,9 @@ from sidecar.telemetry.fanout import Fanout
 from sidecar.telemetry.log import Log
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent_events import RecentEvents
+from sidecar.telemetry.tracing import open_tracing
 from sidecar.telemetry.webhook import Webhook
+from sidecar.trace_context import NewIds, PassedTraces
 
 if TYPE_CHECKING:
     from sidecar.vault.keys import MasterKeys
@@ -97,7 +101,12 @@ class Sidecar:
             webhook = Webhook(written.webhook)
             webhook.start()
             ending.push_async_callback(webhook.close)
-            events = Fanout([metrics, recent, log, webhook], metrics.sink_failed)
+            ids = NewIds(os.urandom)
+            tracing = open_tracing(self._source.environ, ids)
+            if tracing is not None:
+                ending.push_async_callback(asyncio.to_thread, tracing.close)
+            sinks: list[EventSink] = [metrics, recent, log, webhook, *([tracing] if tracing is not None else [])]
+            events = Fanout(sinks, metrics.sink_failed)
             stores = open_stores(
                 settings.redis_url,
                 clock=clock,
@@ -117,7 +126,11 @@ class Sidecar:
             if self._prepare is not None:
                 await self._prepare(vault)
             running = Running(
-                Foundation(settings, clock, events, metrics, recent, log, webhook, stores, vault), self._source, schema
+                Foundation(
+                    settings, clock, events, metrics, recent, log, webhook, stores, vault, tracing or PassedTraces(ids)
+                ),
+                self._source,
+                schema,
             )
             ending.push_async_callback(running.close)
             await running.open(schema)

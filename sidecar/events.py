@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from sidecar.exchange import Exchange
+from sidecar.trace_context import TraceContext
 from sidecar.vocabulary import Event, Outcome
 
 
@@ -30,6 +31,7 @@ class SecurityEvent:
     path: str = ""
     status: int = 0
     detail: Mapping[str, Any] = field(default_factory=dict)
+    trace_id: str = ""
 
 
 class Served(NamedTuple):
@@ -63,6 +65,7 @@ class Served(NamedTuple):
     characters: int = 0
     provider_id: str = ""
     origin: str = ""
+    trace: TraceContext | None = None
 
 
 class EventSink(Protocol):
@@ -95,4 +98,5 @@ def about(
         exchange.head.path,
         status,
         detail or {},
+        exchange.trace.trace_id if exchange.trace is not None else "",
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sidecar.head import RequestHead
 from sidecar.limit import LimitReport
 from sidecar.session import Session
+from sidecar.trace_context import TraceContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Exchange:
     peer: str  # the address at the other end of the socket
     secure: bool  # the public scheme is https; guards.address may set it
     public_host: bytes | None = None  # guards.address: what a trusted proxy says in place of Host
+    trace: TraceContext | None = None  # proxy.listener
     route: str = ""  # proxy.handler, from the policy's table
     client: Client = NOBODY  # guards.address
     organization: str = "default"  # guards.organization

@@ -50,6 +50,7 @@ from sidecar.telemetry.log import Log
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent_events import RecentEvents
 from sidecar.telemetry.webhook import Webhook
+from sidecar.trace_context import Traces
 from sidecar.vault.errors import VaultError
 from sidecar.vault.models import SIDECAR, State
 from sidecar.vault.providers import Catalogue
@@ -87,6 +88,7 @@ class Foundation:
     webhook: Webhook
     stores: Stores
     vault: Vault | None
+    traces: Traces
 
 
 class Running:
@@ -131,6 +133,7 @@ class Running:
             keys=VaultKeys(self.vault),
             activity=self._activity,
             descriptors=self._descriptors,
+            traces=foundation.traces,
             place=self._place,
         )
         listen = schema.listen

@@ -22,6 +22,7 @@ LAYERS: list[set[str]] = [
         "limit",
         "json_path",
         "process",
+        "trace_context",
         "vocabulary",
     },
     {"exchange", "events"},
@@ -54,6 +55,7 @@ HOMES = {
     "sqlite3": ("vault/sqlite_driver.py",),
     "asyncpg": ("vault/postgresql_driver.py",),
     "openai": ("vault/", "messages/"),
+    "opentelemetry": ("telemetry/tracing.py",),
     "uvloop": ("app.py", "cli/", "demo/"),
 }
 VALUES = {path.stem for path in ROOT.glob("*.py")}

@@ -21,6 +21,7 @@ from sidecar.proxy.client_connection import ClientConnection
 from sidecar.proxy.descriptors import DescriptorReserve
 from sidecar.proxy.forwarding_headers import request_head
 from sidecar.proxy.upstream import Upstream
+from sidecar.trace_context import Traces
 from sidecar.vocabulary import Code, Event, Outcome
 
 CLIENT_LEFT: Final = 499
@@ -62,6 +63,7 @@ class ProxyServices:
     keys: KeySource
     activity: Activity
     descriptors: DescriptorReserve
+    traces: Traces
     place: Callable[[str, str, Detail], str] = _no_place
 
 
@@ -179,6 +181,7 @@ class ExchangeContext:
                 exchange.characters,
                 self.provider_id,
                 _other_site(exchange) if exchange.origin is not None else "",
+                exchange.trace,
             )
         )
 

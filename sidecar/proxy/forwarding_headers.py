@@ -20,7 +20,7 @@ _TELLING: Final = (b"sec-", b"x-forwarded-", b"x-original-", b"x-auth-request-",
 
 _FORWARDING: Final = (
     b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
-    b"X-Org-ID: %b\r\nX-Request-ID: %b\r\nVia: 1.%d sidecar\r\n\r\n"
+    b"X-Org-ID: %b\r\nX-Request-ID: %b\r\ntraceparent: %b\r\nVia: 1.%d sidecar\r\n\r\n"
 )
 USUAL_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
 _END: Final = b"\r\n"
@@ -76,6 +76,9 @@ def request_head(
     kept = [line for key, line in head.lines if not dropped[key] and key not in gone and b"_" not in key]
     if len(head.lines) != len(head.index) and b"cookie" in head.index and b"cookie" not in gone:
         kept = _one_cookie_line(kept, head.index[b"cookie"])
+    if b"tracestate" in index and exchange.trace is not None and not exchange.trace.parent_id:
+        # It belongs to the traceparent beside it, which was none (Trace Context §3.3.1).
+        kept = [line for line in kept if line[:11].lower() != b"tracestate:"]
     if outward:
         kept = [line for line in kept if not _tells_who(line[:24].lower())]
     kept.insert(0, b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), target, host))
@@ -129,6 +132,7 @@ def _tells_who(line: bytes) -> bool:
 def _forwarding(exchange: Exchange, head: RequestHead) -> bytes:
     """Say who asked, as we know it: rewritten, never appended to a lie."""
     address = exchange.client.address.encode()
+    trace = exchange.trace
     return _FORWARDING % (
         address,
         address,
@@ -136,5 +140,6 @@ def _forwarding(exchange: Exchange, head: RequestHead) -> bytes:
         exchange.host,
         exchange.organization.encode(),
         exchange.id.encode(),
+        trace.header if trace is not None else head.index.get(b"traceparent", b""),
         head.version,
     )

@@ -127,6 +127,7 @@ class Listener:
             refuse = Refuse(Code.REQUEST_MALFORMED, {"reason": "ambiguous path"}, close=True)
         clock = self.services.clock
         exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer, connection.secure)
+        exchange.trace = self.services.traces.of(index.get(b"traceparent"))
         exchange.route = route.name
         told = index.get(b"connection")
         keep = head.version == 1 and not self.ending and (told is None or b"close" not in told.lower())
@@ -147,6 +148,7 @@ class Listener:
             index[b"sec-fetch-site"] = site[1].lower()  # so that its visitor is not struck for it
         clock, head = self.services.clock, RequestHead("", b"", "", 1, [], index)
         exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer, connection.secure)
+        exchange.trace = self.services.traces.of(None)
         exchange.route = policy.malformed.name
         handler = self._handler(self.services, policy, policy.malformed, exchange, connection, 0, False)
         handler.only_refuse = Refuse(error.code, {"reason": error.reason}, close=True)

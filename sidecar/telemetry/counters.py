@@ -43,12 +43,17 @@ class BoundCounters(dict[str, T]):
 class Histogram:
     """Counts by bucket; `bounds` are upper bounds in seconds, the last bucket is all above."""
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("bounds", "counts", "exemplars", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+        self.exemplars: dict[int, tuple[str, float, float]] = {}  # bucket → trace, seconds, when: the last of each
+
+    def exemplify(self, trace: str, seconds: float, at: float) -> None:
+        """Keep a trace as the example of its bucket."""
+        self.exemplars[bisect_left(self.bounds, seconds)] = (trace, seconds, at)
 
     def add(self, seconds: float) -> None:
         # bisect_left: a bucket's bound is inclusive (`le`).

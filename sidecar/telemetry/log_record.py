@@ -71,6 +71,7 @@ def event_fields(event: SecurityEvent, stamp: str) -> dict[str, Any]:
         "path": _path(event.path) or None,
         "status": event.status or None,
         "detail": event.detail,
+        **({"trace_id": event.trace_id} if event.trace_id else {}),
     }
 
 
@@ -92,6 +93,7 @@ def served_fields(served: Served, stamp: str) -> dict[str, Any]:
         "path": _path(served.path) or None,
         "status": served.status or None,
         "detail": detail(served),
+        **({"trace_id": served.trace.trace_id} if served.trace is not None else {}),
     }
 
 
@@ -112,6 +114,7 @@ def served_line(served: Served, stamp: str, processed: bool) -> bytes:
     ):
         return dump(served_fields(served, stamp))
     status = served.status
+    trace = f',"trace_id":"{served.trace.trace_id}"' if served.trace is not None else ""
     session = f'"{session}"' if session else "null"
     route = f'"{route}"' if route else "null"
     provider = f',"provider_request_id":"{served.provider_id}"' if served.provider_id else ""
@@ -126,7 +129,7 @@ def served_line(served: Served, stamp: str, processed: bool) -> bytes:
         f'"method":"{method}","path":"{path}","status":{status or "null"},'
         f'"detail":{{"duration_ms":{served.duration * 1000:.3f},"overhead_ms":{served.overhead * 1000:.3f},'
         f'"backend_ms":{waited},'
-        f'"received":{served.received},"sent":{served.sent}{looked_at}{provider}{origin}}}}}\n'
+        f'"received":{served.received},"sent":{served.sent}{looked_at}{provider}{origin}}}{trace}}}\n'
     ).encode()
 
 

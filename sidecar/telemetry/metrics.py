@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from sidecar.events import SecurityEvent, Served
 from sidecar.limit import LimitReport
@@ -61,6 +62,10 @@ class Metrics:
     def served(self, served: Served) -> None:
         route = self._routes[served.route or UNMATCHED]
         route.count(served.method, served.status, served.duration, served.overhead)
+        trace = served.trace
+        if trace is not None and (trace.parent_id or trace.sampled):
+            # A trace that begins here and is not sampled is nowhere to be looked up.
+            route.duration.exemplify(trace.trace_id, served.duration, served.at)
         if served.backend >= 0.0:
             route.backend.add(served.backend)
             if served.inspected and is_processed_message(served):
@@ -226,7 +231,14 @@ def _histogram(name: str, text: str) -> HistogramMetricFamily:
 
 
 def _add(family: HistogramMetricFamily, route: str, histogram: Histogram) -> None:
-    family.add_metric([route], buckets=histogram.cumulative(), sum_value=histogram.total)
+    found = dict(histogram.exemplars)
+    buckets: list[Any] = [
+        (bound, count, Exemplar({"trace_id": found[number][0]}, found[number][1], found[number][2]))
+        if number in found
+        else (bound, count)
+        for number, (bound, count) in enumerate(histogram.cumulative())
+    ]
+    family.add_metric([route], buckets=buckets, sum_value=histogram.total)
 
 
 def _gauge(name: str, text: str, value: float | None) -> Iterator[Metric]:

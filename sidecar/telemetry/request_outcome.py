@@ -53,4 +53,5 @@ def as_event(served: Served) -> SecurityEvent:
         served.path,
         served.status,
         detail(served),
+        served.trace.trace_id if served.trace is not None else "",
     )

@@ -128,6 +128,7 @@ FIELDS = [
     "path",
     "status",
     "detail",
+    "trace_id",
 ]
 EVENTS = [
     "MAINTENANCE",

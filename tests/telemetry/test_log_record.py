@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sidecar.secret import Secret
 from sidecar.telemetry.log_record import MAX_LINE, TimestampFormatter, dump, event_fields, served_fields, served_line
 from sidecar.telemetry.request_outcome import is_processed_message
+from sidecar.trace_context import TraceContext
 from sidecar.vocabulary import Event, Outcome
 from tests.support.facts import AT, event, served
 
@@ -214,3 +215,12 @@ def test_stamps_are_iso_8601_with_milliseconds_in_any_order():
     stamp = TimestampFormatter()
     for at, text in [*STAMPS.values(), *reversed(STAMPS.values())]:
         assert stamp(at) == text
+
+
+def test_the_trace_stands_at_the_end_of_both_kinds_of_line():
+    trace = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "", "", False, b"")
+    shown = served(trace=trace)
+    quick, plain = served_line(shown, STAMP, False), dump(served_fields(shown, STAMP))
+    assert json.loads(quick) == json.loads(plain)
+    assert quick.endswith(b'},"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"}\n')
+    assert line(event(trace_id=trace.trace_id)).endswith(b'},"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"}\n')

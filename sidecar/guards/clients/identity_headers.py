@@ -19,6 +19,7 @@ from sidecar.head import HOP_BY_HOP
 _LOG: Final = logging.getLogger(__name__)
 
 REWRITTEN: Final = frozenset({
+    b"traceparent",
     b"host", b"content-length", b"expect", b"via", b"x-request-id", b"forwarded", b"x-forwarded-for",
     b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip", b"x-org-id",
 })  # fmt: skip
