@@ -1,49 +1,199 @@
-r"""Single characters in disguise: `\u0073`, `\x73`, `\/`, `%73`, and what nesting makes of them.
+r"""Single characters in disguise: `\u0073`, `\x73`, `%73`, `&#115;`, and what nesting makes of them.
 
-JSON inside a JSON string doubles its backslashes, a URL inside a URL turns `%` into `%25`. Three
-levels of either are undone; the bounds also bound what a filter holds back.
+Each round undoes every escape of one layer, whatever its kind, or drops the characters that no reader
+sees (zero-width ones, soft hyphens, line breaks, NUL).
 """
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from bisect import bisect_right
+from html.entities import html5
+from itertools import accumulate
+from typing import Final, NamedTuple, TypeAlias
 
-import re2
+ROUNDS: Final = 16
+"""Layers that are undone."""
+LONGEST: Final = 32
+"""Bytes that one character of a secret may take on average."""
 
-LONGEST: Final = 2 * (7 + 5)
-"""A surrogate pair, each half behind seven backslashes: the longest spelling of one character."""
-
-NAMED: Final = {0x62: 8, 0x66: 12, 0x6E: 10, 0x72: 13, 0x74: 9}  # b f n r t: RFC 8259 §7
-ITSELF: Final = b"\"/'"
-
-_HEX: Final = rb"[0-9A-Fa-f]"
-_BACKSLASH: Final = 0x5C
-_PARTIAL: Final = re2.compile(
-    rb"(?:\\{1,7}(?:u" + _HEX + rb"{0,4}|x" + _HEX + rb"?)?"
-    rb"|\\{1,7}u[Dd][89ABab]" + _HEX + rb"{2}\\{0,7}(?:u(?:[Dd](?:[C-Fc-f]" + _HEX + rb"?)?)?)?"
-    rb"|%(?:25){0,3}2?" + _HEX + rb"?)\z"
+INVISIBLE: Final = (
+    rb"[\x00-\x08\x0a-\x1f\x7f]"
+    rb"|\xc2\xad|\xcd\x8f|\xe1\xa0[\x8b-\x8f]|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]"
+    rb"|\xef\xb8[\x80-\x8f]|\xef\xbb\xbf|\xf3\xa0[\x80-\x87][\x80-\xbf]"
 )
+"""Characters that no reader sees, as UTF-8: controls but TAB, joiners, marks of direction, selectors, tags."""
+_WIDE: Final = rb"(?<=\x00)(?:[\x0b-\x0f\x60-\x6f]\x20|\xad(?=\x00))|\x20[\x0b-\x0f\x60-\x6f](?=\x00)"  # in UTF-16
+_HEX: Final = rb"[0-9A-Fa-f]"
+_ESCAPE: Final = re.compile(
+    rb"(?P<pair>" + rb"\\u[Dd][89ABab]" + _HEX + rb"{2}" + rb"\\u[Dd][C-Fc-f]" + _HEX + rb"{2})"
+    rb"|\\(?:u(?P<u>" + _HEX + rb"{4})|x(?P<x>" + _HEX + rb"{2})|u\{0{0,4}(?P<b>" + _HEX + rb"{1,6})\}"
+    rb"|U000(?P<U>" + _HEX + rb"{5})|(?P<o>[0-3][0-7]{2})|(?P<c>[bfnrt\"'/\\]))"
+    rb"|%(?:(?P<p>" + _HEX + rb"{2})|u(?P<v>" + _HEX + rb"{4}))"
+    rb"|&#(?:[xX]0{0,8}(?P<h>" + _HEX + rb"{1,6})(?:;|(?!" + _HEX + rb"))"
+    rb"|0{0,8}(?P<d>[0-9]{1,7})(?:;|(?![0-9])))"
+    rb"|&(?P<n>[A-Za-z][A-Za-z0-9]{1,31});"
+)  # fmt: skip
+_LETTERS: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}  # RFC 8259 §7
+_SHOWN: Final = {
+    name[:-1].encode(): text.encode()
+    for name, text in html5.items()
+    if name.endswith(";") and (text.isascii() or re.fullmatch(rb"(?:" + INVISIBLE + rb")+", text.encode()))
+}
+"""Named entities of characters that a secret may hold, or that no reader sees."""
+NAMES: Final = {
+    byte: sorted(name for name, text in _SHOWN.items() if text == bytes((byte,))) for byte in range(0x21, 0x7F)
+}
+
+_UNFINISHED: Final = re.compile(
+    rb"(?:" + rb"\\(?:u(?:" + _HEX + rb"{0,3}|\{" + _HEX + rb"{0,9})|x" + _HEX + rb"?|U" + _HEX + rb"{0,7}"
+    rb"|[0-3][0-7]?)?"
+    rb"|\\u[Dd][89ABab]" + _HEX + rb"{2}(?:" + rb"\\(?:u(?:[Dd](?:[C-Fc-f]" + _HEX
+    + rb"?)?)?)?)?"
+    rb"|\xed[\xa0-\xaf][\x80-\xbf](?:\\(?:u(?:[Dd](?:[C-Fc-f]" + _HEX + rb"?)?)?)?)?"  # the first half of a pair
+    rb"|%(?:2|" + _HEX + rb"?|u" + _HEX + rb"{0,3})"
+    rb"|&(?:#[0-9]{0,15}|#[xX]" + _HEX + rb"{0,14}|(?P<name>[A-Za-z]{0,24}))"
+    rb"|\xc2|\xcd|\xe1\xa0?|\xe2[\x80\x81]?|\xef[\xb8\xbb]?|\xf3(?:\xa0[\x80-\x87]?)?)\Z"
+)  # fmt: skip
+_BEGUN: Final = frozenset(name[:size] for name in (*_SHOWN, b"amp") for size in range(len(name) + 1))
+_NEAR: Final = 40
 
 
-def unfinished(text: bytes, start: int, end: int) -> int:
-    """Return where the spelling begins, between `start` and `end`, that a text which ends at `end` cuts; or `end`."""
-    start = max(start, end - LONGEST)
-    if text.find(b"\\", start, end) < 0 and text.find(b"%", start, end) < 0:
-        return end
-    found = _PARTIAL.search(text[start:end])
-    return end if found is None else start + int(found.start())
+Token: TypeAlias = tuple[tuple[int, int], bytes]
+"""Where an escape or an invisible character stands, and what it means."""
 
 
-def spelled(byte: int) -> bytes:
-    """Return the pattern of one ASCII character in every spelling."""
-    digits = b"%02x" % byte
-    named = rb"\\{1,7}(?:(?i:(?:u00|x)" + digits + b")" + _letter(byte) + b")"
-    return b"(?:\\x" + digits + rb"|%(?:25){0,3}(?i:" + digits + b")|" + named + b")"
+def undo(text: bytes) -> tuple[bytes, list[Token] | None]:
+    """Return the text without what is invisible or, if nothing is, without its outermost layer of escapes.
+
+    Also what was undone; None where that was not written down: only controls were dropped.
+    """
+    if _WANTED(text) is not None:
+        tokens = [(found.span(), b"") for found in _UNSEEN.finditer(text)]
+        if tokens:
+            return _UNSEEN.sub(b"", text), tokens
+    else:
+        seen = text.translate(None, _CONTROLS)
+        if len(seen) < len(text):
+            return seen, None
+    if _INTRODUCED(text) is None:
+        return text, None
+    tokens = []
+    add = tokens.append
+    known = _MEANT.get
+
+    def meant(found: re.Match[bytes]) -> bytes:
+        means = known(found.group())
+        if means is None:
+            means = _meant(found)
+        add((found.span(), means))
+        return means
+
+    return _ESCAPE.sub(meant, text), tokens
 
 
-def _letter(byte: int) -> bytes:
-    """Return the short escape of a byte as one more alternative, if it has one."""
-    letter = next((name for name, meant in NAMED.items() if meant == byte), byte)
-    if letter == byte and byte != _BACKSLASH and byte not in ITSELF:
-        return b""
-    return b"|\\x%02x" % letter
+class Layer(NamedTuple):
+    """A text in one layer of its escapes.
+
+    stop    where the escape begins that the end of the text cuts; or the end
+    tokens  what was undone of the layer above
+    """
+
+    text: bytes
+    stop: int
+    tokens: list[Token] | None
+
+
+def layers(text: bytes, *, final: bool) -> list[Layer]:
+    """Return the text and what each round of undoing makes of it, until nothing changes.
+
+    What an escape cuts that the end of the text cuts itself is in no layer below.
+    """
+    found = [Layer(text, len(text) if final else unfinished(text), None)]
+    for _ in range(ROUNDS):
+        above = found[-1]
+        given = above.text[: above.stop]
+        below, tokens = undo(given)
+        if below == given:
+            break
+        found.append(Layer(below, len(below) if final else unfinished(below), tokens))
+    return found
+
+
+def plain(text: bytes) -> bytes:
+    """Return the text without any escape."""
+    return layers(text, final=True)[-1].text
+
+
+def unfinished(text: bytes) -> int:
+    """Return where the escape begins that the end of the text cuts; or the end."""
+    size = len(text)
+    found = _UNFINISHED.search(text, max(0, size - _NEAR))
+    if found is None or (found.group("name") and found.group("name") not in _BEGUN):
+        return size
+    return found.start()
+
+
+class Positions:
+    """Where the bytes of a text stood before one layer was undone. Made only once something was found."""
+
+    __slots__ = ("_begin", "_end", "_lower", "_upper")
+
+    def __init__(self, text: bytes, tokens: list[Token] | None) -> None:
+        if tokens is None:
+            tokens = [(found.span(), b"") for found in _CONTROL_RUNS.finditer(text)]
+        self._begin = [begin for (begin, _), _ in tokens]
+        self._end = [end for (_, end), _ in tokens]
+        shrunk = list(accumulate((end - begin - len(means) for (begin, end), means in tokens), initial=0))
+        self._lower = [begin - less for begin, less in zip(self._begin, shrunk, strict=False)]
+        self._upper = [end - less for end, less in zip(self._end, shrunk[1:], strict=True)]
+
+    def start(self, at: int) -> int:
+        """Return where what stands at a position of the undone text began."""
+        token = bisect_right(self._lower, at) - 1
+        if token < 0:
+            return at
+        return self._begin[token] if at < self._upper[token] else self._end[token] + at - self._upper[token]
+
+    def end(self, at: int) -> int:
+        """Return where what ends at a position of the undone text ended."""
+        token = bisect_right(self._lower, at - 1) - 1
+        if token < 0:
+            return at
+        return self._end[token] if at <= self._upper[token] else self._end[token] + at - self._upper[token]
+
+
+def _meant(found: re.Match[bytes]) -> bytes:
+    kind = found.lastgroup
+    whole = found.group()
+    known = _decoded(found, kind or "", whole)
+    if len(whole) <= 8 and len(_MEANT) < _REMEMBERED:
+        _MEANT[whole] = known
+    return known
+
+
+_MEANT: Final[dict[bytes, bytes]] = {}
+"""Short escapes and what they mean: a table of the alphabet, not of what answers hold; it is bounded."""
+_REMEMBERED: Final = 4096
+_CONTROLS: Final = bytes((*range(9), *range(10, 32), 127))
+_CONTROL_RUNS: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]+")
+_UNSEEN: Final = re.compile(rb"(?:" + _WIDE + rb"|" + INVISIBLE + rb")+")
+_WANTED: Final = re.compile(rb"[\x00\xc2\xcd\xe1\xe2\xef\xf3]").search
+_INTRODUCED: Final = re.compile(rb"[%\\&]").search
+
+
+def _decoded(found: re.Match[bytes], kind: str, whole: bytes) -> bytes:
+    if kind == "pair":
+        halves = re.findall(rb"u([0-9A-Fa-f]{4})", whole)
+        return b"".join(bytes.fromhex(half.decode()) for half in halves).decode("utf-16-be").encode()
+    text = found.group(kind)
+    if kind == "c":
+        return _LETTERS.get(text, text)
+    if kind == "n":
+        return _SHOWN.get(text, whole)
+    if kind == "p":
+        return bytes.fromhex(text.decode())
+    number = int(text, 10 if kind == "d" else 8 if kind == "o" else 16)
+    if kind in ("x", "o"):
+        return bytes((number,))
+    return chr(number).encode("utf-8", "surrogatepass") if number < 0x110000 else whole

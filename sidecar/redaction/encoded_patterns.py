@@ -1,7 +1,7 @@
-r"""Patterns for needles in every spelling, for an engine that reads a text once whatever it holds.
+r"""Patterns of what a text holds when it may hold a secret, for an engine that reads a text once whatever it holds.
 
-A disguised character is a run of `%`, `\` and what stands between them and its digits; only the first
-character of a match is spelled out exactly, so that a match begins where its spelling does.
+They say yes too often, never no: a disguised character is a run of `%`, `\`, `&` and what stands between
+them and its digits, and anything invisible may stand between two characters.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from typing import Any, Final, TypeAlias
 
 import re2
 
-from sidecar.redaction.character_escapes import ITSELF, NAMED, spelled
+from sidecar.redaction.character_escapes import NAMES
 
 MEMORY: Final = 64 << 20
 """The most bytes of one automaton, which is built as far as texts use it."""
 _LARGE: Final = 500_000  # bytes of a pattern that wants more, or a slower engine reads instead
 _DEEP: Final = 8  # bytes of a head behind those that it shares with other needles …
 _SHALLOW: Final = 3  # … or as many, when there are many needles
-_FEW: Final = 6000  # bytes of heads
+_SIZES: Final = (10, 8, 6, 5, 4, 3)  # … or bytes of a head in all
+_FEW: Final = 1500  # distinct beginnings of heads
 _LONGEST_HEAD: Final = 48
 
 Trie: TypeAlias = "dict[int, Trie]"
@@ -35,18 +36,40 @@ def compiled(pattern: bytes, *, longest: bool = False) -> Any:
     return re2._Regexp(pattern, options)  # noqa: SLF001  # `compile` would keep it
 
 
-def _digits(number: int, width: int) -> bytes:
-    return "".join(c if c.isdigit() else f"[{c}{c.upper()}]" for c in f"{number:0{width}x}").encode()
+def _hex(number: int) -> bytes:
+    return "".join(c if c.isdigit() else f"[{c}{c.upper()}]" for c in f"{number:02x}").encode()
+
+
+_NAMED: Final = {0x08: b"b", 0x0C: b"f", 0x0A: b"n", 0x0D: b"r", 0x09: b"t"}
+_ALIKE: Final = {0x2B: b"+-", 0x2D: b"+-", 0x2F: b"/_", 0x5F: b"/_"}  # in the two alphabets of base64
+_BETWEEN: Final = rb"(?:[\x00-\x08\x0a-\x1f\x7f]|[\xc2-\xf3][\x80-\xbf]+|[%\\&][#\w]*;?)*"
+_JUNK: Final = rb"[\x00-\x08\x0a-\x1f\x7f-\xff]*"
+_DENSE: Final = (
+    rb"(?:(?:&J#J[xX]?J[0-9]|&[A-Za-z]+;|%J(?:25)*(?:u00)?J[2-7]|\\+J(?:u\{?|x|U)J0*J0*J[2-7]|\\+J[01]J[0-7]J[0-7])"
+    rb"[\x00-\x08\x0a-\x1f0-9A-Fa-fxX;}\x7f-\xff]{0,24}[!-~]{0,2}){3}"
+).replace(b"J", _JUNK)
+"""Escapes of ASCII in a row: what layers of escapes look like."""
+_WIDE: Final = rb"(?:[!-~]\x00){6}|(?:\x00[!-~]){6}"
+"""ASCII as UTF-16."""
 
 
 def _loose(byte: int) -> bytes:
-    letters = {name for name, meant in NAMED.items() if meant == byte} | ({byte} & {*ITSELF, 0x5C})
-    ends = b"|".join((_digits(byte, 2), *(b"\\x%02x" % letter for letter in sorted(letters))))
-    return b"(?:\\x%02x|[%%\\\\][%%\\\\ux025]*(?:%b))" % (byte, ends)
+    letter = bytes((byte,))
+    same = {letter, *(bytes((one,)) for one in _ALIKE.get(byte, b""))}
+    if letter in b"abcdefABCDEF":
+        same |= {letter.lower(), letter.upper()}
+    ends = [_hex(byte), b"%03o" % byte, b"%d" % byte, *NAMES.get(byte, ())]
+    ends += [_NAMED[byte]] if byte in _NAMED else [b"\\x%02x" % byte] if letter in b"\"'/\\" else []
+    plain = b"[" + b"".join(b"\\x%02x" % one[0] for one in sorted(same)) + b"]"
+    return b"(?:" + plain + rb"|[%\\&][%\\&#;xuU{amp0-9A-Fa-f]*(?:" + b"|".join(ends) + rb")[;}]?)"
 
 
 LOOSE: Final = tuple(map(_loose, range(256)))
 """Pattern of one byte of a needle: as it is, or at the end of a run of escapes."""
+
+ESCAPED: Final = _DENSE + b"|" + _WIDE
+CUT_ESCAPE: Final = rb"[%\\&][%\\&#;{\w]{0,80}|[\xc2\xcd\xe1\xe2\xef\xf3][\x80-\xbf]{0,2}"
+"""What a text ends with when it cuts an escape or an invisible character."""
 
 
 def heads(needles: Sequence[bytes]) -> list[bytes]:
@@ -55,13 +78,13 @@ def heads(needles: Sequence[bytes]) -> list[bytes]:
     A head ends at a byte beyond ASCII: an escape names the whole character.
     """
     shared = [0, *(_shared(one, other) for one, other in pairwise(needles)), 0]
-    found: list[bytes] = []
-    for more in (_DEEP, _SHALLOW):
-        found = [
-            _plain(needle[: min(_LONGEST_HEAD, max(shared[at], shared[at + 1]) + more)])
-            for at, needle in enumerate(needles)
-        ]
-        if sum(map(len, set(found))) <= _FEW:
+    unlike = [max(shared[at], shared[at + 1]) for at in range(len(needles))]
+    for sizes in (
+        *([min(_LONGEST_HEAD, size + more) for size in unlike] for more in (_DEEP, _SHALLOW)),
+        *([size] * len(needles) for size in _SIZES),
+    ):
+        found = sorted({_plain(needle[:size]) for needle, size in zip(needles, sizes, strict=True)})
+        if len({head[:size] for head in found for size in range(1, len(head) + 1)}) <= _FEW:
             break
     return found
 
@@ -99,93 +122,48 @@ def _branch(node: Trie, rest: bytes) -> None:
 
 def whole(tree: Trie) -> bytes:
     """Return the pattern of the words of a tree."""
-    return b"|".join(_head_byte(byte) + _group(whole(below)) for byte, below in tree.items())
+    return b"|".join(_head_byte(byte) + _group(whole(below), _BETWEEN) for byte, below in tree.items())
 
 
 def begun(tree: Trie) -> bytes:
     """Return the pattern of the proper beginnings of the words of a tree."""
     return b"|".join(
-        _head_byte(byte) + (_group(rest) + b"?" if (rest := begun(below)) else b"")
+        _head_byte(byte) + _BETWEEN + (_group(rest) + b"?" if (rest := begun(below)) else b"")
         for byte, below in tree.items()
         if below
     )
 
 
-def _group(pattern: bytes) -> bytes:
-    return b"(?:" + pattern + b")" if pattern else b""
+def _group(pattern: bytes, ahead: bytes = b"") -> bytes:
+    return ahead + b"(?:" + pattern + b")" if pattern else b""
 
 
 def _head_byte(byte: int) -> bytes:
-    return LOOSE[byte] if byte < 0x80 else b"(?:" + LOOSE[byte] + rb"|\\+u[0-9A-Fa-f]{4})"
+    return LOOSE[byte] if byte < 0x80 else b"(?:" + LOOSE[byte] + rb"|\\+u[0-9A-Fa-f]{4}|&#[0-9A-Za-z]{2,8};?)"
 
 
-def exact(needles: Iterable[bytes]) -> tuple[Any, Any]:
-    """Return two searches: for a whole needle, and for the longest beginning of one at the end of a text."""
-    units = [_units(needle) for needle in needles]
-    return (
-        compiled(b"|".join(map(_complete, units)), longest=True),
-        compiled(b"(?:" + b"|".join(map(_beginning, units)) + b")\\z", longest=True),
-    )
+def literal(needles: Iterable[bytes]) -> Any:
+    """Return the search for needles as they are; the longest of those that begin at a place."""
+    return compiled(b"|".join(map(_repeated, needles)), longest=True)
 
 
-def _units(needle: bytes) -> list[bytes]:
-    """Return the characters of a needle, as UTF-8."""
-    return [c.encode("utf-8", "surrogatepass") for c in needle.decode("utf-8", "surrogatepass")]
+def _repeated(needle: bytes) -> bytes:
+    """Return the pattern of a needle; overlapping occurrences of one that repeats itself are one match."""
+    once: bytes = _quoted(needle)
+    period = _period(needle)
+    return once if period > len(needle) // 2 else b"(?:" + _quoted(needle[:period]) + b")*" + once
 
 
-def _complete(units: Sequence[bytes]) -> bytes:
-    once = _unit(units[0], first=True) + b"".join(map(_unit, units[1:]))
-    period = _period(units)
-    if period > len(units) // 2:
-        return once
-    # Overlapping occurrences of a needle that repeats itself are one match, not one for each byte.
-    return b"(?:" + _unit(units[0], first=True) + b"".join(map(_unit, units[1:period])) + b")*" + once
+def _quoted(text: bytes) -> bytes:
+    return b"".join(b"\\x%02x" % byte for byte in text)
 
 
-def _period(units: Sequence[bytes]) -> int:
-    """Return after how many characters a needle repeats itself (Knuth, Morris, Pratt)."""
-    border = [0] * len(units)
-    for at in range(1, len(units)):
+def _period(text: bytes) -> int:
+    """Return after how many bytes a text repeats itself (Knuth, Morris, Pratt)."""
+    border = [0] * len(text)
+    for at in range(1, len(text)):
         size = border[at - 1]
-        while size and units[at] != units[size]:
+        while size and text[at] != text[size]:
             size = border[size - 1]
-        border[at] = size + (units[at] == units[size])
-    return len(units) - border[-1]
-
-
-def _beginning(units: Sequence[bytes]) -> bytes:
-    opening: list[bytes] = []
-    closing: list[bytes] = []
-    for at, unit in enumerate(units):
-        cut = _cut(unit)
-        if at == len(units) - 1 and not cut:
-            break
-        if at:
-            opening.append(b"(?:")
-            closing.append(b")?")
-        if at == len(units) - 1:
-            opening.append(cut)
-        elif cut:
-            opening.append(b"(?:" + _unit(unit, first=not at))
-            closing.append(b"|" + cut + b")")
-        else:
-            opening.append(_unit(unit, first=not at))
-    return b"".join((*opening, *reversed(closing)))
-
-
-def _cut(unit: bytes) -> bytes:
-    """Return the pattern of the first bytes of a character, without its last."""
-    pattern = b""
-    for byte in reversed(unit[:-1]):
-        pattern = LOOSE[byte] + (_group(pattern) + b"?" if pattern else b"")
-    return pattern
-
-
-def _unit(unit: bytes, *, first: bool = False) -> bytes:
-    if len(unit) == 1:
-        return spelled(unit[0]) if first else LOOSE[unit[0]]
-    halves = unit.decode("utf-8", "surrogatepass").encode("utf-16-be", "surrogatepass")
-    named = b"".join(
-        rb"\\{1,7}u" + _digits(int.from_bytes(halves[at : at + 2], "big"), 4) for at in range(0, len(halves), 2)
-    )
-    return b"(?:" + b"".join(LOOSE[byte] for byte in unit) + b"|" + named + b")"
+        border[at] = size + (text[at] == text[size])
+    return len(text) - border[-1]

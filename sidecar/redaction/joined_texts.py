@@ -99,8 +99,12 @@ class JoinedTexts:
                     return False
                 text = template.text
                 joined = text.before + piece
-                if text.covered or self._question is None or self._question(joined):
+                if text.covered or self._question is None:
                     return False
+                if self._question(joined):
+                    hits, live = self._scanner.scan(piece, text.before, False)
+                    if hits or live < len(piece):
+                        return False
                 text.before = context(OUTSIDE, joined)
                 return True
         return False
@@ -158,13 +162,20 @@ class JoinedTexts:
         hits, live = self._scanner.scan(whole, known.before, False)
         if not known.pieces and not hits and not known.covered:
             waits = len(whole) - live
-            if not waits or (waits < _SHORT and not piece.patient):
+            if not waits or not (piece.patient or self._waits(known.before, whole, waits)):
                 known.before = context(known.before, whole)
                 return
         known.pieces.append((record, number))
         record.waits += 1
         known.text = whole
         self._settle(known, hits, live)
+
+    def _waits(self, before: bytes, text: bytes, waits: int) -> bool:
+        """Say whether what may begin a secret is too long to be there by chance; it may have begun before."""
+        if waits == len(text) < _SHORT:
+            joined = before + text
+            waits = len(joined) - self._scanner.scan(joined, OUTSIDE, False)[1]
+        return waits >= _SHORT
 
     def _settle(self, text: _Text, hits: Sequence[Hit], live: int) -> None:
         """Let go of the pieces that end before the text turns live, rewritten where hits touch them."""

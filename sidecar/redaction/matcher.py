@@ -1,20 +1,27 @@
 """Known secrets: never out, however they are written and wherever the stream is cut.
 
-Nearly every text is passed by one search for the beginnings of needles. Where it finds one, the
-needles that begin so are searched for whole, each group by an automaton of its own that is built
-when it is first needed. All of them read a text once, so no text makes any of this slow.
+Nearly every text is passed by one search for the beginnings of secrets and for what layers of encodings
+look like. Where it finds something, the text is decoded, layer by layer, and secrets are searched in
+each layer as they are. All of that is linear in the length of the text.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-import re2
-
-from sidecar.redaction.character_escapes import LONGEST, unfinished
-from sidecar.redaction.encoded_patterns import MEMORY, begun, compiled, exact, heads, trie, whole
+from sidecar.redaction.character_escapes import LONGEST, Positions, layers, plain
+from sidecar.redaction.encoded_patterns import CUT_ESCAPE, ESCAPED, begun, heads, literal, trie, whole
+from sidecar.redaction.encoded_runs import (
+    base64_readings,
+    base64_runs,
+    hex_readings,
+    hex_runs,
+    opening,
+    readable,
+)
 from sidecar.redaction.prefilter import Prefilter, present
 from sidecar.redaction.scanner import Hit, StreamFilter
 from sidecar.redaction.secret_encodings import spellings
@@ -23,10 +30,8 @@ from sidecar.secret import Secret
 KNOWN: Final = "known"
 MIN_BYTES: Final = 8
 """Shorter secrets are not searched: they are words of ordinary text, and redacting them would break it."""
-_GROUP: Final = 600  # bytes of needles that share one automaton
-_FEW: Final = 4  # groups that are all asked, without asking which
-_BUILT: Final = 32  # groups whose automata are kept
-_CUT_ESCAPE: Final = rb"[%\\][%\\0-9A-Fa-fux]*"
+NESTED: Final = 2
+"""Texts in base64 or hex that are read inside one another."""
 
 
 class SecretMatcher:
@@ -37,13 +42,14 @@ class SecretMatcher:
     """
 
     __slots__ = (
-        "_any",
-        "_built",
-        "_groups",
-        "_heads",
-        "_live",
+        "_first",
+        "_literal",
+        "_longest",
+        "_needles",
+        "_opening",
+        "_present",
+        "_readable",
         "_suspect",
-        "_which",
         "reach",
         "size",
         "skipped",
@@ -51,22 +57,29 @@ class SecretMatcher:
     )
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
-        plain = [secret.reveal().encode("utf-8", "surrogatepass") for secret in secrets]
-        kept = {value for value in plain if len(value) >= MIN_BYTES}
-        needles = sorted(set().union(*map(spellings, kept)))
+        given = [secret.reveal().encode("utf-8", "surrogatepass") for secret in secrets]
+        kept = {value for value in given if len(value) >= MIN_BYTES}
         self.size = len(kept)
-        self.skipped = sum(len(value) < MIN_BYTES for value in plain)
-        self.reach = LONGEST * max(map(len, needles), default=0)
-        self._heads = heads(needles)
-        tree = trie(self._heads)
-        cut = b"|".join(filter(None, (begun(tree), _CUT_ESCAPE)))
-        self.suspects = Prefilter(whole(tree), cut) if needles else Prefilter(b"", b"")
-        self._groups = _grouped(needles)
-        self._built: OrderedDict[int, tuple[Any, Any]] = OrderedDict()
+        self.skipped = sum(len(value) < MIN_BYTES for value in given)
+        shown = {value for value in map(plain, kept) if len(value) >= MIN_BYTES}
+        self._needles = sorted(kept | shown)
+        self._longest = max(map(len, self._needles), default=0)
+        self.reach = LONGEST * self._longest
+        self._first = (
+            re.compile(b"[" + b"".join({b"\\x%02x" % needle[0] for needle in self._needles}) + b"]") if kept else None
+        )
+        self._opening = frozenset(b"".join(opening(needle[0]) for needle in self._needles))
+        self.suspects = Prefilter(b"", b"")
+        self._literal: Any = None
+        if kept:
+            tree = trie(heads(sorted(set().union(*map(spellings, self._needles)))))
+            encoded = readable(min(map(len, self._needles)))
+            self.suspects = Prefilter(
+                b"|".join((whole(tree), ESCAPED, encoded)), b"|".join(filter(None, (begun(tree), CUT_ESCAPE)))
+            )
+            self._present = present(self.suspects.whole)
+            self._readable = present(b"|".join((whole(tree), encoded)))
         self._suspect = present(self.suspects.anything())
-        self._any: Any = None
-        self._live: Any = None
-        self._which: re2.Set | None = None
 
     def __repr__(self) -> str:
         return f"SecretMatcher({self.size} secrets)"
@@ -75,88 +88,97 @@ class SecretMatcher:
         """Return the filter of one answer."""
         return StreamFilter(self)
 
-    def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:  # noqa: ARG002  # a secret needs no word boundary
+    def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
+        """Return the hits and where the text turns live.
+
+        A secret that begins in `before` is a hit from the first byte on: what has passed cannot be taken
+        back, but what follows can.
+        """
         size = len(text)
-        if not self.size or not self._suspect(text):
+        joined = before + text if before else text
+        if not self.size or not self._suspect(joined):
             return (), size
-        searches = [self._automata(at) for at in self._concerned(text)]
-        live = size if final else self._live_from(text, searches)
-        hits = [hit for search, begins in searches for hit in self._hits(text, live, search, begins)]
-        return sorted(hits), live
+        behind = len(before)
+        if not self._present(joined):
+            # Nothing but the end is suspicious.
+            if final:
+                return (), size
+            near = max(0, len(joined) - self.reach - 256)
+            joined = joined[near:]
+            behind -= near
+        spans, live = self._spans(joined, final, NESTED)
+        hits = sorted({Hit(max(0, start - behind), end - behind, KNOWN) for start, end in spans if end > behind})
+        live = max(0, live - behind)
+        return hits, live if live >= size - self.reach else size
 
-    def _concerned(self, text: bytes) -> Iterable[int]:
-        """Return which groups hold a needle that begins in the text."""
-        if self._any is None:
-            self._any = present(self.suspects.whole)
-        everything = range(len(self._groups))
-        if not self._any(text):
-            return ()
-        if len(everything) <= _FEW:
-            return everything
-        if self._which is None:
-            self._which = _set_of(self._heads, self._groups)
-        # None is what a search without enough memory answers, too: then all of them are asked.
-        return self._which.Match(text) or everything
+    def _spans(self, text: bytes, final: bool, nested: int) -> tuple[list[tuple[int, int]], int]:
+        """Return where secrets stand in a text, in any layer of it, and where it turns live."""
+        spans: list[tuple[int, int]] = []
+        live = len(text)
+        found = layers(text, final=final)
+        known: list[Positions] = []
+        for number, layer in enumerate(found):
+            size = len(layer.text)
+            here, begins = self._found(layer.text, layer.stop, final)
+            if nested and number in (0, len(found) - 1):
+                more, other = self._runs(layer.text, layer.stop, final, nested - 1)
+                here += more
+                begins = min(begins, other)
+            if not here and begins == size:
+                continue
+            known += [Positions(found[at].text, found[at + 1].tokens) for at in range(len(known), number)]
+            for positions in reversed(known[:number]):
+                here = [(positions.start(start), positions.end(end)) for start, end in here]
+                begins = positions.start(begins)
+            spans += here
+            live = min(live, begins)
+        return spans, live
 
-    def _automata(self, group: int) -> tuple[Any, Any]:
-        found = self._built.pop(group, None)
-        if found is None:
-            found = exact(self._groups[group])
-            if len(self._built) >= _BUILT:
-                self._built.popitem(last=False)
-        self._built[group] = found
-        return found
+    def _found(self, text: bytes, stop: int, final: bool) -> tuple[list[tuple[int, int]], int]:
+        """Return where secrets stand as they are, and where one begins that the end of the text cuts.
 
-    def _live_from(self, text: bytes, searches: Iterable[tuple[Any, Any]]) -> int:
-        """Return where the earliest needle begins that the end of the text cuts."""
-        if self._live is None:
-            self._live = compiled(b"(?:" + begun(trie(self._heads)) + b")\\z")
+        At `stop` begins an escape that the end cuts.
+        """
+        if self._literal is None:
+            self._literal = literal(self._needles)
+        spans: list[tuple[int, int]] = []
         size = len(text)
-        begins = [self._live, *(begins for _, begins in searches)]
-        return min(self._begins(text, 0, size, search) for search in begins)
-
-    def _begins(self, text: bytes, start: int, end: int, search: Any) -> int:
-        """Return where the earliest needle begins, not before `start`, that `end` cuts; or `end`."""
-        start = max(start, end - self.reach)
-        cut = unfinished(text, start, end)
-        live = end
-        for stop in {cut, end}:
-            found = search.search(text[start:stop])
-            live = min(live, stop if found is None else start + found.start())
-        return live
-
-    def _hits(self, text: bytes, live: int, search: Any, begins: Any) -> Iterable[Hit]:
         at = 0
-        while (found := search.search(text, at)) is not None and found.start() < live:
+        while (found := self._literal.search(text, at)) is not None:
             start, end = found.span()
-            yield Hit(start, end, KNOWN)
-            # Another may begin inside of this one: no earlier than where this one's end cuts a needle.
-            at = max(start + 1, self._begins(text, start + 1, end, begins))
+            spans.append((start, end))
+            # Another may begin inside of this one: no earlier than where this one's end cuts it.
+            at = self._cut(text, start + 1, end)
+        if final:
+            return spans, size
+        live = self._cut(text, 0, size)
+        return spans, live if stop == size else min(live, stop, self._cut(text, 0, stop))
 
+    def _cut(self, text: bytes, start: int, end: int) -> int:
+        """Return where the earliest secret begins, not before `start`, that `end` cuts; or `end`."""
+        assert self._first is not None
+        for found in self._first.finditer(text, max(start, end - self._longest + 1), end):
+            tail = text[found.start() : end]
+            at = bisect_left(self._needles, tail)
+            if at < len(self._needles) and self._needles[at].startswith(tail):
+                return found.start()
+        return end
 
-def _grouped(needles: Sequence[bytes]) -> list[list[bytes]]:
-    """Return needles in groups of a bounded size; those that begin alike stay together."""
-    groups: list[list[bytes]] = []
-    room = 0
-    for needle in needles:
-        if room < len(needle):
-            groups.append([])
-            room = _GROUP
-        groups[-1].append(needle)
-        room -= len(needle)
-    return groups
-
-
-def _set_of(begin: Sequence[bytes], groups: Sequence[Sequence[bytes]]) -> re2.Set:
-    """Return the search that says which groups have a needle whose head is in a text."""
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.max_mem = 2 * MEMORY
-    options.log_errors = False
-    found = re2.Set.SearchSet(options)
-    at = 0
-    for group in groups:
-        found.Add(whole(trie(begin[at : at + len(group)])))
-        at += len(group)
-    found.Compile()
-    return found
+    def _runs(self, text: bytes, stop: int, final: bool, nested: int) -> tuple[list[tuple[int, int]], int]:
+        """Return the same for what stands in base64 and hex."""
+        spans: list[tuple[int, int]] = []
+        live = len(text)
+        for runs, readings in ((base64_runs, base64_readings), (hex_runs, hex_readings)):
+            for start, end in runs(text, stop):
+                last = end == stop and not final
+                if not last and not self._readable(text[start:end]):
+                    continue
+                if last and text[end - 1] in self._opening:
+                    live = min(live, end - 1)
+                for run in readings(text, start, end):
+                    if self._suspect(run.text):
+                        more, begins = self._spans(run.text, not last, nested)
+                        spans += [(run.begin(one), run.end(other)) for one, other in more]
+                        if begins < len(run.text):
+                            live = min(live, run.begin(begins))
+        return spans, live

@@ -1,8 +1,7 @@
-"""How a secret may be written.
+"""How a secret may be written as a whole: what its beginning looks like in hex and in base64.
 
-Two families. Encodings that fix every character of the result are written out as needles: the
-secret itself, hex, and base64 at its three alignments in both alphabets. Encodings of single
-characters (JSON and URL escapes, in any mix and nesting) are undone while reading, see `spelled`.
+Escapes of single characters, and texts in hex or base64 that hold them, are undone while reading: see
+`character_escapes` and `encoded_runs`.
 """
 
 from __future__ import annotations
@@ -11,16 +10,11 @@ import base64
 
 
 def spellings(secret: bytes) -> frozenset[bytes]:
-    """Return the needles of one secret."""
-    digits = secret.hex().encode()
-    found = {secret, digits, digits.upper()}
-    for before in range(3):
-        standard = _determined(secret, before)
-        found |= {standard, standard.translate(_URL_ALPHABET)}
-    return frozenset(found)
+    """Return a secret as it is, in hex, and in base64 at each of the three alignments.
 
-
-_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
+    Hex in lower case and base64 in the standard alphabet stand for the others.
+    """
+    return frozenset({secret, secret.hex().encode(), *(_determined(secret, before) for before in range(3))})
 
 
 def _determined(secret: bytes, before: int) -> bytes:
