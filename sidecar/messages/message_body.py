@@ -70,6 +70,8 @@ class Message:
 
     def says_new(self) -> bool:
         """Say whether a person sends something with it, as limits count it."""
+        if not self.protocol.counted_by_text:
+            return True
         if self.protocol is NICEGUI:  # what is typed comes with each key stroke, and is sent off by a key or a click
             return any(place[-2:] == (EMBEDDED, "type") and text in SENDING for place, text in self.texts)
         return self.length() > 0

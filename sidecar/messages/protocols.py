@@ -278,6 +278,29 @@ ANTHROPIC_BATCHES = Protocol(
     turns=paths("$.requests[*].params.messages"),
     shape=Shape.ANTHROPIC,
 )
+GOOGLE = Protocol(  # Gemini's API
+    "google",
+    paths(
+        "$.contents",
+        "$.contents[*].parts[*].text",
+        "$.contents.parts[*].text",
+        "$.content.parts[*].text",
+        "$.requests[*].content.parts[*].text",
+        "$.systemInstruction.parts[*].text",
+        "$.system_instruction.parts[*].text",
+    ),
+    textless=(when("$.contents[*].parts[*].inlineData"), when("$.contents[*].parts[*].functionResponse")),
+    turns=paths("$.contents"),
+    endings=(":generateContent", ":streamGenerateContent", ":countTokens", ":embedContent"),
+    shape=Shape.OPENAI,
+    deltas=paths("$.candidates[*].content.parts[*].text"),
+)
+RERANK = Protocol(
+    "rerank",
+    paths("$.query", "$.documents[*]", "$.documents[*].text"),
+    endings=("/rerank",),
+    shape=Shape.OPENAI,
+)
 OLLAMA = Protocol(
     "ollama",
     paths(*content("$.messages[*].content"), "$.prompt", "$.system", "$.suffix", "$.input", "$.input[*]"),
@@ -374,6 +397,7 @@ LANGGRAPH = Protocol(
         when("$.metadata"),
         when("$.method"),
         when("$.namespace"),
+        when("$.channels"),
     ),
     turns=paths(
         *(f"{base}.{at}messages" for base in ("$", "$[*]") for at in ("input.", "command.update.", "values.", "")),
@@ -521,6 +545,8 @@ KNOWN: Final = (
     OPENAI_REALTIME,
     ANTHROPIC,
     ANTHROPIC_BATCHES,
+    GOOGLE,
+    RERANK,
     OLLAMA,
     CHATKIT,
     VERCEL_AI,

@@ -19,6 +19,9 @@ PREFIX: Final = "kind:"
 OWN: Final = ("name", "match")
 """Keys of a route that never come from another one."""
 
+MAX_BODY: Final = "4MiB"
+"""Of a body with text; conversations that pages send again may hold pictures."""
+
 ADAPTABLE: Final = ("app", "embeddable")
 """Presets whose CSP a kind adapts: with another one, the operator has decided about the CSP."""
 
@@ -40,10 +43,11 @@ def with_kind(document: Document) -> Merged:
     root = document.root
     if kind is not None:
         origin = PREFIX + kind.name
+        bound = _bound(kind, root)
         root = under(root, made(_policy_of(kind, root), origin))
         routes = root.children.get("routes") or made([], origin)
         if isinstance(routes.value, list):
-            root = with_child(root, "routes", _merged_routes(routes, kind, origin))
+            root = with_child(root, "routes", _merged_routes(routes, kind, origin, bound))
     root = _with_message_defaults(root)
     rows = root.children["routes"].children if "routes" in root.children else {}
     numbers = frozenset(number for number, row in enumerate(rows.values()) if row.origin)
@@ -90,10 +94,17 @@ def _policy_of(kind: Kind, root: Node) -> dict[str, Any]:
     return {key: value for key, value in kind.policy.items() if key != "security_headers"}
 
 
-def _merged_routes(routes: Node, kind: Kind, origin: str) -> Node:
+def _bound(kind: Kind, root: Node) -> dict[str, str]:
+    """Return the size of bodies with text where the kind allows larger uploads: bodies with text are held in memory."""
+    requests = root.value.get("requests")
+    written = isinstance(requests, dict) and "max_body" in requests
+    return {} if written or "max_body" not in kind.policy.get("requests", {}) else {"max_body": MAX_BODY}
+
+
+def _merged_routes(routes: Node, kind: Kind, origin: str, bound: dict[str, str]) -> Node:
     rows = list(routes.children.values())
     for operation in kind.operations:
-        rows = _with_operation(rows, made(operation, origin))
+        rows = _with_operation(rows, made({**operation, **bound}, origin))
     return listed(routes, rows)
 
 

@@ -113,3 +113,10 @@ def test_problems_of_merged_routes_have_the_operator_s_lines():
 def test_an_unknown_kind_is_a_problem_at_its_line():
     document = draft_policy(HEAD.format("wordpress"), {}, name="P")
     assert [(problem.path, problem.line) for problem in document.problems] == [("backend.kind", 2)]
+
+
+def test_bodies_with_text_are_smaller_than_uploads():
+    document = read("gradio")
+    assert (document.schema.requests.max_body, document.schema.routes[0].max_body) == (10 << 20, 4 << 20)
+    assert read("gradio", "requests: { max_body: 2MiB }\n").schema.routes[0].max_body is None
+    assert read("openai").schema.routes[0].max_body is None
