@@ -271,21 +271,26 @@ class WebSocketRelay:
 
     def _cleaned(self, frame: Frame) -> Sequence[Frame]:
         """Return what may be sent to the client now that the backend has sent this frame."""
-        if self._filter is None or frame.opcode in (PING, PONG):
+        if self._filter is None:
             return (frame,)
-        if frame.opcode != TEXT:
-            if frame.opcode == BINARY and self._context.filters is not None:
-                frame = Frame(BINARY, self._context.filters.value(self._context.exchange, frame.data))
-            return (*self._released(), frame)  # nothing overtakes a text but what keeps the connection alive
-        messages = self._filter.feed(frame.data)
-        self._waiting += 1 - len(messages)
-        return [Frame(TEXT, message) for message in messages]
+        if frame.opcode in (PING, PONG):
+            return (Frame(frame.opcode, self._filter.control(frame.data)),)
+        if frame.opcode not in (TEXT, BINARY):
+            data = frame.data
+            if frame.opcode == CLOSE and len(data) > 2:
+                data = data[:2] + self._filter.close_reason(data[2:])
+            return (*self._released(), Frame(frame.opcode, data))
+        return self._sent(self._filter.take(frame.data, binary=frame.opcode == BINARY), 1)
 
     def _released(self) -> list[Frame]:
+        """Return the messages that wait: nothing overtakes them but what keeps the connection alive."""
         if self._filter is None or not self._waiting:
             return []
-        self._waiting = 0
-        return [Frame(TEXT, message) for message in self._filter.finish()]
+        return self._sent(self._filter.rest(), 0)
+
+    def _sent(self, messages: list[tuple[bytes, bool]], arrived: int) -> list[Frame]:
+        self._waiting += arrived - len(messages)
+        return [Frame(BINARY if binary else TEXT, data) for data, binary in messages]
 
     async def _inspected(self, frame: Frame, *, over: bool) -> Inspected:
         """Look at one message, take the limits that it counts for, and record what was found."""

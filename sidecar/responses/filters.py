@@ -231,12 +231,6 @@ class _SocketFrames:
     def close_reason(self, reason: bytes) -> bytes:
         return self._inner.close_reason(reason) if self._inner is not None and reason else reason
 
-    def feed(self, message: bytes) -> list[bytes]:
-        return [data for data, _ in self.take(message, binary=False)]
-
-    def finish(self) -> list[bytes]:
-        return [data for data, _ in self.rest()]
-
 
 class _Chain:
     """Several filters, one after another."""

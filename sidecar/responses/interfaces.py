@@ -40,14 +40,6 @@ class SocketMessageFilter(Protocol):
         """Return the reason of a close frame as the client may see it."""
         ...
 
-    def feed(self, message: bytes) -> list[bytes]:
-        """Return what `take` does of a text message."""
-        ...
-
-    def finish(self) -> list[bytes]:
-        """Return what `rest` does, without saying which messages are binary."""
-        ...
-
 
 class ResponseFilters(Protocol):
     """What reads the responses of a route: redaction, token usage, learned sessions.

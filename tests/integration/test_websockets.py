@@ -95,6 +95,25 @@ def pair(front: Running, backend: Backend):
         yield client, peer
 
 
+THEIRS = b"sk_live_" + b"a1b2c3d4e5f6g7h8i9"
+
+
+def test_keys_do_not_pass_in_any_kind_of_frame(pair: tuple[Raw, Raw]) -> None:
+    client, peer = pair
+    peer.send(frame(PING, THEIRS))
+    assert at_client(client) == (PING, b"[redacted]", True)
+    peer.send(frame(PONG, b"<" + THEIRS + b">"))
+    assert at_client(client) == (PONG, b"<[redacted]>", True)
+    peer.send(frame(TEXT, b"see " + THEIRS[:12]) + frame(BINARY, THEIRS[12:] + b" \xff"))
+    assert at_client(client) == (TEXT, b"see [redacted]", True)
+    assert at_client(client) == (BINARY, b" \xff", True)
+    peer.send(frame(BINARY, THEIRS[:10]) + frame(BINARY, THEIRS[10:] + b" \xff"))
+    assert at_client(client) == (BINARY, b"[redacted]", True)
+    assert at_client(client) == (BINARY, b" \xff", True)
+    peer.send(frame(CLOSE, close(1011, THEIRS + b" expired")))
+    assert at_client(client) == (CLOSE, close(1011, b"[redacted] expired"), True)
+
+
 # --- the handshake ----------------------------------------------------------------------------------
 
 

@@ -44,11 +44,26 @@ def opened(answers):
     return frames
 
 
+def texts(messages):
+    assert not any(binary for _, binary in messages)
+    return [data for data, _ in messages]
+
+
+def test_control_frames_of_a_socket_are_looked_at():
+    sink = Sink()
+    frames = opened(Keys(OLD).answers(sink))
+    assert frames.control(b"beat") == b"beat"
+    assert frames.control(f"<{OLD}>".encode()) == b"<[redacted]>"
+    assert frames.close_reason(b"bye") == b"bye"
+    assert frames.close_reason(OLD.encode()) == b"[redacted]"
+    assert sink.said == [(Event.SECRET_REDACTED, Outcome.CHANGED, {"known": 1})]
+
+
 def test_a_socket_reports_once_what_it_redacts():
     sink = Sink()
     frames = opened(Keys(OLD).answers(sink))
-    assert frames.feed(f'["{OLD}"]'.encode()) == [b'["[redacted]"]']
-    assert frames.feed(f'["{OLD}"]'.encode()) == [b'["[redacted]"]']
+    assert texts(frames.take(f'["{OLD}"]'.encode(), binary=False)) == [b'["[redacted]"]']
+    assert texts(frames.take(f'["{OLD}"]'.encode(), binary=False)) == [b'["[redacted]"]']
     assert sink.said == [(Event.SECRET_REDACTED, Outcome.CHANGED, {"known": 1})]
 
 
@@ -56,33 +71,36 @@ def test_an_observed_socket_reports_and_changes_nothing():
     sink = Sink()
     frames = opened(Keys(OLD).answers(sink, enforce=False))
     message = f'{{"delta":"{OLD}"}}'.encode()
-    assert frames.feed(message) == [message]
-    assert frames.finish() == []
+    assert texts(frames.take(message, binary=False)) == [message]
+    assert frames.rest() == []
     assert sink.said == [(Event.SECRET_REDACTED, Outcome.OBSERVED, {"known": 1})]
 
 
 def test_an_open_socket_hears_of_new_secrets():
     keys = Keys(OLD)
     frames = opened(keys.answers(Sink()))
-    assert frames.feed(f'["{NEW}"]'.encode()) == [f'["{NEW}"]'.encode()]
+    assert texts(frames.take(f'["{NEW}"]'.encode(), binary=False)) == [f'["{NEW}"]'.encode()]
     keys.become(OLD, NEW)
-    assert frames.feed(f'["{NEW} {OLD}"]'.encode()) == [b'["[redacted] [redacted]"]']
+    assert texts(frames.take(f'["{NEW} {OLD}"]'.encode(), binary=False)) == [b'["[redacted] [redacted]"]']
 
 
 def test_what_waits_when_the_secrets_change_leaves_first():
     keys = Keys(OLD)
     frames = opened(keys.answers(Sink()))
-    assert frames.feed(b'{"delta":"it is old-key"}') == []
+    assert texts(frames.take(b'{"delta":"it is old-key"}', binary=False)) == []
     keys.become(OLD, NEW)
-    assert frames.feed(b'{"delta":" or not"}') == [b'{"delta":"it is old-key"}', b'{"delta":" or not"}']
+    assert texts(frames.take(b'{"delta":" or not"}', binary=False)) == [
+        b'{"delta":"it is old-key"}',
+        b'{"delta":" or not"}',
+    ]
 
 
 def test_a_socket_goes_on_when_there_are_no_secrets_any_more():
     keys = Keys(OLD)
     frames = opened(keys.answers(Sink()))
     keys.become()
-    assert frames.feed(f'["{OLD}"]'.encode()) == [f'["{OLD}"]'.encode()]
-    assert frames.finish() == []
+    assert texts(frames.take(f'["{OLD}"]'.encode(), binary=False)) == [f'["{OLD}"]'.encode()]
+    assert frames.rest() == []
 
 
 def test_where_nothing_is_looked_for_there_is_no_filter():
