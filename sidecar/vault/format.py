@@ -104,6 +104,11 @@ def parse_text(text: str) -> Envelope:
     return envelope
 
 
+def format_of(text: str) -> int:
+    """Return the format that an envelope's prefix names, 0 for none."""
+    return _PREFIXES.get(text[:5], 0)
+
+
 def additional_data(envelope: Envelope, binding: Binding) -> bytes:
     """Return the header, then organization, credential id and provider, each with its length, then the row's version.
 

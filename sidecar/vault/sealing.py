@@ -11,7 +11,7 @@ from sidecar.secret import Secret
 from sidecar.vault.credential_cache import CredentialCache, OpenCredential
 from sidecar.vault.credential_history import CredentialHistory
 from sidecar.vault.errors import Invalid, Undecryptable
-from sidecar.vault.format import CURRENT_FORMAT, Binding, Payload, parse_text
+from sidecar.vault.format import CURRENT_FORMAT, Binding, Payload, format_of, parse_text
 from sidecar.vault.keys import MasterKeys
 from sidecar.vault.models import Credential, RowName, SealedCredential, State
 from sidecar.vault.providers import Catalogue
@@ -93,8 +93,9 @@ class Sealing:
         return used == (CURRENT_FORMAT, self._keys.sealing.id, self._keys.iterations)
 
     def state(self, row: SealedCredential, opened: CredentialCache, now: float) -> State:
-        """Say what a row can be used for, without opening it: a key that is gone, or a try that failed."""
-        if not self._keys.knows(row.key_id) or opened.undecryptable(row.row):
+        """Say what a row can be used for, without opening it: a key that is gone, a row put back, a try that failed."""
+        known = self._keys.knows(row.key_id) and self.history.allows(row.id, row.version, format_of(row.envelope))
+        if not known or opened.undecryptable(row.row):
             return State.UNDECRYPTABLE
         return State.EXPIRED if row.expires_at is not None and now >= row.expires_at else State.ACTIVE
 

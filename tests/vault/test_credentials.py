@@ -292,8 +292,10 @@ async def test_an_old_envelope_put_back_after_a_rotation_does_not_open(url: str,
         await vault.refresh(preload=False)
         assert await use(vault) in ("undecryptable", f"Bearer {OTHER_KEY}")  # never the old one
     async with open_vault(url) as vault:
+        if "version" in columns:  # known by the log alone, without a try
+            [listed] = await vault.credentials.list("acme")
+            assert listed.state is State.UNDECRYPTABLE
         assert await use(vault) == "undecryptable"
-        await vault.preload()
         [listed] = await vault.credentials.list("acme")
         assert listed.state is State.UNDECRYPTABLE
         with pytest.raises(Undecryptable):

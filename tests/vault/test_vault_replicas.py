@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.errors import StoreUnavailable
 from sidecar.vault.errors import HandleRefused, Unavailable
 from sidecar.vault.vault import Vault
 from sidecar.vocabulary import Event
@@ -200,6 +201,31 @@ async def test_the_end_of_the_log_is_told_once_a_minute_when_it_moved() -> None:
         clock.advance(60)
         await watch.look()
         assert told()[2:] == ["the end of the audit log is not authentic"]
+
+
+async def test_a_server_that_dies_right_after_a_write_takes_nothing_away(postgres_server: Postgres) -> None:
+    url = await asyncio.to_thread(postgres_server.database)
+    events = Recorder()
+    async with open_vault(url) as here, open_vault(url, watch=True, events=events) as there:
+        for organization in ("acme", "globex"):
+            await here.credentials.create(ALICE, organization, "openai", secret())
+        token, _ = await here.handles.create(ALICE, "acme", "openai", expires_at=NOW + 60)
+        await until(lambda: shown(there) and shown(there, "globex"))
+        await there.handles.resolve(token.reveal(), "openai", NOW)
+        await there.credentials.create(ALICE, "initech", "openai", secret(OTHER_KEY))
+        await there.handles.create(ALICE, "acme", "openai", expires_at=NOW + 60)
+        await asyncio.to_thread(postgres_server.stop)
+        try:
+            for _ in range(2):
+                for organization in ("acme", "globex", "initech"):
+                    assert await there.credential(organization, "openai", NOW)
+                assert there.handles.check(token.reveal(), "openai", NOW)
+                await until(lambda: "STORE_DEGRADED" in events.names())
+            with pytest.raises(StoreUnavailable):
+                await there.credentials.create(ALICE, "acme", "openai", secret(), name="another")
+        finally:
+            await asyncio.to_thread(postgres_server.start)
+        await until(lambda: "STORE_RECOVERED" in events.names())
 
 
 async def test_opening_many_keys_does_not_hold_up_a_revocation(url: str) -> None:
