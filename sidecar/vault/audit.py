@@ -112,6 +112,13 @@ class AuditLog:
         """Return the head and the base."""
         return _ends(await self._database.state())
 
+    async def outside(self) -> int:
+        """Return how many rows stand beyond the ends of the log: nobody who writes it leaves any."""
+        [found] = await self._database.rows(
+            "SELECT count(*) AS number FROM audit, state WHERE seq > head_seq OR seq <= base_seq"
+        )
+        return int(found["number"])
+
     async def rows(
         self,
         *,

@@ -76,7 +76,7 @@ async def verify(
         walk = _Walk(log.keys, frozenset(retired), places, base, head, base.place)
         async for row in log.rows(through=head.place.seq):
             walk.step(row)
-        walk.end()
+        walk.end(await log.outside())
         # Retention that ran meanwhile took entries away while they were read: read again.
         if (await log.ends())[1] == base:
             break
@@ -142,10 +142,12 @@ class _Walk:
         self.entries += 1
         self._meet()
 
-    def end(self) -> None:
+    def end(self, outside: int) -> None:
         self._end_of_unknown()
         self._judge_base()
         self._judge_head(self.head)
+        if outside and not self.faults:
+            self._fault(Statement.END, f"{outside} entries stand beyond the ends of the log")
         met = frozenset(self.met)
         for seq, anchors in self.anchors.by_seq.items():
             for anchor in anchors:

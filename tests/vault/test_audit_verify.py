@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sidecar.errors import ConfigError
 from sidecar.vault.audit import AuditLog, Entry, chain_hash
@@ -329,3 +332,77 @@ def test_anchors_are_found_in_log_lines() -> None:
         "sca1:1:" + "0" * 64 + ":0:0::",
     ]
     assert list(Seal.find(lines)) == [seal]
+
+
+COLUMNS = ("seq", "at", "actor", "organization", "action", "detail", "previous", "hash", "key_id", "mac")
+ENDS = [f"{end}_{name}" for end in ("head", "base") for name in ("seq", "hash", "entries", "at", "key_id", "mac")]
+anywhere = st.integers(1, 9)
+TAMPERING = st.lists(
+    st.one_of(
+        st.tuples(st.just("delete"), anywhere),
+        st.tuples(st.just("copy"), anywhere, st.integers(10, 12)),
+        st.tuples(st.just("swap"), anywhere, anywhere),
+        st.tuples(st.just("value"), anywhere, anywhere, st.sampled_from(COLUMNS)),
+        st.tuples(st.just("text"), anywhere, st.sampled_from(COLUMNS[2:]), st.sampled_from(["", "0" * 64, "ab" * 8])),
+        st.tuples(st.just("rehash"), anywhere),
+        st.tuples(st.just("end"), anywhere, st.sampled_from(["head", "base"])),
+        st.tuples(st.just("end value"), st.sampled_from(ENDS), st.sampled_from(ENDS)),
+        st.tuples(st.just("unseal"), st.sampled_from(["head", "base"])),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def tampered(rows: dict[int, dict], state: dict, steps: list[tuple]) -> None:
+    """Do what a writer of the database can do with what stands in it, and with hashes that anybody can compute."""
+    for step in steps:
+        kind, *places = step
+        row = rows.get(places[0]) if isinstance(places[0], int) else None
+        if isinstance(places[0], int) and row is None:
+            continue
+        if kind == "delete":
+            del rows[places[0]]
+        elif kind == "copy":
+            rows[places[1]] = {**row, "seq": places[1]}
+        elif kind == "swap" and places[1] in rows:
+            one, other = rows[places[0]], rows[places[1]]
+            rows[places[0]], rows[places[1]] = {**other, "seq": places[0]}, {**one, "seq": places[1]}
+        elif kind == "value" and places[1] in rows and places[2] != "seq":
+            row[places[2]] = rows[places[1]][places[2]]
+        elif kind == "text":
+            row[places[1]] = places[2]
+        elif kind == "rehash":
+            row["previous"] = rows.get(row["seq"] - 1, {"hash": state["base_hash"]})["hash"]
+            row["hash"] = chain_hash(row)
+        elif kind == "end":
+            end = places[1]
+            state |= {f"{end}_seq": row["seq"], f"{end}_hash": row["hash"], f"{end}_mac": row["mac"]}
+            state["head_entries"] = state["head_seq"] - state["base_seq"]
+        elif kind == "end value" and places[0].split("_", 1)[1] == places[1].split("_", 1)[1]:
+            state[places[0]] = state[places[1]]
+        elif kind == "unseal":
+            state |= {f"{places[0]}_key_id": "", f"{places[0]}_mac": ""}
+
+
+@settings(max_examples=400, deadline=None)
+@given(steps=TAMPERING, pruned=st.booleans())
+def test_whatever_is_done_to_the_tables_it_is_found_or_undone(steps: list[tuple], pruned: bool) -> None:
+    async def run() -> None:
+        database, log = await written("sqlite://")
+        if pruned:
+            await log.prune(1002.0, PRUNE)
+        before = [await database.rows("SELECT * FROM audit ORDER BY seq"), await database.rows("SELECT * FROM state")]
+        rows, state = {row["seq"]: dict(row) for row in before[0]}, dict(before[1][0])
+        tampered(rows, state, steps)
+        async with database.write() as write:
+            await write.run("DELETE FROM audit")
+            for row in rows.values():
+                await write.insert("audit", row)
+            await write.set(**state)
+        faults = (await verify(log)).faults
+        after = [await database.rows("SELECT * FROM audit ORDER BY seq"), await database.rows("SELECT * FROM state")]
+        await database.close()
+        assert bool(faults) == (after != before), (faults, steps)
+
+    asyncio.run(run())
