@@ -42,7 +42,7 @@ class Listener:
         self.current = current
         self._new_id = new_id
         self._secure = tls is not None
-        self._handler = handler
+        self.handler = handler
         self._loop = asyncio.get_running_loop()
         self._server = SocketServer(self._connect, tls, trusts)
         self._connections: set[ClientConnection] = set()
@@ -131,7 +131,7 @@ class Listener:
         exchange.route = route.name
         told = index.get(b"connection")
         keep = head.version == 1 and not self.ending and (told is None or b"close" not in told.lower())
-        handler = self._handler(self.services, policy, route, exchange, connection, framing, keep)
+        handler = self.handler(self.services, policy, route, exchange, connection, framing, keep)
         handler.only_refuse = refuse
         handler.begin()
 
@@ -150,7 +150,7 @@ class Listener:
         exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer, connection.secure)
         exchange.trace = self.services.traces.of(None)
         exchange.route = policy.malformed.name
-        handler = self._handler(self.services, policy, policy.malformed, exchange, connection, 0, False)
+        handler = self.handler(self.services, policy, policy.malformed, exchange, connection, 0, False)
         handler.only_refuse = Refuse(error.code, {"reason": error.reason}, close=True)
         handler.begin()
 

@@ -23,12 +23,15 @@ import yaml
 from sidecar.app import Sidecar
 from sidecar.running import Running as AppRunning
 from sidecar.settings import OVERRIDES, read_settings
+from tests.support.paused import PausedHandler
 from tests.support.processes import Process, free_port
 from tests.support.raw import PATIENCE, Raw, connect
 
 ORIGIN = "https://app.example"
 TRUSTED = "127.0.0.9"
 """A source address that policies of these tests take for a proxy in front."""
+PAUSED = bool(os.environ.get("TEST_PAUSED"))
+"""`TEST_PAUSED=1 pytest tests/integration` runs every test over exchanges that wait at each stage."""
 MASTER = "0123456789abcdef0123456789abcdef"
 WIDE = [{"name": "wide", "per": "ip", "limit": 1_000_000, "window": "1m"}]
 COMMAND = (sys.executable, "-m", "sidecar", "run", "--policy")
@@ -150,6 +153,10 @@ def sidecar(
     folder: Path, backend_url: str, /, env: Mapping[str, str] | None = None, **sections: Any
 ) -> Iterator[Running]:
     """Run a sidecar as its own process while the block runs; enter when it is ready."""
+    if PAUSED:
+        with threaded(folder, backend_url, env, **sections) as running:
+            yield running
+        return
     policy = folder / "policy.yaml"
     policy.write_text(policy_text(backend_url, folder, free_port(), free_port(), **sections))
     with started(policy, folder, env) as running:
@@ -178,9 +185,12 @@ def started(
 
 @contextlib.contextmanager
 def threaded(
-    folder: Path, backend_url: str, /, env: Mapping[str, str] | None = None, **sections: Any
+    folder: Path, backend_url: str, /, env: Mapping[str, str] | None = None, *, paused: bool = PAUSED, **sections: Any
 ) -> Iterator[Running]:
-    """Run a sidecar in a thread of this process: starts in no time, has no signals and no memory of its own."""
+    """Run a sidecar in a thread of this process: starts in no time, has no signals and no memory of its own.
+
+    `paused`: each exchange waits at every stage, as over a store across the network.
+    """
     public, management = free_port(), free_port()
     policy = folder / "policy.yaml"
     policy.write_text(policy_text(backend_url, folder, public, management, **sections))
@@ -196,6 +206,10 @@ def threaded(
         # A test machine may stand still for longer than a request should ever wait.
         running.app = await Sidecar(read_settings(environ), policy, environ, store_timeout=5.0).start()
         try:
+            if paused:
+                for listener in (running.app.public, running.app.egress):
+                    if listener is not None:
+                        listener.handler = PausedHandler
             stopping.append(stop)
             ready.set()
             await stop.wait()

@@ -61,7 +61,7 @@ class BackendServer(Section):
     )
     timeouts: Timeouts = Field(default_factory=Timeouts, description="how long to wait for the backend")
     max_connections: Annotated[int, whole(1, 65_535)] = Field(
-        default=512, description="connections to the backend at most; requests beyond wait, then get 503"
+        default=4096, description="connections to the backend at most; requests beyond wait, then get 503"
     )
 
 

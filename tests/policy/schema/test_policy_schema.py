@@ -343,7 +343,7 @@ SILENCE = {
     "backend.timeouts.connect": "2s",
     "backend.timeouts.first_byte": "1m",
     "backend.timeouts.idle": "5m",
-    "backend.max_connections": "512",
+    "backend.max_connections": "4096",
     "clients.trusted_proxies": "[]",
     "clients.ipv6_prefix": "64",
     "clients.allow": "[]",
