@@ -1,6 +1,6 @@
 """Measure the sidecar beside a plain nginx, on this machine, and print it against the targets.
 
-    python bench/run.py [--rounds 5] [--seconds 2] [--all] [--json] [--assert]
+    python bench/run.py [--rounds 5] [--seconds 2] [--all] [--json] [--out FOLDER] [--assert]
 
 Compare ratios within one run: the microseconds of two runs on a shared machine tell little.
 With --all the parts' own benchmarks follow. With --assert the exit code is 1 if a target is missed by more
@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 sys.path[0] = str(HERE.parent)
 
 from bench.proxy import Figure, measure
+from bench.support.chart import chart
 
 PARTS = ("limits.py", "messages.py", "redaction.py")
 NOISE = 1.25
@@ -32,13 +33,20 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=2, help="how long one round of requests lasts")
     parser.add_argument("--all", action="store_true", help="the benchmarks of the parts too")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, help="write figures.json and figures.svg into this folder, too")
     parser.add_argument("--assert", dest="strict", action="store_true", help="fail when a target is missed by far")
     arguments = parser.parse_args()
     load, figures = measure(arguments.rounds, arguments.seconds)
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / "figures.json").write_text(
+            json.dumps({each.name: as_plain(each) for each in figures}, indent=2)
+        )
+        (arguments.out / "figures.svg").write_text(chart(figures))
     if arguments.json:
         print(json.dumps({each.name: as_plain(each) for each in figures}))
     else:
-        print(f"load: {load}\n\n{'':36}{'sidecar':>14}{'nginx':>12}{'ratio':>9}   target")
+        print(f"load: {load}\n\n{'':40}{'sidecar':>14}{'nginx':>12}{'ratio':>9}   target")
         print("\n".join(each.line() for each in figures))
     if arguments.all:
         for part in PARTS:
