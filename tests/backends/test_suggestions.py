@@ -15,9 +15,10 @@ import pytest
 from playwright.async_api import Browser
 
 from tests.backends.conftest import Start
-from tests.backends.systems import PAGES
+from tests.backends.systems import KEY, LANGGRAPH, LITELLM, PAGES, System
 from tests.backends.visit import visiting
-from tests.support.sidecar import MASTER, threaded
+from tests.support.raw import post
+from tests.support.sidecar import MASTER, Running, threaded
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -64,7 +65,11 @@ async def test_the_text_places_of_a_system_are_found(name: str, browser: Browser
         found = await asyncio.to_thread(suggest, running.policy)
         if os.environ.get("SHOW"):
             print(found["yaml"])
-    method, path, place = PLACES[name]
+    check(found, *PLACES[name])
+
+
+def check(found: dict[str, Any], method: str, path: str, place: str) -> None:
+    """A place is among the sure ones, and nothing of what was said is there."""
     sure = [
         (route["method"], route["path"], f"{at['form']} {at['path']}")
         for route in found["routes"]
@@ -73,3 +78,35 @@ async def test_the_text_places_of_a_system_are_found(name: str, browser: Browser
     ]
     assert any(said[0] == method and said[1].startswith(path) and place in said[2] for said in sure), found["yaml"]
     assert not any(text in json.dumps(found) for text in SAID)  # shapes, never content
+
+
+APIS: dict[str, tuple[System, str, Any, str]] = {
+    "litellm": (
+        LITELLM,
+        "/chat/completions",
+        lambda text: {"model": "parrot", "messages": [{"role": "user", "content": text}]},
+        "$.messages[*].content",
+    ),
+    "langgraph": (
+        LANGGRAPH,
+        "/runs/wait",
+        lambda text: {"assistant_id": "agent", "input": {"messages": [{"role": "human", "content": text}]}},
+        "$.input.messages[*].content",
+    ),
+}
+
+
+def ask(running: Running, path: str, body: Any) -> None:
+    with running.connect() as client:
+        for text in SAID:
+            raw = post(path, json.dumps(body(text)).encode(), f"Authorization: Bearer {KEY}")
+            assert client.send(raw).response().status in (200, 404, 422)  # the name of a graph is of no matter here
+
+
+@pytest.mark.parametrize("name", APIS)
+async def test_the_text_places_of_an_api_are_found(name: str, start: Start, tmp_path: Path) -> None:
+    system, path, body, place = APIS[name]
+    with threaded(tmp_path, await start(system), {"JWT_SECRET": MASTER}, **OBSERVE) as running:
+        await asyncio.to_thread(ask, running, path, body)
+        found = await asyncio.to_thread(suggest, running.policy)
+    check(found, "POST", path, place)

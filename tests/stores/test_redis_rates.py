@@ -281,3 +281,20 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+def test_limits_that_are_looked_at_neither_count_nor_refuse(benches: Benches) -> None:
+    bench = benches.fresh()
+    chat, pages = Limit("chat", Per.IP, 2, 60.0), Limit("pages", Per.IP, 4, 60.0)
+    load = (Ask(chat, "a", counted=False), Ask(pages, "a"))
+    message = (Ask(chat, "a"), Ask(pages, "a"))
+    assert [take[:2] for take in bench.take(load)] == [(True, 2), (True, 3)]
+    assert [take[:2] for take in bench.take(message)] == [(True, 1), (True, 2)]
+    assert [take[:2] for take in bench.take(message)] == [(True, 0), (True, 1)]
+    full = bench.take(load)
+    assert (full[0].remaining, full[1][:2]) == (0, (True, 0))  # the full limit was only looked at
+    assert full[0].retry_after > 0
+    refused = bench.take(load)
+    assert (refused[1].allowed, refused[1].remaining) == (False, 0)
+    again = bench.take((Ask(chat, "b", counted=False), Ask(pages, "b")))
+    assert [take[:2] for take in again] == [(True, 2), (True, 3)]
