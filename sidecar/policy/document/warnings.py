@@ -88,6 +88,10 @@ def _nothing_comes_of_it(schema: PolicySchema, notes: Problems) -> None:
         if route.protocol != "plain" and route.message is None and index not in told:
             what = "does not guard the texts that it knows, for the route says message: null"
             notes.at(f"routes[{index}].protocol").add(what, "leave message out, or write message: {} beside it")
+    plain = schema.listen.public.tls is None and not schema.clients.trusted_proxies
+    if plain and schema.requests.hosts and not schema.requests.https_only:
+        what = "are public names without TLS here: all clients of a proxy in front count as one while it is not named"
+        notes.at("requests.hosts").add(what, "write clients: { trusted_proxies: [its network] } if there is one")
     if schema.unmatched == "deny" and not schema.routes:
         notes.at("unmatched").add("answers every request with 404, for there are no routes")
     if schema.egress.providers and schema.listen.egress is None:

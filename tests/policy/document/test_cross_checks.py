@@ -326,6 +326,13 @@ NOTES = {
             "had it; write listen.public.tls or clients.trusted_proxies"
         ),
     ),
+    "a proxy that nobody named": (
+        "requests: { hosts: [chat.example.com] }",
+        (
+            "requests.hosts: are public names without TLS here: all clients of a proxy in front count as one while it is not "
+            "named; write clients: { trusted_proxies: [its network] } if there is one"
+        ),
+    ),
     "embedding without cookies": (
         "security_headers: { preset: embeddable }",
         (
