@@ -41,7 +41,11 @@ from sidecar.proxy.websocket_relay import (
 from sidecar.vocabulary import Code, Outcome
 
 _log = logging.getLogger(__name__)
+_LOOKED_AT: Final = frozenset({206, 304})
+"""Statuses of responses whose lines may have to change although their body does not: ranges, validators."""
 _REPLAYABLE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_PROVIDERS_ID: Final = b"X-Provider-Request-ID: %b\r\n"
+"""On the egress listener, where X-Request-ID is ours: what the provider's support asks for."""
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
 _CHECKS: Final = {
@@ -276,11 +280,15 @@ class Handler(ExchangeContext):
         self.provider_id = provider_request_id(answer.index, exchange.id)
         self.reusable = answer.reusable
         body = back.peek_whole()
-        if body is not None and exchange.head.method != "HEAD" and not (self.part and answer.status == 206):
+        if body is not None and exchange.head.method != "HEAD" and answer.status not in _LOOKED_AT:
             # All of it is here, and most have nothing in them that is looked for.
             lines = response_heads.relayed_lines(answer, exchange, route, None, length_known=True)
-            if filters is None or filters.passes_whole(exchange, answer, lines, body):
+            if filters is None or (
+                b"accept-ranges" not in answer.index and filters.passes_whole(exchange, answer, lines, body)
+            ):
                 back.take_whole()
+                if route.outward and self.provider_id:
+                    lines += _PROVIDERS_ID % self.provider_id.encode()
                 self.write_response(answer.status, lines, body, None)
                 return
         self.relay_filtered(answer, back)
@@ -298,6 +306,8 @@ class Handler(ExchangeContext):
         answer.lines = response.lines()
         known = response.length_known
         lines = response_heads.relayed_lines(answer, exchange, route, filters, length_known=known)
+        if route.outward and self.provider_id:
+            lines += _PROVIDERS_ID % self.provider_id.encode()
         if response.new_length >= 0:
             lines += b"Content-Length: %d\r\n" % response.new_length
             known = True
@@ -366,6 +376,8 @@ class Handler(ExchangeContext):
         """Send our own words for a backend's 5xx; its text is read only if that is cheap."""
         self.provider_id = provider_request_id(answer.index, self.exchange.id)
         instead.fields.extend(response_heads.failure_lines(answer, self.exchange, self.route, self.filters))
+        if self.route.outward and self.provider_id:
+            instead.fields.append((b"X-Provider-Request-ID", self.provider_id.encode()))
         self.backend_event(instead.code, f"status {instead.detail.get('backend_status')}")
         self.let_go(reusable=answer.reusable)
         self.refuse(instead, answer.status)

@@ -10,7 +10,8 @@ USUAL: Final = 55.0
 """Seconds of rest after which no connection is used again; common backends close theirs after 60 or more …"""
 FRESH: Final = 1.5
 """… but Node after 5 and gunicorn after 2: what must not be sent twice only takes connections this fresh."""
-_LEAST: Final = 0.05
+_SHORTEST: Final = 0.5
+"""Seconds: no server's timeout is shorter; a connection closed sooner was closed for another reason (a restart)."""
 _FORGOTTEN: Final = 60.0
 """Seconds in which what was learned from an early close doubles: a restart closes connections of any age."""
 _TIMEOUT = re.compile(rb"(?:^|[,;\s])timeout\s*=\s*\"?([0-9]{1,6})", re.IGNORECASE)
@@ -60,7 +61,9 @@ class RestLimit:
 
     def closed_early(self, rest: float, now: float) -> None:
         """Learn from a connection that the backend closed after a rest: the next ones are used sooner, or not."""
+        if rest < _SHORTEST:
+            return
         known = self._learned * 2 ** ((now - self._learned_at) / _FORGOTTEN) if self._learned else self._longest
-        found = max(_LEAST, rest * 0.8)
+        found = rest * 0.8
         if found < known:
             self._learned, self._learned_at = found, now

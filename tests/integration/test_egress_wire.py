@@ -329,3 +329,20 @@ def test_a_reload_changes_what_may_be_called(out: Outbound, tmp_path_factory: py
         assert changing.running.app is not None
         changing.wait(changing.running.app.reload())
         assert (ask(changing, models).status, ask(changing, chats).status) == (403, 200)
+
+
+@pytest.mark.parametrize("status", [200, 429, 503])
+def test_the_providers_own_request_id_passes_under_its_own_name(out: Outbound, handle: str, status: int):
+    told = {
+        "Content-Type": "application/json",
+        "x-request-id": "req_7",
+        "retry-after-ms": "900",
+        "x-ratelimit-limit-tokens": "9",
+    }
+    out.model.instead = lambda _: (status, told, b"{}")
+    reply = ask(out, chat(f"Bearer {handle}"))
+    assert reply.status == status
+    assert reply.get(b"x-provider-request-id") == b"req_7"
+    assert reply.get(b"retry-after-ms") == b"900"
+    assert reply.get(b"x-ratelimit-limit-tokens") == b"9"
+    assert reply.get(b"x-request-id") not in (None, b"req_7")

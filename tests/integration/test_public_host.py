@@ -85,7 +85,8 @@ def test_a_refusal_says_both_origins_in_the_log(stage, source, lines, origin, ow
     reply = asked(running, post("/api/chat", b"{}", f"Origin: {origin}", *lines, host=INNER), source)
     assert reply.status == 403
     line = running.logged(event="CORS_BLOCKED", request_id=reply.get(b"x-request-id").decode())
-    assert line["detail"] == {"origin": origin, "own_origin": own, "code": "CORS_BLOCKED"}
+    assert line["detail"].items() >= {"origin": origin, "own_origin": own, "code": "CORS_BLOCKED"}.items()
+    assert "forwarding_headers_of_untrusted_peer" not in line["detail"]
 
 
 def test_an_untrusted_peers_word_is_not_taken_and_the_log_says_so(stage):
@@ -94,12 +95,8 @@ def test_an_untrusted_peers_word_is_not_taken_and_the_log_says_so(stage):
     reply = asked(running, raw, "127.0.0.1")
     assert reply.status == 403
     line = running.logged(event="CORS_BLOCKED", request_id=reply.get(b"x-request-id").decode())
-    assert line["detail"] == {
-        "origin": "https://evil.example",
-        "own_origin": f"http://{CHAT}",
-        "forwarding_headers_of_untrusted_peer": "127.0.0.1",
-        "code": "CORS_BLOCKED",
-    }
+    said = {"own_origin": f"http://{CHAT}", "forwarding_headers_of_untrusted_peer": "127.0.0.1"}
+    assert line["detail"].items() >= {"origin": "https://evil.example", "code": "CORS_BLOCKED", **said}.items()
 
 
 @pytest.mark.parametrize(("said", "status"), [(CHAT, 200), ("other.example", 421)])

@@ -104,6 +104,14 @@ def test_a_body_in_which_nothing_was_found_keeps_them(running: Running):
     assert b"accept-ranges" not in reply.names()
 
 
+def test_a_short_text_promises_no_ranges_either(tmp_path: Path):
+    made = answer(b'{"ok": true}', "Accept-Ranges: bytes", content_type="application/json")
+    with Serving(lambda _: made) as backend, threaded(tmp_path, backend.url) as running:
+        reply = asked(running, "/")
+    assert reply.body == b'{"ok": true}'
+    assert b"accept-ranges" not in reply.names()
+
+
 @pytest.mark.parametrize("path", ["/leak", "/text", "/long"])
 def test_head_says_no_length_that_get_does_not_send(running: Running, path: str):
     reply = asked(running, path, method="HEAD")

@@ -44,6 +44,8 @@ def test_limits(configured, promise, repeatable, once) -> None:
 
 def test_early_closes_are_learned_and_forgotten() -> None:
     limit = RestLimit(None)
+    limit.closed_early(0.2, 100.0)  # a restart, no timeout
+    assert limit.of(None, 100.0, replayable=True) == USUAL
     limit.closed_early(2.0, 100.0)
     assert limit.of(None, 100.0, replayable=True) == pytest.approx(1.6)
     assert limit.of(4.0, 100.0, replayable=False) == pytest.approx(1.6)
