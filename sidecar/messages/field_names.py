@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote, unquote_plus
 
@@ -18,6 +18,7 @@ from sidecar.messages.invisible import SUSPECT
 
 # `_` and `-`: readers of Pydantic, protobuf and Jackson take userMessage and user_message for one field.
 _DROPPED: Final = dict.fromkeys((*range(0x21), 0x7F, ord("_"), ord("-")))
+_BLANKS: Final = dict.fromkeys((*range(0x21), 0x7F))
 _UNSEEN: Final = re.compile(
     r"[\s\u00ad\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd\U0001bca0-\U0001bca3]"
 )
@@ -30,14 +31,25 @@ _KNOWN: Final = 256 * 1024
 _BRACKETS: Final = re.compile(r"[.\[\]]")
 
 
-def folded(name: str) -> str:
+def folded(name: str, dropped: Mapping[int, None] = _DROPPED) -> str:
     """Return what readers that ignore case, blanks, separators and invisible characters compare names by."""
     if name.isascii():
-        return name.lower().translate(_DROPPED)
+        return name.lower().translate(dropped)
     name = unicodedata.normalize("NFKC", _UNSEEN.sub("", SUSPECT.sub("", name)))
     if len(name) > LONGEST:
         return ""  # none of ours; a few characters expand to hundreds, and all that follows takes its time
-    return _UNSEEN.sub("", name).casefold().translate(_DROPPED)
+    return _UNSEEN.sub("", name).casefold().translate(dropped)
+
+
+def reads_as(key: str, name: str) -> bool:
+    """Say whether a key is another spelling of a name: by case, blanks, invisible characters, a NUL behind it.
+
+    Separators count: `session_id` beside `sessionId` is a second id, and may be the client's own.
+    """
+    if key == name:
+        return False
+    wanted = folded(name, _BLANKS)
+    return folded(key, _BLANKS) == wanted or ("\0" in key and folded(key.partition("\0")[0], _BLANKS) == wanted)
 
 
 def json_readings(name: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 from sidecar.json_path import BELOW, EMBEDDED, EVERY, Location, Path, Step, children
-from sidecar.messages.field_names import KeyTree
+from sidecar.messages.field_names import KeyTree, reads_as
 from sidecar.messages.protocols import AUTO, EVERYTHING, KNOWN, PLAIN, Protocol
 from sidecar.messages.strict_json import Fault, parse
 
@@ -145,13 +145,12 @@ def _places(
 
 
 def disguised(value: Any, steps: tuple[Step, ...]) -> bool:
-    """Follow a path; True where an object on the way has a key that differs from its name in case only."""
+    """Follow a path; True where an object on the way has a key that is another spelling of its name."""
     for at, step in enumerate(steps):
         if isinstance(step, str):
             if type(value) is not dict:
                 return False
-            folded = step.casefold()
-            if any(key != step and key.casefold() == folded for key in value):
+            if any(reads_as(key, step) for key in value):
                 return True
             value = value.get(step)
         else:

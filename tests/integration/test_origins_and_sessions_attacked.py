@@ -74,6 +74,8 @@ TRIES = {
     "header of one, body of another": (lambda one, two: chat(f"X-Session-ID: {one}", body={"sessionId": two}), "INVALID_SESSION_ID", "127.0.0.1"),
     "header of one, cookie of another": (lambda one, two: chat(f"X-Session-ID: {one}", f"Cookie: __Host-session={two}"), "INVALID_SESSION_ID", "127.0.0.1"),
     "two spellings in the body": (lambda one, two: chat(body={"sessionId": one, "SessionId": two}), "INVALID_SESSION_ID", "127.0.0.1"),
+    "a NUL behind the name in the body": (lambda one, two: chat(body={"sessionId": one, "sessionId\0": two}), "INVALID_SESSION_ID", "127.0.0.1"),
+    "a blank behind the name in the body": (lambda one, two: chat(body={"sessionId": one, "sessionId ": two}), "INVALID_SESSION_ID", "127.0.0.1"),
     "two headers": (lambda one, two: chat(f"X-Session-ID: {one}", f"X-Session-ID: {two}"), "REQUEST_MALFORMED", "127.0.0.1"),
     "a tossed cookie in front": (lambda one, two: chat(f"Cookie: __Host-session=x; __Host-session={one}"), "INVALID_SESSION_ID", "127.0.0.1"),
     "a tossed cookie behind": (lambda one, two: chat(f"Cookie: __Host-session={one}; __Host-session=x"), "INVALID_SESSION_ID", "127.0.0.1"),

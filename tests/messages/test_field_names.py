@@ -7,7 +7,7 @@ import time
 import pytest
 
 from sidecar.json_path import compile_path
-from sidecar.messages.field_names import FormNames, KeyTree
+from sidecar.messages.field_names import FormNames, KeyTree, reads_as
 
 READ_AS_MESSAGE = (
     "Message", "MESSAGE", "me\u017f\u017fage", " message", "message ", "message\t", "message\n", "message\u00a0", "message\0",
@@ -112,3 +112,15 @@ def test_an_id_may_stand_below_another_name():
 )
 def test_a_query_that_names_one(target, found):
     assert FormNames(["message"]).in_query(target) == found
+
+
+@pytest.mark.parametrize(
+    ("key", "same"),
+    [
+        ("sessionId", False), ("SessionID", True), ("sessionId ", True), ("sessionId\0", True), ("sessionId\0x", True),
+        ("session\u200bId", True), ("session_id", False), ("sessionIds", False),
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_another_spelling_of_an_ids_name(key, same):
+    assert reads_as(key, "sessionId") == same
