@@ -591,6 +591,7 @@ class Handler(ExchangeContext):
             task.cancel()
         if self.relay is not None:
             self.relay.end()
+        self.relay = self.upload = None  # they refer to this exchange: no cycle is left for the collector
         for release in self.exchange.releases:
             release()
         self.services.activity.requests -= 1
