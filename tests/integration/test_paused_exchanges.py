@@ -20,7 +20,9 @@ ROUTES = [
     {"name": "chat", "match": {"path": "/api/chat", "methods": ["POST"]}, "message": {"fields": ["$.message"]}},
     {"name": "small", "match": {"path": "/small"}, "max_body": "1KiB"},
 ]
-CHANGES = re.compile(rb"[0-9a-f]{28}|\d\d:\d\d:\d\d(?:\.\d+Z| GMT)|\bt=\d+|127\.0\.0\.1:\d+")
+CHANGES = re.compile(
+    rb"00-[0-9a-f]{32}-[0-9a-f]{16}-\d\d|[0-9a-f]{28}|\d\d:\d\d:\d\d(?:\.\d+Z| GMT)|\bt=\d+|127\.0\.0\.1:\d+"
+)
 SSE = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"9\r\ndata: 1\n\n\r\n9\r\ndata: 2\n\n\r\n0\r\n\r\n"

@@ -107,10 +107,14 @@ def test_a_stream_to_http_1_0_ends_with_its_connection(front: Running, backend: 
         assert not client.reset
 
 
-def test_gzip_is_not_asked_for_where_answers_are_looked_at(front: Running, backend: Backend):
+@pytest.mark.parametrize(
+    ("accept", "asked"),
+    [pytest.param("text/event-stream", b"identity", id="stream"), pytest.param("*/*", b"gzip, br", id="anything")],
+)
+def test_codings_are_asked_for_that_can_be_opened(front: Running, backend: Backend, accept: str, asked: bytes):
     with front.connect() as client:
-        client.send(get("/events", "Accept-Encoding: gzip, br"))
-        assert backend.accept().request().all(b"accept-encoding") == [b"identity"]
+        client.send(get("/events", f"Accept: {accept}", "Accept-Encoding: gzip, br, sdch"))
+        assert backend.accept().request().all(b"accept-encoding") == [asked]
 
 
 # --- who leaves -------------------------------------------------------------------------------------
