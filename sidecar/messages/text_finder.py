@@ -94,7 +94,10 @@ class TextFinder:
             for where, text in place.find(value):
                 if isinstance(text, str):
                     if place.embedded:
-                        found.update(embedded_texts(where, text))
+                        inner = embedded_texts(where, text)
+                        if inner is None:
+                            return None
+                        found.update(inner)
                     else:
                         found[where] = text
                 elif not place.allows(text):
@@ -102,11 +105,14 @@ class TextFinder:
         return list(found.items())
 
 
-def embedded_texts(where: Location, text: str) -> Texts:
-    """Return the strings of the JSON that a string holds; of anything else, the string itself."""
+def embedded_texts(where: Location, text: str) -> Texts | None:
+    """Return the strings of the JSON that a string holds; of anything else, the string itself.
+
+    None: it is no strict JSON and has escapes, so that a lenient reader could find other characters in it.
+    """
     value = parse(text.encode("utf-8", "surrogatepass"))
     if type(value) is Fault:
-        return [(where, text)]
+        return None if "\\" in text else [(where, text)]
     inner = (*where, EMBEDDED)
     if isinstance(value, str):
         return [(inner, value)]

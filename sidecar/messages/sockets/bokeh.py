@@ -122,6 +122,8 @@ class BokehInspector(SocketInspector):
         value = parse(body)
         if not isinstance(value, dict) or not _is_word(value.get("msgid")) or not _is_word(value.get("msgtype")):
             return self.unreadable(value.value if type(value) is Fault else "not_a_header")
+        if type(value.get("num_buffers", 0)) is not int or not 0 <= value.get("num_buffers", 0) <= MAX_BUFFERS:
+            return self.unreadable("not_a_header")
         self._kind = value["msgtype"]
         self._held.append(SocketMessage(body))
         self._from_client.take(_buffers(value))

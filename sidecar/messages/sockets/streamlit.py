@@ -65,6 +65,8 @@ class StreamlitInspector(SocketInspector):
 
     def _judged(self, data: bytes, found: list[Text]) -> Inspected:
         texts = located(found)
+        if texts is None:
+            return self.unreadable("json")
         length = max((len(text.text) for text in found if text.path in MEASURED), default=0)
         judged = self.rules.judge(None, texts, length)
         if isinstance(judged, Refused):
@@ -98,12 +100,15 @@ def field(number: int, value: bytes) -> bytes:
     return protobuf.number(number << 3 | protobuf.LENGTH) + protobuf.number(len(value)) + value
 
 
-def located(found: list[Text]) -> Texts:
-    """Return the texts under their number; of JSON, the strings in it."""
+def located(found: list[Text]) -> Texts | None:
+    """Return the texts under their number; of JSON, the strings in it. None: JSON that readers take differently."""
     texts: Texts = []
     for number, text in enumerate(found):
         if text.path in (JSON, JSON_TRIGGER):
-            texts += embedded_texts((number,), text.text)
+            inner = embedded_texts((number,), text.text)
+            if inner is None:
+                return None
+            texts += inner
         else:
             texts.append(((number,), text.text))
     return texts

@@ -112,7 +112,14 @@ def test_other_messages_pass():
     assert len(found.messages) == 3
 
 
-UNREAD = {"no json": "x", "no header": '{"events":[]}', "markup": '{"msgid":"<b>","msgtype":"PATCH-DOC"}', "list": "[]"}
+UNREAD = {
+    "no json": "x",
+    "no header": '{"events":[]}',
+    "markup": '{"msgid":"<b>","msgtype":"PATCH-DOC"}',
+    "list": "[]",
+    "many buffers": HEADER[:-1] + ',"num_buffers":1001}',
+    "odd number": HEADER[:-1] + ',"num_buffers":1.0}',
+}
 
 
 @pytest.mark.parametrize("header", UNREAD.values(), ids=UNREAD)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from sidecar.messages.sockets.results import HOLD_MESSAGE, KEEP_MESSAGE, KeepMessage, RefuseMessage
+from sidecar.messages.sockets.results import HOLD_MESSAGE, KEEP_MESSAGE, KeepMessage, RefuseMessage, RewriteMessage
 from sidecar.vocabulary import Code
 from tests.support.sockets import inspector
 
@@ -83,3 +83,10 @@ def test_attachments_of_a_refused_packet_are_dropped():
     socket = inspector("chainlit")
     assert isinstance(socket.text('451-["unknown",{"data":{"_placeholder":true,"num":0}}]'), RefuseMessage)
     assert socket.binary(b"\x00") == HOLD_MESSAGE
+
+
+def test_json_in_a_string_that_readers_take_differently_is_refused():
+    assert isinstance(inspector("nicegui").text(event(r'{"a":1,"a":"\u003cb>"}')), RefuseMessage)
+    found = inspector("nicegui").text(event("no json <b>"))
+    assert isinstance(found, RewriteMessage)
+    assert found.messages[0].data.decode() == event("no json &lt;b>")

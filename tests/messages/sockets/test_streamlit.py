@@ -82,6 +82,7 @@ UNREAD = {
     "json": b'{"a":1}',
     "cut": FIRST[:-3],
     "bad text": frame(field(6, b"\xff")),
+    "a key twice": frame(field(10, rb'{"a":1,"a":"\u003cb>"}')),
 }
 
 
