@@ -10,7 +10,7 @@ from typing import Final
 from sidecar.clock import Clock
 from sidecar.events import SecurityEvent, Served
 from sidecar.telemetry.log_record import TimestampFormatter, dump, event_fields, served_line
-from sidecar.telemetry.log_writer import LogFile, LogWriter
+from sidecar.telemetry.log_writer import MOST_BYTES, LogFile, LogWriter
 from sidecar.telemetry.request_outcome import is_processed_message
 from sidecar.vocabulary import Event, Outcome
 
@@ -22,17 +22,25 @@ class Log:
     """An EventSink that writes JSON lines; a fact costs its serialising, never a wait."""
 
     def __init__(
-        self, targets: Sequence[LogFile], clock: Clock, *, most_lines: int = 16_384, access: bool = True
+        self,
+        targets: Sequence[LogFile],
+        clock: Clock,
+        *,
+        most_lines: int = 16_384,
+        most_bytes: int = MOST_BYTES,
+        access: bool = True,
     ) -> None:
         self._clock = clock
         self._stamp = TimestampFormatter()
         self._most_lines = most_lines
+        self._most_bytes = most_bytes
         self._access = access
         self._lost_before = 0
         self._writers = self._open(targets)
 
     def _open(self, targets: Sequence[LogFile]) -> tuple[LogWriter, ...]:
-        return tuple(LogWriter(target, self._lost, most_lines=self._most_lines) for target in targets)
+        bounds = {"most_lines": self._most_lines, "most_bytes": self._most_bytes}
+        return tuple(LogWriter(target, self._lost, **bounds) for target in targets)
 
     @classmethod
     def to(cls, stream: str | None, file: Path | None, clock: Clock, *, access: bool = True) -> Log:

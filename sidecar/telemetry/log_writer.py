@@ -17,6 +17,7 @@ LINGER: Final = 0.05  # seconds that the first line of a batch waits for more
 RETRY: Final = 0.5  # seconds before a target that failed is tried again
 BATCH: Final = 512  # lines a write
 RESERVE: Final = 4  # of the queue, one part in so many is kept for lines that matter most
+MOST_BYTES: Final = 8 << 20  # of lines that wait
 MODE: Final = 0o640  # a log is for its owner and the group that collects it
 
 
@@ -94,7 +95,7 @@ class LogWriter:
     """
 
     def __init__(
-        self, target: LogFile, lost: Callable[[int], bytes], *, most_lines: int = 16_384, most_bytes: int = 8 << 20
+        self, target: LogFile, lost: Callable[[int], bytes], *, most_lines: int = 16_384, most_bytes: int = MOST_BYTES
     ) -> None:
         self._target = target
         self._lost = lost

@@ -157,7 +157,6 @@ ORDINARY = [
     "Accept-Language",
     "Referer",
     "Origin",
-    "Traceparent",
     "Tracestate",
     "B3",
     "X-B3-TraceId",
