@@ -28,8 +28,9 @@ backends-all: backends .venv-backends/open-webui/.installed ## install Open WebU
 # Ten minutes in all; `make fuzz FUZZ_SECONDS=600` digs for as long in each target.
 FUZZ_SECONDS ?= 150
 fuzz: $(VENV)/.dev .venv-clients/.installed ## fuzz each target (FUZZ_SECONDS each)
-	set -e; for each in splice sanitize forms audit http1 frames; do \
+	set -e; for each in splice sanitize forms audit http1 frames records; do \
 		nice $(BIN)/python tests/fuzz/fuzz_$$each.py -max_total_time=$(FUZZ_SECONDS) -verbosity=0; done
+	REDACTION_EXAMPLES=20000 nice $(BIN)/python -m pytest -q tests/redaction/test_matcher_layers.py
 
 check: $(VENV)/.dev ## format, lint and types, as CI runs them
 	$(BIN)/ruff format --check .

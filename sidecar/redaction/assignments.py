@@ -25,7 +25,8 @@ _TWO_TURNS: Final = (
 
 _WORDS: Final = (
     b"secret api_key api-key apikey access_key access-key accesskey auth_key auth_token private_key password "
-    b"passwd credential token client_id client-id license_key signing_key encryption_key webhook_key"
+    b"passwd credential token client_id client-id license_key signing_key encryption_key webhook_key "
+    b"passphrase pwd session_id sessionid sessid connect.sid session"
 ).split()
 _SERVICES: Final = (
     b"adafruit adobe airtable algolia artifactory asana atlassian auth0 beamer bintray bitbucket bittrex bluesky "

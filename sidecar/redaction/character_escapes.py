@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 ROUNDS: Final = 16
 """Layers that are undone."""
-LONGEST: Final = 32
+LONGEST: Final = 64
 """Bytes that one character of a secret may take on average."""
 
 INVISIBLE: Final = (

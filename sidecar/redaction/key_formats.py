@@ -14,6 +14,9 @@ ALNUM: Final = rb"[A-Za-z0-9]"
 HEX: Final = rb"[A-Fa-f0-9]"
 BASE64: Final = rb"[A-Za-z0-9+/=_-]"
 
+TEXT_IN_BASE64: Final = rb"[I-Za-f][C-HS-Xi-ny-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/]"
+"""Three printable characters."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeyFormat:
@@ -94,8 +97,12 @@ RULES: Final[tuple[KeyFormat, ...]] = (
     _exactly("rubygems", "rubygems_", 48, HEX),
     _at_least("huggingface", "hf_ api_org_", 30, ALNUM),
     KeyFormat("airtable", (b"pat",), rb"[A-Za-z0-9]{14}\.[a-f0-9]{64}", rb"[A-Za-z0-9.]", 120),
-    KeyFormat("url_password", (b"://",), rb"[\w.~%+-]{1,100}:[^\s/@\"'\\<>]{4,200}@", rb"[^\s/\"'\\<>]", 300,
+    KeyFormat("url_password", (b"://",), rb"[\w.~%+-]{0,100}:[^\s/@\"'\\<>]{4,200}@", rb"[^\s/\"'\\<>]", 300,
          bounded=False),
+    KeyFormat("authorization", (b"Basic ", b"basic "), rb"(?:" + TEXT_IN_BASE64 + rb"){3,}[A-Za-z0-9+/]{0,3}={0,2}",
+         BASE64, 1024, least=12),
+    KeyFormat("authorization", (b"Bearer ", b"bearer "), rb"[\w.~+/-]{20,}={0,2}", rb"[\w.~+/=-]", 4096, random=True,
+         least=20),
     _at_least("mailgun", "key-", 32, HEX),
     _at_least("mailgun", "pubkey-", 32, HEX),
     _at_least("digitalocean", "dop_v1_ doo_v1_ dor_v1_", 64, HEX),

@@ -63,7 +63,7 @@ def read_json(raw: bytes, spans: Iterable[tuple[int, int]], place: Place) -> lis
         return read_tokens(raw, spans, place)  # names that stand twice: a parser keeps the last
     pairs = [(leaf, span) for leaf, span in zip(leaves, strings, strict=True) if leaf is not None]
     return [
-        Piece(leaf, start, end, _text(raw[start:end]), True, leaf[-1] in TEXT_NAMES or len(leaf) == len(place))
+        Piece(leaf, start, end, _text(raw[start:end]), True, len(leaf) == len(place) or leaf[-1] in TEXT_NAMES)
         for leaf, (start, end) in pairs[:MAX_TEXTS]
         if start < end
     ]

@@ -101,3 +101,12 @@ def test_a_long_line_is_held_no_longer_than_it_may_be_a_record() -> None:
     body = b'{"text":"' + b"word " * 2000
     assert stream.feed(body) == body
     assert stream.feed(KEY.encode() + b'"}') + stream.finish() == b'[redacted]"}'
+
+
+def test_a_line_or_message_that_is_a_json_string() -> None:
+    stream = KNOWN.filter_for(b"application/x-ndjson")
+    assert stream is not None
+    assert run(stream, [b'"my sk-proj-"\n', b'"Ab9_z0123456789x!"\n']) == b'"my [redacted]"\n"!"\n'
+    frames = KNOWN.frames()
+    assert frames is not None
+    assert frames.take(b'"hello"', binary=False) == [(b'"hello"', False)]

@@ -116,6 +116,28 @@ ASSIGNED = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "shown"),
+    [
+        ("url_password", "redis://:s3cretpass@cache:6379/0", "redis[redacted]cache:6379/0"),
+        ("url_password", "amqp://app:p4ss@mq", "amqp[redacted]mq"),
+        ("authorization", "Authorization: Basic YWxhZGRpbjpvcGVuc2VzYW1l!", "Authorization: [redacted]!"),
+        ("authorization", "authorization: bearer a1b2c3d4e5f6a1b2c3d4e5f6", "authorization: [redacted]"),
+        ("authorization", "Basic authentication, Basic Informationen", None),
+        ("authorization", "Bearer authentication-is-described-below", None),
+        ("url_password", "http://localhost:8080/a@b ://: @", None),
+    ],
+)
+def test_credentials_of_requests(name: str, text: str, shown: str | None) -> None:
+    assert clean(text.encode(), ShapeScanner([name])).decode() == (text if shown is None else shown)
+
+
+@pytest.mark.parametrize("name", ["PHPSESSID", "connect.sid", "sessionid", "session_cookie"])
+def test_a_session_cookie_goes_as_a_generic_secret(name: str) -> None:
+    text = f"Set-Cookie: {name}=a1b2c3d4e5f6a1b2c3d4e5f6; Path=/"
+    assert clean(text.encode(), GENERIC).decode() == f"Set-Cookie: {name}=[redacted]; Path=/"
+
+
 @pytest.mark.parametrize("size", [1, 5, 1000])
 @pytest.mark.parametrize("form", ASSIGNED)
 def test_an_assigned_value_goes_and_its_name_stays(form: str, size: int) -> None:
