@@ -133,3 +133,15 @@ def test_the_documentation_names_every_pattern() -> None:
     page = (Path(__file__).parents[2] / "docs" / "redaction.md").read_text()
     listed = page.partition("## Patterns")[2].partition("\n* ")[0]
     assert set(re.findall(r"`(\w+)`", listed)) == PATTERN_NAMES
+
+
+def test_pieces_that_the_documentation_says_are_not_joined() -> None:
+    redaction = build()
+    first, second = KEY[:9].encode(), KEY[9:].encode()
+    assert (redaction.redact_value(first), redaction.redact_value(second)) == (first, second), "two header fields"
+    places = b'{"title":"' + first + b'"}\n{"text":"' + second + b'"}\n'
+    parts = b"--x\r\n\r\n" + first + b"\r\n--x\r\nContent-Range: bytes 9-20/40\r\n\r\n" + second + b"\r\n--x--"
+    for kind, body in ((b"application/x-ndjson", places), (b"multipart/byteranges; boundary=x", parts)):
+        stream = redaction.filter_for(kind)
+        assert stream is not None
+        assert run(stream, [body]) == body
