@@ -112,7 +112,7 @@ async def test_too_long_a_message_is_refused_and_the_page_goes_on(visit: Visit, 
     await visit.ask("last question")
     await visit.shot(f"{system.name}-after")
     for answer in ("first question", "next question", "last question"):
-        await visit.sees(f"You said: {answer}")
+        await visit.finds(f"You said: {answer}")
     assert events(guarded, "MESSAGE_TOO_LONG")
 
 
@@ -132,7 +132,7 @@ async def test_too_many_messages_are_refused_readably(visit: Visit, guarded: Run
     assert passed >= 6, "something else was counted than messages"
     await visit.sees(TOO_MANY)
     await visit.shot(f"{system.name}-limited")
-    await visit.sees("You said: first question")
+    await visit.finds("You said: first question")
     forget_limits(guarded, tmp_path)
     await visit.ask("next question")
     assert not events(guarded, "IP_BANNED")

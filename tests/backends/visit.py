@@ -16,7 +16,7 @@ from playwright.async_api import TimeoutError as NotInTime
 
 from tests.backends.systems import Page
 
-PATIENCE = 15_000
+PATIENCE = 30_000
 """Milliseconds that a page may take on a busy machine."""
 
 SHOTS = os.environ.get("SCREENSHOTS", "")
@@ -145,6 +145,17 @@ class Visit:
     async def sees(self, text: str) -> None:
         """Wait until the page shows this text somewhere."""
         await expect(self.tab.get_by_text(text).first).to_be_visible(timeout=PATIENCE)
+
+    async def finds(self, text: str) -> None:
+        """Wait until the page shows this text; scroll up for it, because some pages keep only the last messages."""
+        found = self.tab.get_by_text(text)
+        for _ in range(20):
+            if await found.count():
+                break
+            await self.answered.last.hover()
+            await self.tab.mouse.wheel(0, -2_000)
+            await asyncio.sleep(0.2)
+        await expect(found.first).to_be_attached(timeout=PATIENCE)
 
     async def upload(self, file: Path) -> None:
         """Choose a file as a person does; it goes with the next message where the page has it so."""
