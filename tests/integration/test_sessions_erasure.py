@@ -39,7 +39,7 @@ POLICY = {
         {
             "name": "open",
             "match": {"path": "/open"},
-            "rate_limits": [{"name": "anonymous", "per": "session", "limit": 100, "window": "1h"}],
+            "rate_limits": [{"name": "anonymous", "per": "session", "limit": 100, "window": "1h", "counts": "all"}],
         },
     ],
 }
