@@ -39,8 +39,8 @@ def steps(text: str, path: str = "/chat", method: str = "POST") -> tuple[list[st
     """Return the names of a route's guards, of the head from the organization on and of the body."""
     route = compiled(text).routes.find(method, path)
     head = [step.guard.name for step in route.steps if step.guard.name not in EVERYWHERE]
-    assert head[:3] == ["organization", "cors", "fetch_metadata"]
-    return head[3:], [step.guard.name for step in route.body_steps]
+    assert head[:4] == ["organization", "maintenance", "cors", "fetch_metadata"]
+    return head[4:], [step.guard.name for step in route.body_steps]
 
 
 IDS = ["session_id", "session"]
