@@ -1,4 +1,4 @@
-"""What the commands share that call a running sidecar's admin API."""
+"""Shared by the commands that call a running sidecar's admin API."""
 
 from __future__ import annotations
 

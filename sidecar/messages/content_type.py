@@ -37,7 +37,7 @@ TEXT: Final = ContentType(Kind.TEXT)
 
 
 def media_of(content_type: bytes | None) -> ContentType | str:
-    """Read a Content-Type, or say in a word why its body cannot be inspected.
+    """Read a Content-Type, or return the reason why its body cannot be inspected.
 
     Strict, because a backend may read an odd one otherwise than we do: one value, one of each
     parameter, UTF-8 only.
@@ -86,7 +86,7 @@ def split(text: str) -> tuple[str, dict[str, str]] | None:
 
 
 def open_body(encoding: bytes | None, body: bytes, bound: int) -> bytes | str:
-    """Return the body without its content coding, or a word for why not.
+    """Return the body without its content coding, or the reason why it cannot be decoded.
 
     A body that does not start as gzip does was opened by an earlier guard, or never was gzip: it is
     read as it is, and goes on without the field. (Neither JSON nor a form can start so.)

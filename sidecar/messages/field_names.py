@@ -1,7 +1,7 @@
 """Names that some backends read as another name: `Message`, `message[]` or `user.message` for a guarded field.
 
 A field that a guard sanitizes has one name. A request that holds a second name which some framework
-reads as the same field would carry a text that nobody looked at.
+reads as the same field would carry a text that was not inspected.
 """
 
 from __future__ import annotations

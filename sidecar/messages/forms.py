@@ -40,7 +40,7 @@ class Field:
 
 
 def urlencoded(body: bytes, wanted: FormNames) -> list[Field] | str:
-    """Return the wanted fields of a form, or a word for why it cannot be inspected."""
+    """Return the wanted fields of a form, or the reason why it cannot be inspected."""
     if BAD_PERCENT.search(body):
         return "bad_percent"
     found: dict[str, Field] = {}
@@ -84,7 +84,7 @@ def names_other_charset(name: str, text: str) -> bool:
 
 
 def multipart(body: bytes, boundary: bytes, wanted: FormNames) -> list[Field] | str:
-    """Return the wanted parts of a multipart/form-data body, or a word for why it cannot be inspected."""
+    """Return the wanted parts of a multipart/form-data body, or the reason why it cannot be inspected."""
     delimiter = b"\r\n--" + boundary
     if not body.startswith(delimiter[2:]):
         return "bad_multipart"  # a preamble: some readers look into it

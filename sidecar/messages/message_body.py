@@ -23,7 +23,7 @@ NO_FIELDS: Final = FormNames(())
 
 @dataclass(frozen=True, slots=True)
 class BodyProblem:
-    """Why a body is no message: the code for the client, a word for the log.
+    """Why a body is not a message: the code for the client, a reason for the log.
 
     `uninspectable`: the body could not be looked into, or no text was found in it (`on_uninspectable`
     decides); otherwise it was, and holds no message of this protocol.

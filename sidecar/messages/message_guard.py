@@ -73,7 +73,7 @@ def build_message_guard(
     problems: Problems,
     max_opened: int = MAX_OPENED,
 ) -> MessageGuard | None:
-    """Build the guard of a route from the policy's words, or add every problem and return None.
+    """Build the guard of a route from the policy's values, or add every problem and return None.
 
     `problems` stands at the route's `message`; `protocol` stands beside it.
     """

@@ -38,7 +38,7 @@ class OnFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the provider says about one text; `categories` are the provider's own names."""
+    """The provider's verdict on one text; `categories` are the provider's own names."""
 
     flagged: bool
     categories: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ class OpenAIModerator:
 
     def _build(self, openai: Any) -> None:
         if self._client is None:
-            # No redirects and no proxies from the environment: the key goes where the policy says only.
+            # No redirects and no proxies from the environment: the key is sent only to the host of the policy.
             http = openai.DefaultHttpxClient(follow_redirects=False, trust_env=False)
             self._client = openai.OpenAI(api_key="none", base_url=self._base_url, http_client=http, max_retries=0)
 

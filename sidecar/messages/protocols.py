@@ -77,7 +77,7 @@ class Protocol:
 
     texts          what is sanitized
     skipped        names below which `..*` finds nothing (arguments of tools)
-    labels         names whose strings, below `..*`, are words of the protocol if they look like it: ids, types
+    labels         names whose strings, below `..*`, are protocol tokens if they look like it: ids, types
     embedded       strings that hold JSON, whose own strings are texts
     lenient        values of other types at those paths are data, not faults (tool arguments)
     textless       messages for which one of these holds may do without text; any other that has none is
@@ -589,7 +589,7 @@ BY_NAME: Final[Mapping[str, Protocol]] = {protocol.name: protocol for protocol i
 
 
 def recognise(path: str, value: Any) -> Protocol | None:
-    """Say which protocol a request speaks, by its path or by its shape; None: none that is known."""
+    """Return the protocol of a request, by its path or by its shape; None: none that is known."""
     ends = [(len(end), p.name) for p in KNOWN for end in p.endings if path.rstrip("/").endswith(end)]
     if ends:
         return BY_NAME[max(ends)[1]]  # the longest ending is the most telling

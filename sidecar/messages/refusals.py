@@ -69,7 +69,7 @@ def refusal(
 
 
 def stream_refusal(protocol: Protocol | str, code: Code, request_id: str) -> bytes:
-    """Return the event that says so in a stream whose head is sent already."""
+    """Return the event that reports a refusal in a stream whose head is sent already."""
     return STREAMS[known(protocol).shape](code, request_id)
 
 

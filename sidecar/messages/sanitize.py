@@ -1,4 +1,4 @@
-"""Make a stranger's text harmless and leave it otherwise as it was typed. Pure functions.
+"""Remove active markup from a client's text and keep the rest as it was typed. Pure functions.
 
 For `escape` and `strip`: parsed as HTML the result holds text nodes only; doing it twice changes
 nothing more; text without markup comes through byte for byte. Time is linear in the text.
@@ -58,7 +58,7 @@ class MarkupFound(Exception):
 
 
 def sanitize(text: str, mode: Markup = Markup.ESCAPE) -> tuple[str, Counts]:
-    """Return the text made harmless, and what was done to it.
+    """Return the sanitized text, and what was done to it.
 
     The order matters: hidden characters go first (they could stand between `<` and a letter), then
     markup, links last (removing a tag could have joined a scheme). `strip` looks for hidden

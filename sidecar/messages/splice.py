@@ -41,7 +41,7 @@ def splice(body: bytes, changes: Mapping[Location, str | Null]) -> bytes:
 
 
 def tree(changes: Mapping[Location, str | Null]) -> Any:
-    """Turn places into nested dicts, so that the walk below follows them step by step."""
+    """Turn places into nested dicts, which `spans` follows step by step."""
     root: dict[Any, Any] = {}
     for place, text in changes.items():
         if not place:

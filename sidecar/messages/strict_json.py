@@ -23,7 +23,7 @@ TOKEN = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"([ \t\n\r]*+:)?+|[{}\[\],]', 
 
 
 class Fault(StrEnum):
-    """Why a body has no single meaning; a word for the log."""
+    """Why a body has no single meaning; a reason for the log."""
 
     NOT_JSON = "not_json"
     NOT_UTF8 = "not_utf8"
@@ -73,7 +73,7 @@ def surely_unique(body: bytes, value: Any) -> bool:
 
 
 def check_structure(body: bytes, max_depth: int) -> Fault | None:
-    """Walk the tokens of a body that parsed: depth, duplicate keys, and how many tokens there are."""
+    """Check the tokens of a body that parsed: depth, duplicate keys, number of tokens."""
     stack: list[set[bytes]] = []
     for count, token in enumerate(TOKEN.finditer(body)):
         if count > MAX_TOKENS:

@@ -24,9 +24,9 @@ USER_ROLES: Final = frozenset({"user", "human"})
 
 
 def is_label(where: Location, value: Any, labels: frozenset[str]) -> bool:
-    """Say whether a string that `..*` found under a name in `labels` is a word of the protocol: an id, a type, a role.
+    """Return whether a string that `..*` found under a name in `labels` is a protocol token: an id, a type, a role.
 
-    Such a word has neither blanks nor markup, so nothing passes unread by standing in its place.
+    A token has neither blanks nor markup, so no text can pass as one.
     """
     if type(value) is not str or IDENTIFIER.fullmatch(value) is None:
         return False
@@ -45,7 +45,7 @@ class Place:
     first: str | None  # the name that the path starts with, if it is one: most paths of `auto` end there
     skipped: frozenset[str] = frozenset()  # names below which `..*` finds nothing
     embedded: bool = False  # the strings hold JSON
-    labels: frozenset[str] = frozenset()  # names of members that hold words of the protocol
+    labels: frozenset[str] = frozenset()  # names of members whose values are protocol tokens
 
     def allows(self, value: Any) -> bool:
         if value is None or self.lenient:

@@ -1,7 +1,7 @@
-"""The first question about any text: is there surely nothing in it?
+"""A cheap first search: can a text contain anything that a scanner looks for?
 
-One search over one joined pattern answers it for all scanners at once. It may say yes too often, and
-then the scanners look; it never says no to what a scanner would replace or hold back.
+One search over one joined pattern answers for all scanners at once. A false positive costs a full scan; there
+are no false negatives.
 """
 
 from __future__ import annotations

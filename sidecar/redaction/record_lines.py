@@ -85,7 +85,7 @@ class RecordLinesFilter:
             chunk = self._see(chunk, out)
         if self._mode is _Mode.ELEMENTS:
             if len(chunk) > _SMALL and self._seen + len(chunk) > _READ:
-                self._pass(self._pending + chunk, out)  # a document: nobody streams texts in pieces so large
+                self._pass(self._pending + chunk, out)  # a document: streamed texts do not come in pieces so large
                 self._pending = b""
                 return b"".join(out)
             self._seen += len(chunk)

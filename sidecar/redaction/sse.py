@@ -25,7 +25,7 @@ _SMALL: Final = 4096  # an event that may leave unread
 class EventStreamFilter:
     """Clean one event stream. An event is held until its blank line, which a reader waits for too.
 
-    `question` says of joined texts that they must be read; without it all are.
+    `question` decides which joined texts must be read; without it all are.
     """
 
     __slots__ = ("_joined", "_long", "_pending", "_scanned", "_scanner", "counts")

@@ -23,7 +23,7 @@ class FrameFilter:
         self._scanner = scanner
         self.counts: dict[str, int] = {} if counts is None else counts
         self._joined = JoinedTexts(scanner, self.counts)
-        self._before = OUTSIDE  # what control frames said last
+        self._before = OUTSIDE  # the tail of the last control frames
 
     def feed(self, message: bytes) -> list[bytes]:
         """Take a complete text message; return the messages that may be sent now, in order."""

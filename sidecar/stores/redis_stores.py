@@ -1,4 +1,4 @@
-"""Open the shared stores, and keep them: the background that beats, settles and exchanges."""
+"""Opens the shared stores, and runs their background task: heartbeat, recovery, exchange of bans."""
 
 from __future__ import annotations
 

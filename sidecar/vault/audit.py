@@ -1,7 +1,7 @@
 """The audit log: append-only, each entry chained to the one before, each authenticated.
 
-`hash` is SHA-256 over the previous hash and the entry, so anybody can follow the chain; `mac` is
-HMAC over the hash with a key that the database does not hold. Both ends of the chain are sealed with
+`hash` is SHA-256 over the previous hash and the entry, so the chain can be checked without a key; `mac` is
+HMAC over the hash with a key that is not in the database. Both ends of the chain are sealed with
 the same key (audit_seal.py), and retention leaves an entry that names the end it made. So whoever has
 the database alone can neither write, change, cut nor prolong. What no database can show by itself is
 that it was put back whole to an earlier day: anchors kept elsewhere show that (audit_verify.py).
@@ -44,7 +44,7 @@ Facts: TypeAlias = Mapping[str, str | int | float | bool | None]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that was done, or refused. `detail` holds names and numbers, never a secret."""
+    """One operation that was done or refused. `detail` contains names and numbers, never a secret."""
 
     at: float
     actor: Actor
@@ -63,11 +63,11 @@ class AuditLog:
         self.keys = AuditKeys(keys)
 
     async def append(self, write: Write, entry: Entry) -> None:
-        """Add an entry to the write transaction of the change that it tells of."""
+        """Add an entry to the write transaction of the change that it records."""
         head, base = _ends(write.state)
         why = self._doubt(head, base)
         if why:
-            # Never seal what was not verified without a word: verification judges this entry.
+            # What was not verified is sealed with an entry that says so, which verification reports.
             if why == "unsealed":
                 sealed = self.keys.seal(BASE, base.place, base.entries, int(entry.at * 1000))
                 await write.set(**sealed.columns(BASE))
@@ -93,7 +93,7 @@ class AuditLog:
     async def prune(self, before: float, entry: Entry) -> int:
         """Remove the entries older than `before` (epoch seconds) from the old end, and seal the new one.
 
-        `entry` tells of it and is appended. Returns how many went. A youngest entry always stays.
+        `entry` records it and is appended. Returns how many were removed. The youngest entry always stays.
         """
         async with self._database.write() as write:
             young = await write.rows("SELECT seq FROM audit WHERE at >= ? ORDER BY seq LIMIT 1", int(before * 1000))

@@ -1,4 +1,4 @@
-"""Writing down what is done and refused: the audit log for good, the event sink for whoever watches."""
+"""Records what is done and refused: in the audit log, and as an event."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AuditRecorder:
         return Entry(self._clock.now(), actor, action, DONE, organization, subject, detail or {})
 
     async def append(self, write: Write, entry: Entry) -> None:
-        """Append an entry in the transaction of the change that it tells of."""
+        """Append an entry in the transaction of the change that it records."""
         await self._log.append(write, entry)
 
     async def record(
@@ -60,7 +60,7 @@ class AuditRecorder:
         try:
             yield
         except VaultError as error:
-            # Nothing was changed. If the log cannot be written either, the caller still hears why.
+            # Nothing was changed. If the log cannot be written either, the caller still gets the reason.
             with suppress(StoreUnavailable):
                 await self.record(actor, action, REFUSED, organization, subject, {"reason": error.reason})
             raise

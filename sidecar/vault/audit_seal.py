@@ -62,7 +62,7 @@ class Seal:
         return cls(place, *rest)
 
     def columns(self, end: str) -> dict[str, Any]:
-        """Return the columns of `state` that hold this end."""
+        """Return the columns of `state` for this end."""
         values = (self.place.seq, self.place.hash, self.entries, self.at, self.key_id, self.mac)
         names = ("seq", "hash", "entries", "at", "key_id", "mac")
         return {f"{end}_{name}": value for name, value in zip(names, values, strict=True)}

@@ -1,6 +1,6 @@
 """Verification of the audit log: what is proven of it, what is not, and every fault with its entry.
 
-Four statements are proven by the log's own keys, against whoever can write to the database. The fifth,
+Four statements are proven by the log's own keys, against a writer of the database. The fifth,
 that the database was not put back whole to an earlier day, needs anchors which that writer cannot reach.
 """
 
@@ -23,7 +23,7 @@ TRIES: Final = 3
 
 
 class Statement(Enum):
-    """What a verification can prove, in the words of the report."""
+    """The statements that a verification can prove, as the report prints them."""
 
     CHAIN = "no entry was changed, moved or taken out between two others"
     AUTHORS = "every entry was written by a holder of the key"

@@ -1,6 +1,6 @@
-"""Credentials that are open in this process: what a request costs when all is well is one look in here.
+"""Credentials that are decrypted in this process: a request needs one look-up here.
 
-Entries hold as long as the database was reached within `ttl` seconds and said that nothing changed,
+Entries are valid as long as the database was reached within `ttl` seconds and had no change,
 so that keys already open go on through an outage, for that long and no longer.
 """
 

@@ -1,6 +1,6 @@
 """What the audit log says of each credential: a row that is older than its newest entry was put back.
 
-An envelope names its row's version, but whoever can write to the database can put back the whole row.
+An envelope names its row's version, but a writer of the database can put back the whole row.
 The log's entries are authenticated and name each version, so the row that was put back is known by them.
 """
 

@@ -39,7 +39,7 @@ class CredentialStore:
             await self._audit.append(write, entry)
 
     async def replace(self, old: SealedCredential, new: SealedCredential, entry: Entry) -> None:
-        """Write `new` over `old`, or raise Conflict when somebody else was faster."""
+        """Write `new` over `old`, or raise Conflict when the row was changed meanwhile."""
         columns = _columns(new)
         changes = ", ".join(f"{name} = ?" for name in columns)
         async with self._database.write() as write:
@@ -122,5 +122,5 @@ def _stored(row: Row) -> SealedCredential:
     try:
         hosts = tuple(str(host) for host in json.loads(row["hosts"]))
     except (ValueError, TypeError):
-        hosts = ()  # somebody wrote into the table; the sealed hosts are the ones that count
+        hosts = ()  # the table was edited; the hosts inside the envelope are the ones that count
     return SealedCredential(**{**row, "hosts": hosts})

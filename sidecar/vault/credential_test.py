@@ -1,7 +1,7 @@
-"""Test a key at its provider: a canary first, then, if that was handled as a secret is, the key.
+"""Test a key at its provider: a made-up key first, then, if the host did not repeat it, the real one.
 
-A host that answers a made-up key with its own text again would print the real one into somebody's
-log as well; it does not get it. A host that accepts the made-up key says nothing about the real one.
+A host that repeats a made-up key in its response would also write the real one to its logs; it does
+not get it. A host that accepts the made-up key says nothing about the real one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sidecar.vault.providers import Provider, Trial
 
 MAX_BYTES: Final = 256 * 1024
 TIMEOUT: Final = 10.0
-# `sk-`, `gsk_`, `AIza`: says whose key it is; or the user before a password. The rest is drawn anew.
+# `sk-`, `gsk_`, `AIza`: the provider's prefix, or the user before a password. The rest is random.
 _PUBLIC: Final = re.compile(r"[^:]*:|[A-Za-z]{1,4}[-_]|AIza")
 _ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
@@ -32,7 +32,7 @@ LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a provider said: the status, and the head and body as far as they were read."""
+    """A provider's response: the status, and the head and body as far as they were read."""
 
     status: int
     seen: bytes

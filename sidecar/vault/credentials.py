@@ -1,4 +1,4 @@
-"""The book of credentials: what an operator does with them, by HTTP or on the command line.
+"""Operations on credentials: create, update, rotate, test, delete; by HTTP or on the command line.
 
 Every operation leaves an audit entry: what succeeds in the transaction that does it, what is refused
 in one of its own.
@@ -132,7 +132,7 @@ class Credentials:
             except Undecryptable:
                 lost += 1
             except Conflict:
-                current += 1  # whoever changed it in between has sealed it under the current key
+                current += 1  # the change in between has encrypted it under the current key
             else:
                 sealed += 1
                 self._opened.changed(_place(new), self._sealing.opened(new, payload), may_serve=False)
@@ -142,7 +142,7 @@ class Credentials:
         return Rewrapped(sealed, current, lost)
 
     async def import_env(self, actor: Actor, organization: str, variables: Mapping[str, str]) -> Sequence[Imported]:
-        """Store what the environment holds for the providers of the catalogue; what exists stays as it is."""
+        """Store the keys of the environment for the providers of the catalogue; existing ones stay as they are."""
         models.organization(organization)
         done: list[Imported] = []
         for provider in self._sealing.catalogue:

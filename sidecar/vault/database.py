@@ -66,7 +66,7 @@ class Driver(Protocol):
         ...
 
     async def stamp(self) -> int | None:
-        """Return a number that changes when anybody writes; None when only reading can tell."""
+        """Return a number that changes with each write; None when only reading can tell."""
         ...
 
     async def wait(self, seconds: float) -> None:
@@ -85,7 +85,7 @@ class Versions:
 
 
 class Write:
-    """One write transaction, alone: the row of `state` is locked, and `state` is what it holds."""
+    """One exclusive write transaction: the row of `state` is locked, and `state` is its content."""
 
     def __init__(self, connection: Connection, row: Row, notify: str) -> None:
         self._connection = connection
@@ -100,14 +100,14 @@ class Write:
         return await self._connection.rows(statement, *values)
 
     async def insert(self, table: str, row: Row) -> None:
-        """Add a row. `table` and the names of the columns are the program's own words."""
+        """Add a row. `table` and the names of the columns are constants of this program."""
         await self.run(
             f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
             *row.values(),
         )
 
     async def set(self, **columns: Any) -> None:
-        """Change columns of the state row, which the program's own words name."""
+        """Change columns of the state row; their names are constants of this program."""
         self.state = {**self.state, **columns}
         await self.run(f"UPDATE state SET {', '.join(f'{name} = ?' for name in columns)}", *columns.values())
 
@@ -171,7 +171,7 @@ class Database:
         return Versions(row["credentials_version"], row["handles_version"])
 
     async def stamp(self) -> int | None:
-        """Return a number that changes when anybody writes; None when only `versions` can tell."""
+        """Return a number that changes with each write; None when only `versions` can tell."""
         async with self._translated(self._wait):
             return await self._driver.stamp()
 

@@ -20,7 +20,7 @@ PRUNE_SECONDS: Final = 3600.0
 HOUSEKEEPING_SECONDS: Final = 1.0
 ANCHOR_SECONDS: Final = 60.0
 UNREACHED_SECONDS: Final = 0.25
-WARNINGS: Final = (7 * 86400, 86400, 3600, 0)  # seconds left at which an ending key is spoken of; 0: it ended
+WARNINGS: Final = (7 * 86400, 86400, 3600, 0)  # seconds left at which an event reports an expiring key; 0: it expired
 MAX_WARNED: Final = 100_000
 
 
@@ -48,7 +48,7 @@ class WatchedVault(Protocol):
 
 
 class DatabaseWatch:
-    """Looks whether anybody wrote, and then at the change counters. Costs next to nothing while nobody writes."""
+    """Checks whether the database was written to, and then the change counters. Idle, it costs next to nothing."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class DatabaseWatch:
             await self._database.wait(self._poll if self._reached else max(self._poll, UNREACHED_SECONDS))
 
     async def look(self) -> None:
-        """Look once. An outage is told once, and told again when it is over."""
+        """Check once. The begin and the end of an outage are each recorded once."""
         at = self._clock.now()
         try:
             stamp = await self._database.stamp()

@@ -1,4 +1,4 @@
-"""How an operation of the vault fails. Messages are one line for an operator and hold no secret."""
+"""Errors of the vault's operations. Messages are one line for an operator and contain no secret."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NotFound(VaultError):
 
 
 class Conflict(VaultError):
-    """The name is taken, or somebody else changed the row in the meantime."""
+    """The name is taken, or the row was changed by another call in the meantime."""
 
     reason = "conflict"
 
@@ -41,7 +41,7 @@ class Undecryptable(VaultError):
 
 
 class Unavailable(VaultError):
-    """There is no living credential to use; `cause` says missing, expired or undecryptable."""
+    """There is no usable credential; `cause` is missing, expired or undecryptable."""
 
     reason = "unavailable"
 
@@ -51,7 +51,7 @@ class Unavailable(VaultError):
 
 
 class HandleRefused(VaultError):
-    """A handle is unknown, expired, revoked, or not for this provider; `cause` says which, for events only."""
+    """A handle is unknown, expired, revoked, or not for this provider; `cause` names which, for events only."""
 
     reason = "handle_refused"
 

@@ -1,7 +1,7 @@
 """The sealed format, without any cryptography: bytes, text, additional data, payload. See FORMAT.md.
 
-Parsing is strict: an envelope has exactly one spelling, and whatever else comes is `Undecryptable`,
-with no word about what is wrong.
+Parsing is strict: an envelope has exactly one spelling, and everything else is `Undecryptable`,
+without a detail of what is wrong.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class _Known:
 
 
 class Handles:
-    """`vault.handles`: the book of phantom keys, and the quick answer about one."""
+    """Phantom keys: create, list, revoke, and resolve one."""
 
     def __init__(
         self, database: Database, keys: Mapping[bytes, bytes], providers: Any, journal: AuditRecorder, clock: Clock
@@ -71,7 +71,7 @@ class Handles:
         return self._signer.mint(organization, provider, session, int(now + ttl))
 
     def check(self, token: str, provider: str, now: float) -> Grant | None:
-        """Return the grant when it can be told without the database, None when `resolve` has to be asked.
+        """Return the grant when it is known without the database, None when `resolve` has to be awaited.
 
         Raises HandleRefused when it is certain that the handle is not valid.
         """
@@ -106,7 +106,7 @@ class Handles:
             raise HandleRefused(known.cause)
         return self._valid(known.grant, provider, now)
 
-    # --- the book
+    # --- operations
 
     async def create(
         self,

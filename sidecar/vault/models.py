@@ -128,7 +128,7 @@ class Expiry:
 
 @dataclass(frozen=True, slots=True)
 class KnownSecrets:
-    """Every plain key that this process holds; `generation` grows when the set changes."""
+    """Every plain key in this process; `generation` grows when the set changes."""
 
     generation: int
     secrets: tuple[Secret, ...]

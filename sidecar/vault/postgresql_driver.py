@@ -1,7 +1,7 @@
 """PostgreSQL: a few connections that are used in turn, and one that listens for other replicas' changes.
 
 A connection on which anything but a refused statement went wrong is thrown away: the server rolls back
-by itself, and nobody waits for a server that does not answer.
+by itself, and no caller waits for a server that does not answer.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class PostgresqlDriver:
                 self._idle.append(connection)
 
     async def _listen(self) -> None:
-        """Open the connection that hears of changes; without one, the poll alone finds them."""
+        """Open the connection that listens for changes; without it only polling finds them."""
         if self._listener is not None and not self._listener.is_closed():
             return
         if time.monotonic() < self._listen_at:
@@ -160,7 +160,7 @@ def _numbered(statement: str) -> str:
 
 
 def _tls(query: dict[str, str]) -> dict[str, Any]:
-    """Take libpq's words out of a URL's query and return what the driver has for them."""
+    """Take libpq's parameters out of a URL's query and return the driver's arguments for them."""
     mode, root = query.pop("sslmode", None), query.pop("sslrootcert", None)
     if mode not in ("verify-ca", "verify-full"):
         return {} if mode is None else {"ssl": mode}

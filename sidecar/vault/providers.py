@@ -67,7 +67,7 @@ class Provider:
         return self.header, "Bearer " + value
 
     def check(self, value: str) -> None:
-        """Raise Invalid when the value cannot be a key of this provider; the message holds none of it."""
+        """Raise Invalid when the value cannot be a key of this provider; the message contains none of it."""
         if not value or len(value) > MAX_VALUE or not all("\x21" <= character <= "\x7e" for character in value):
             raise Invalid(f"a key is one line of 1 to {MAX_VALUE} visible ASCII characters")
         if not self.shape.fullmatch(value) or (self.unlike and self.unlike.fullmatch(value)):

@@ -32,7 +32,7 @@ class Sealing:
         """Return the row with the payload sealed into it, and what may be shown of it beside."""
         envelope = await self._keys.seal(_binding(row), payload)
         value = payload.value.reveal()
-        # Keyed, and by organization: nobody can test a guess, or see that two organizations share a key.
+        # Keyed, and by organization, so that a guess cannot be tested and equal keys of two organizations differ.
         named = f"{row.organization}\0{value}".encode()
         return replace(
             row,

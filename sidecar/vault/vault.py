@@ -1,4 +1,4 @@
-"""The vault: what the proxy asks per request, and the three books behind it.
+"""The vault: keys for requests, and the operations on credentials, handles and the audit log.
 
 `credentials`, `handles` and `audit` are for operators; `cached`, `credential` and `known_secrets`
 for requests. The SQL libraries are imported by `Vault.open`, not by this module.
@@ -187,7 +187,7 @@ class Vault:
             if self._opened.kept(row.row) is None:
                 entry = await self._sealing.open(row)
                 if generation != self._opened.generation:
-                    return  # something changed: whoever follows the database calls again
+                    return  # something changed: the database watch calls again
                 self._offer(row, self._opened.keep(entry), firsts)
 
     def _offer_kept(self) -> None:
@@ -263,7 +263,7 @@ class Vault:
     def _loaded(self, place: Place, done: asyncio.Task[Credential]) -> None:
         del self._loads[place]
         if not done.cancelled():
-            done.exception()  # all who asked may have left; then nobody else looks at it
+            done.exception()  # all callers may have left; then the exception is read nowhere else
 
     def _missing(self, place: Place, cause: str, now: float) -> Unavailable:
         self._opened.miss(place, cause, now)

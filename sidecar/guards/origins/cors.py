@@ -1,4 +1,4 @@
-"""Cross-origin requests: preflights are answered here, foreign origins refused, every response stamped."""
+"""CORS: answers preflights, refuses origins that are not allowed, writes the CORS headers of responses."""
 
 from __future__ import annotations
 

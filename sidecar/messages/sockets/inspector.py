@@ -87,7 +87,7 @@ class SocketInspector:
         return RefuseMessage(code, detail, event, self.replies(code), self.instead())
 
     def unreadable(self, reason: str) -> Inspected:
-        """Refuse a message that cannot be looked at, or let it pass where the policy says so."""
+        """Refuse a message that cannot be inspected, or let it pass where the policy allows it."""
         detail = {"reason": reason}
         if self.rules.pass_uninspectable:
             return KeepMessage((Finding(Event.MESSAGE_UNREADABLE, detail),))
@@ -138,7 +138,7 @@ class SocketInspector:
         return counted(protocol, value, texts)
 
     def counts(self, value: Any, texts: Texts) -> bool:  # noqa: ARG002
-        """Say whether the message says something new, so that limits count it."""
+        """Return whether the message carries a new text, so that limits count it."""
         return bool(texts)
 
     def replies(self, code: Code) -> tuple[SocketMessage, ...]:

@@ -22,7 +22,7 @@ class KeepMessage:
     """The message goes on as it came.
 
     texts       how many texts were looked at, and their `characters` together
-    counts      it says something new: limits that count chat messages count it
+    counts      it carries a new text: limits that count chat messages count it
     """
 
     findings: tuple[Finding, ...] = ()

@@ -18,7 +18,7 @@ class ShinyInspector(SocketInspector):
         return [(where, text) for where, text in texts if not _name(where).endswith(":shiny.password")]
 
     def length(self, value: Any, texts: Texts) -> int:
-        """Leave out what the browser says of itself (`.clientdata_url_search`)."""
+        """Leave out the browser's data about itself (`.clientdata_url_search`)."""
         return super().length(value, [(w, text) for w, text in texts if not _name(w).startswith(".clientdata")])
 
     def counts(self, value: Any, texts: Texts) -> bool:  # noqa: ARG002
@@ -27,7 +27,7 @@ class ShinyInspector(SocketInspector):
         return isinstance(data, dict) and any("_user_input" in name or ":shiny.action" in name for name in data)
 
     def replies(self, code: Code) -> tuple[SocketMessage, ...]:
-        """Return a note, and the end of the wait for an answer of each chat that was spoken to."""
+        """Return a notification, and a message that ends the waiting state of each chat that was written to."""
         note = {
             "html": code.sentence,
             "action": "",

@@ -17,7 +17,7 @@ from sidecar.vocabulary import Code
 
 
 class SocketIoInspector(SocketInspector):
-    """Any backend that speaks socket.io."""
+    """Any backend that uses socket.io."""
 
     _attachments = 0  # binary messages that the last packet announced
     _dropped = False  # … which was refused
@@ -50,7 +50,7 @@ class SocketIoInspector(SocketInspector):
         return super().binary(data) if self.rules.protocol is AUTO else self.unreadable("binary")
 
     def replies(self, code: Code) -> tuple[SocketMessage, ...]:
-        """Return an event `error`, which pages that expect none do not hear."""
+        """Return an event `error`, which pages without a handler for it ignore."""
         error = {"message": code.sentence, "code": code.name, "request_id": self.facts.request_id}
         return self.event("error", error)
 
@@ -99,7 +99,7 @@ class NiceGuiInspector(SocketIoInspector):
         return self.event("event", event)
 
     def _argument(self, value: Any) -> Any:
-        """Return what the first argument of an event says: JSON in a string."""
+        """Return the first argument of an event, which is JSON in a string."""
         event = first(value, 1)
         args = event.get("args") if isinstance(event, dict) else None
         text = first(args, 0)

@@ -46,7 +46,7 @@ class StreamlitInspector(SocketInspector):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._seen = 0  # what the text inputs said last, as a hash
+        self._seen = 0  # the last contents of the text inputs, as a hash
 
     def text(self, text: str) -> Inspected:  # noqa: ARG002
         """Refuse: pages send binary messages only."""
@@ -82,7 +82,7 @@ class StreamlitInspector(SocketInspector):
         return RewriteMessage((message,), (finding,), len(texts), characters, counts)
 
     def _counts(self, found: list[Text]) -> bool:
-        """Say whether something new is said: a chat message, or other words in the text inputs than before."""
+        """Return whether there is a new text: a chat message, or a changed text input."""
         state = tuple(text.text for text in found if text.path in (STRING, STRINGS, JSON) and text.text)
         before, self._seen = self._seen, hash(state)
         return any(text.path in SENT and text.text for text in found) or (bool(state) and self._seen != before)

@@ -1,4 +1,4 @@
-"""YAML text → a plain tree that knows where each of its values stands, or the problems with their places."""
+"""YAML text → a plain tree with the line and column of each value, or the problems with theirs."""
 
 from __future__ import annotations
 

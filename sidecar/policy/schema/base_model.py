@@ -1,4 +1,4 @@
-"""What every section is: frozen, closed to unknown keys, each key described."""
+"""The base of all sections: frozen, unknown keys refused, each key described."""
 
 from __future__ import annotations
 

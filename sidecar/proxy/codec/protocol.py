@@ -1,4 +1,4 @@
-"""What sockets derive from."""
+"""The base class of the proxy's protocols."""
 
 from __future__ import annotations
 
