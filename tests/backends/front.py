@@ -35,9 +35,17 @@ def front(folder: Path, url: str, kind: str, more: str = "") -> Iterator[Running
     """Run a sidecar as its own process, with default limits; `more` is YAML after the policy."""
     policy = folder / "policy.yaml"
     log = folder / "events.log"
-    text = POLICY.format(url=url, kind=kind, public=free_port(), management=free_port(), log=log, more=more)
-    policy.write_text(text)
-    with started(policy, folder, {"JWT_SECRET": SECRET}) as running:
+    with contextlib.ExitStack() as stack:
+        for attempt in range(3):
+            text = POLICY.format(url=url, kind=kind, public=free_port(), management=free_port(), log=log, more=more)
+            policy.write_text(text)
+            try:
+                running = stack.enter_context(started(policy, folder, {"JWT_SECRET": SECRET}))
+                break
+            except AssertionError as error:
+                # A connection of the browser may have taken the port meanwhile.
+                if attempt == 2 or "in use" not in str(error):
+                    raise
         yield running
 
 
