@@ -137,7 +137,7 @@ def test_what_is_no_handle_is_refused_as_the_provider_would(out: Outbound, name:
     assert (reply.status, out.model.calls) == (401, [])
     assert json.loads(reply.body)["error"]["type"] == "authentication_error"
     line = out.running.logged(request_id=(reply.get(b"x-request-id") or b"").decode(), event="HANDLE_REFUSED")
-    assert line["detail"] == {"reason": reason, "provider": "openai", "code": "AUTH_FAILED"}
+    assert line["detail"].items() >= {"reason": reason, "provider": "openai", "code": "AUTH_FAILED"}.items()
     assert ACME_KEY not in (out.running.policy.parent / "events.log").read_text()
 
 

@@ -91,7 +91,7 @@ def test_an_address(stage, capsys) -> None:
     assert Browser(front).ask("GET", "/open").said == (403, "IP_BLOCKED")
     erased = erase(front, capsys, "--ip", HOME)
     assert (erased["sessions"], erased["conversations"], erased["bans"]) == (1, 1, 1)
-    assert erased["windows"] == 1
+    assert erased["windows"] == 2
     assert erased["events"] >= 5
     assert HOME not in keys(redis)
     assert browser.ask("POST", "/api/chat", {"message": "hi"}).said == (400, "INVALID_SESSION_ID")

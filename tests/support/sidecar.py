@@ -109,7 +109,7 @@ class Running:
         found: list[dict[str, Any]] = []
 
         def seen() -> bool:
-            found[:] = [line for line in self.lines() if fields.items() <= line.items()]
+            found[:] = [line for line in self.lines() if _has(line, fields)]
             return bool(found)
 
         until(seen, f"a line with {fields}")
@@ -132,6 +132,14 @@ class Running:
         with contextlib.suppress(OSError):
             return self.fetch("/livez")[0] == 200
         return False
+
+
+def _has(line: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    """Tell whether a line has these fields; of `detail` those that are named."""
+    detail, wanted = line.get("detail"), fields.get("detail")
+    if isinstance(detail, dict) and isinstance(wanted, dict):
+        return wanted.items() <= detail.items() and _has({**line, "detail": None}, {**fields, "detail": None})
+    return fields.items() <= line.items()
 
 
 def until(happens: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
