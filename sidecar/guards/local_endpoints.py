@@ -25,13 +25,7 @@ class RateLimitStatus:
     def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
         if exchange.head.method in _READING:
             return self._guard.status(exchange)
-        refuse = Refuse(Code.METHOD_NOT_ALLOWED, {}, [(b"Allow", b"GET, HEAD")])
-        # A step either waits or not, for all of its decisions: a refusal has to be awaited where an answer is.
-        return _ready(refuse) if self.waits else refuse
-
-
-async def _ready(decision: Decision) -> Decision:
-    return decision
+        return Refuse(Code.METHOD_NOT_ALLOWED, {}, [(b"Allow", b"GET, HEAD")])
 
 
 class CspReports:

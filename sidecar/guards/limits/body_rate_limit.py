@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import cast
 
-from sidecar.decision import KEEP, PASS, Decision, Inspection, Refuse
+from sidecar.decision import KEEP, PASS, Answer, Decision, Inspection, Pass, Refuse
 from sidecar.exchange import Exchange
 from sidecar.guards.limits.rate_limit import RateLimitGuard
 from sidecar.guards.limits.rate_limit_headers import RateLimitHeaders
@@ -55,18 +54,30 @@ class BodyRateLimitGuard:
         self._lines: dict[tuple[Limit, ...], RateLimitHeaders] = {}  # at most two: with named organizations, without
         self.waits = late.waits
 
-    def check(self, exchange: Exchange) -> Decision:
-        if has_body(exchange) or self._asked(exchange):
-            return PASS
-        before = exchange.limits
-        return self._joined(exchange, before, self._late.check(exchange))
+    def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
+        """Take the limits of a request without a body."""
+        return PASS if has_body(exchange) or self._asked(exchange) else self._take(exchange)
 
-    def inspect(self, exchange: Exchange, _: bytes) -> Inspection:
+    def inspect(self, exchange: Exchange, _: bytes) -> Inspection | Awaitable[Inspection]:
+        """Take the limits of a request whose body was read."""
         if self._asked(exchange):
             return KEEP
+        decision = self._take(exchange)
+        if isinstance(decision, Pass | Answer | Refuse):
+            return decision if isinstance(decision, Refuse) else KEEP
+        return _inspected(decision)
+
+    def _take(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
         before = exchange.limits
-        decision = self._joined(exchange, before, self._late.check(exchange))
-        return decision if isinstance(decision, Refuse) else KEEP
+        decision = self._late.check(exchange)
+        if isinstance(decision, Pass | Answer | Refuse):
+            return self._joined(exchange, before, decision)
+        return self._joined_later(exchange, before, decision)
+
+    async def _joined_later(
+        self, exchange: Exchange, before: LimitReport | None, decision: Awaitable[Decision]
+    ) -> Decision:
+        return self._joined(exchange, before, await decision)
 
     def _asked(self, exchange: Exchange) -> bool:
         report = exchange.limits
@@ -89,24 +100,11 @@ class BodyRateLimitGuard:
         return found
 
 
-class WaitingBodyRateLimitGuard(BodyRateLimitGuard):
-    """The same over a store across the network."""
-
-    async def check(self, exchange: Exchange) -> Decision:  # type: ignore[override]  # a Step says which
-        return PASS if has_body(exchange) or self._asked(exchange) else await self._take(exchange)
-
-    async def inspect(self, exchange: Exchange, _: bytes) -> Inspection:  # type: ignore[override]  # a BodyStep says which
-        if self._asked(exchange):
-            return KEEP
-        decision = await self._take(exchange)
-        return decision if isinstance(decision, Refuse) else KEEP
-
-    async def _take(self, exchange: Exchange) -> Decision:
-        before = exchange.limits
-        decision = cast(Decision, await self._late.check(exchange))  # type: ignore[misc]  # a waiting guard's
-        return self._joined(exchange, before, decision)
+async def _inspected(decision: Awaitable[Decision]) -> Inspection:
+    decided = await decision
+    return decided if isinstance(decided, Refuse) else KEEP
 
 
 def build_body_rate_limit(head: RateLimitGuard, late: RateLimitGuard) -> BodyRateLimitGuard:
     """Build the body guard over two guards of one store."""
-    return (WaitingBodyRateLimitGuard if late.waits else BodyRateLimitGuard)(head, late)
+    return BodyRateLimitGuard(head, late)

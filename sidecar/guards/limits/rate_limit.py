@@ -60,7 +60,7 @@ def build_rate_limit(
 
     `waits`: the store is across the network and may have to be awaited.
     """
-    return (WaitingRateLimitGuard if waits else RateLimitGuard)(tuple(limits), store, rules)
+    return RateLimitGuard(tuple(limits), store, rules, waits=waits)
 
 
 def check_limits(limits: Sequence[Limit], problems: Problems, before: Sequence[Limit] = ()) -> None:
@@ -105,7 +105,7 @@ class _Plans:
 
 
 class RateLimitGuard:
-    """Take one request of every limit from a store that answers at once; refuse when one has no room.
+    """Take one request of every limit; refuse when one has no room. Answers at once if the store does.
 
     `exchange.limits` is the report. Limits that do not count this request (a page load, under a limit that
     counts `chat`) are looked at only. Per session and per user count verified ones only: a client without one
@@ -113,10 +113,12 @@ class RateLimitGuard:
     """
 
     name = "rate_limits"
-    waits = False
 
-    def __init__(self, limits: tuple[Limit, ...], store: RateStore, rules: CountingRules = EVERY_REQUEST) -> None:
+    def __init__(
+        self, limits: tuple[Limit, ...], store: RateStore, rules: CountingRules = EVERY_REQUEST, *, waits: bool = False
+    ) -> None:
         self.limits = limits
+        self.waits = waits
         self.rules = rules
         self._store = store
         named = _Plans(limits, rules)
@@ -126,28 +128,43 @@ class RateLimitGuard:
         self._asks: dict[tuple[int | str, ...], tuple[Ask, ...]] = {}
         self._simple = {limit.per for limit in limits} <= {Per.IP, Per.ORGANIZATION}
 
-    def check(self, exchange: Exchange) -> Decision:
+    def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
+        """Take the request of all limits at once, and put their state on the exchange."""
         if not self.limits or exchange.client.uncounted:
             return PASS
         plan = self._plan(exchange)
         asks = self._asked(plan, exchange)
         takes = self._store.take(asks, exchange.started)
-        assert isinstance(takes, tuple)
-        return self._decide(exchange, plan, asks, takes)
+        if isinstance(takes, tuple):
+            return self._decide(exchange, plan, asks, takes)
+        return self._decided_later(exchange, plan, asks, takes)
 
-    def peek(self, exchange: Exchange) -> None:
+    async def _decided_later(
+        self, exchange: Exchange, plan: _Plan, asks: tuple[Ask, ...], takes: Awaitable[Takes]
+    ) -> Decision:
+        return self._decide(exchange, plan, asks, await takes)
+
+    def peek(self, exchange: Exchange) -> Awaitable[None] | None:
         """Put the state on an exchange that was refused before its limits were taken; consumes nothing."""
-        if self.limits and exchange.limits is None and exchange.client is not NOBODY:
-            plan = self._plan(exchange)
-            asks = self._asked(plan, exchange)
-            takes = self._store.peek(asks, exchange.started)
-            assert isinstance(takes, tuple)
+        if not self.limits or exchange.limits is not None or exchange.client is NOBODY:
+            return None
+        plan = self._plan(exchange)
+        asks = self._asked(plan, exchange)
+        takes = self._store.peek(asks, exchange.started)
+        if isinstance(takes, tuple):
             self._look(exchange, plan, asks, takes)
+            return None
+        return self._looked_later(exchange, plan, asks, takes)
 
-    def status(self, exchange: Exchange) -> Answer:
+    async def _looked_later(
+        self, exchange: Exchange, plan: _Plan, asks: tuple[Ask, ...], takes: Awaitable[Takes]
+    ) -> None:
+        self._look(exchange, plan, asks, await takes)
+
+    def status(self, exchange: Exchange) -> Answer | Awaitable[Answer]:
         """Answer `GET /api/rate-limit/status` with the caller's own state."""
-        self.peek(exchange)
-        return status_answer(exchange)
+        looked = self.peek(exchange)
+        return status_answer(exchange) if looked is None else _status_later(exchange, looked)
 
     def asks(self, exchange: Exchange) -> tuple[Ask, ...]:
         """Return the questions about an exchange, in the order of the limits."""
@@ -199,30 +216,6 @@ class RateLimitGuard:
         exchange.limits = LimitReport(asks, takes, exchange.now, False, plan.lines.render(takes, exchange.now))
 
 
-class WaitingRateLimitGuard(RateLimitGuard):
-    """The same over a store across the network; it bounds each wait itself."""
-
-    waits = True
-
-    async def check(self, exchange: Exchange) -> Decision:  # type: ignore[override]  # a Step says which it is
-        if not self.limits or exchange.client.uncounted:
-            return PASS
-        plan = self._plan(exchange)
-        asks = self._asked(plan, exchange)
-        return self._decide(exchange, plan, asks, await _settled(self._store.take(asks, exchange.started)))
-
-    async def peek(self, exchange: Exchange) -> None:  # type: ignore[override]  # as above
-        if self.limits and exchange.limits is None and exchange.client is not NOBODY:
-            plan = self._plan(exchange)
-            asks = self._asked(plan, exchange)
-            takes = await _settled(self._store.peek(asks, exchange.started))
-            self._look(exchange, plan, asks, takes)
-
-    async def status(self, exchange: Exchange) -> Answer:  # type: ignore[override]  # as above
-        await self.peek(exchange)
-        return status_answer(exchange)
-
-
 class RateLimitHeaderWriter:
     """The header lines of the limits. A store that answers at once is asked where no guard asked it before.
 
@@ -271,6 +264,11 @@ def refusal(asks: Sequence[Ask], takes: Takes) -> Refuse | None:
     seconds = retry_after(take)
     detail: Detail = {"limit": ask.limit.name, "per": str(ask.limit.per), "retry_after": seconds}
     return Refuse(Code.RATE_LIMIT_EXCEEDED, detail, [(b"Retry-After", b"%d" % seconds)])
+
+
+async def _status_later(exchange: Exchange, looked: Awaitable[None]) -> Answer:
+    await looked
+    return status_answer(exchange)
 
 
 async def _settled(answer: Takes | Awaitable[Takes]) -> Takes:
