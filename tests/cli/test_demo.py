@@ -26,7 +26,9 @@ from tests.support.processes import free_port
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-POLICY = re.findall(r"^```yaml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[0]
+POLICY = next(
+    text for text in re.findall(r"^```yaml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL) if "your-website" in text
+)
 PATIENCE = 30.0
 SECRETS = ("ENCRYPTION_KEY", "JWT_SECRET", "REDIS_URL", "DATABASE_URL", "SIDECAR_POLICY")
 INSTALLING = ("make ", "python3.11 -m venv")

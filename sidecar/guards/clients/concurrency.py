@@ -13,6 +13,16 @@ RETRY_AFTER: Final = 1
 """Seconds in Retry-After: when a stream ends is unknown, and a client without a value would retry at once."""
 
 
+PARTS: Final = frozenset(
+    {b"script", b"style", b"image", b"font", b"manifest", b"worker", b"sharedworker", b"audio", b"video"}
+)
+"""`Sec-Fetch-Dest` of what a browser loads to show a page (Fetch standard, 2.2.7)."""
+
+PARTS_FACTOR: Final = 5
+"""Parts of pages that a client may load at once, as a multiple of the limit: several visitors share an address, and
+each browser opens six connections. They are counted apart, so that a page that loads does not refuse a message."""
+
+
 def build_concurrency(limit: int, problems: Problems, open_requests: dict[str, int] | None = None) -> ConcurrencyGuard:
     """Build the guard; `problems` stands at `requests.concurrent_per_client`."""
     if limit < 1:
@@ -56,9 +66,12 @@ class ConcurrencyGuard:
         self._open: dict[str, int] = {} if open_requests is None else open_requests
 
     def check(self, exchange: Exchange) -> Decision:
-        subject = exchange.client.subject
+        subject, limit = exchange.client.subject, self._limit
+        index = exchange.head.index
+        if index.get(b"sec-fetch-dest") in PARTS and exchange.head.method == "GET" and b"upgrade" not in index:
+            subject, limit = f"{subject} parts", limit * PARTS_FACTOR
         count = self._open.get(subject, 0)
-        if count >= self._limit:
+        if count >= limit:
             detail: Detail = {"limit": "concurrent_per_client", "per": "ip", "open": count}
             return Refuse(Code.RATE_LIMIT_EXCEEDED, detail, [(b"Retry-After", b"%d" % RETRY_AFTER)])
         self._open[subject] = count + 1

@@ -66,3 +66,20 @@ def test_a_limit_that_admits_nobody() -> None:
     problems = Problems("requests.concurrent_per_client")
     build_concurrency(0, problems)
     assert [problem.path for problem in problems.found] == ["requests.concurrent_per_client"]
+
+
+def test_parts_of_pages_have_a_bound_of_their_own() -> None:
+    made = ConcurrencyGuard(2)
+    client = Client("203.0.113.9", "203.0.113.9", "203.0.113.0/24")
+
+    def ask(method: str = "GET", **fields: str):
+        return made.check(exchange(method, client=client, **fields))
+
+    assert [ask() for _ in range(2)] == [PASS, PASS]
+    assert isinstance(ask(), Refuse)
+    parts = [ask(**{"Sec-Fetch-Dest": "script"}) for _ in range(11)]
+    assert parts[:10] == [PASS] * 10
+    assert isinstance(parts[10], Refuse)
+    for fields in ({"Sec-Fetch-Dest": "empty"}, {"Sec-Fetch-Dest": "document"}):
+        assert isinstance(ask(**fields), Refuse)
+    assert isinstance(ask("POST", **{"Sec-Fetch-Dest": "script"}), Refuse), "only what a page loads"
