@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -65,6 +66,7 @@ def opening(octet: int) -> bytes:
     return letter + {b"+": b"-", b"/": b"_"}.get(letter, b"") + b"%x%X" % (octet >> 4, octet >> 4)
 
 
+@cache
 def readable(size: int) -> bytes:
     """Return the pattern of base64 or hex that holds text: so many bytes of it, at any alignment.
 
