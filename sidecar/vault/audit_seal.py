@@ -101,9 +101,11 @@ class AuditKeys:
         self.current = next(iter(self._keys))
 
     def knows(self, key_id: str) -> bool:
+        """Return whether this process has the key of this id (hex), and so can check its MACs."""
         return key_id in self._keys
 
     def entry_mac(self, digest: str) -> str:
+        """Return the MAC (hex) of an entry's hash under the current key."""
         return self._mac(self.current, f"audit entry\0{digest}")
 
     def entry_format(self, key_id: str, digest: str, mac: str) -> int:

@@ -41,6 +41,7 @@ class Proof:
     why: str = ""
 
     def as_json(self) -> dict[str, Any]:
+        """Return the statement as `sidecar audit verify --json` prints it."""
         return {
             "statement": self.statement.name.lower(),
             "says": self.statement.value,

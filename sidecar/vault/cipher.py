@@ -48,6 +48,7 @@ def subkey(root: bytes, purpose: str) -> bytes:
 
 
 def new_salt() -> bytes:
+    """Return a random salt for the derivation of a key (NIST SP 800-132 §5.1)."""
     return os.urandom(SALT_SIZE)
 
 

@@ -32,6 +32,7 @@ class OpenCredential:
 
     @property
     def id(self) -> str:
+        """The id of the credential's row."""
         return self.row.id
 
 

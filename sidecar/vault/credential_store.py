@@ -26,6 +26,7 @@ class CredentialStore:
         self._audit = audit
 
     async def create(self, stored: SealedCredential, entry: Entry) -> None:
+        """Insert a credential with its audit entry. Raises Conflict at MAX_PER_PROVIDER, or when the name is taken."""
         async with self._database.write() as write:
             taken = await write.rows(
                 "SELECT id FROM credentials WHERE organization = ? AND provider = ?",

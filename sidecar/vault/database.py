@@ -34,7 +34,9 @@ class Connection(Protocol):
         """Execute and return how many rows it touched."""
         ...
 
-    async def rows(self, statement: str, *values: Any) -> list[Row]: ...
+    async def rows(self, statement: str, *values: Any) -> list[Row]:
+        """Execute a query and return all of its rows."""
+        ...
 
 
 class Driver(Protocol):
@@ -73,7 +75,9 @@ class Driver(Protocol):
         """Return when another process may have written, at the latest after `seconds`."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class Write:
         return await self._connection.run(statement, *values)
 
     async def rows(self, statement: str, *values: Any) -> list[Row]:
+        """Execute a query inside this transaction and return all of its rows."""
         return await self._connection.rows(statement, *values)
 
     async def insert(self, table: str, row: Row) -> None:
@@ -146,6 +151,7 @@ class Database:
         return database
 
     async def close(self) -> None:
+        """Close all connections; running statements fail."""
         await self._driver.close()
 
     @property

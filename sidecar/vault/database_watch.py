@@ -27,7 +27,9 @@ MAX_WARNED: Final = 100_000
 class RefreshableHandles(Protocol):
     """The cache of handles."""
 
-    async def refresh(self) -> None: ...
+    async def refresh(self) -> None:
+        """Read revoked sessions and each cached handle again."""
+        ...
 
 
 class WatchedVault(Protocol):
@@ -36,15 +38,25 @@ class WatchedVault(Protocol):
     audit_retention: float | None  # seconds
 
     @property
-    def handles(self) -> RefreshableHandles: ...
+    def handles(self) -> RefreshableHandles:
+        """The cache of handles to refresh."""
+        ...
 
-    async def refresh(self, *, preload: bool) -> None: ...
+    async def refresh(self, *, preload: bool) -> None:
+        """Read all credentials and forget what changed; with `preload`, open those that are not open."""
+        ...
 
-    async def preload(self) -> None: ...
+    async def preload(self) -> None:
+        """Open every credential that is not open yet: redaction must know every key."""
+        ...
 
-    def confirm(self, at: float) -> None: ...
+    def confirm(self, at: float) -> None:
+        """Note that the database was reached at `at` (epoch seconds) and nothing had changed."""
+        ...
 
-    def expiries(self) -> Iterable[Expiry]: ...
+    def expiries(self) -> Iterable[Expiry]:
+        """Return one fact per credential, as of the last look at the database."""
+        ...
 
 
 class DatabaseWatch:
@@ -81,6 +93,7 @@ class DatabaseWatch:
         self._opening: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        """Start the task that watches; call it on the running loop."""
         self._task = asyncio.create_task(self._run(), name="vault-watch")
 
     def look_again(self) -> None:
@@ -88,6 +101,7 @@ class DatabaseWatch:
         self._seen = None
 
     async def stop(self) -> None:
+        """Cancel the tasks, wait for their end, and report the audit anchor of the last state."""
         running = [task for task in (self._task, self._opening) if task is not None]
         for task in running:
             task.cancel()

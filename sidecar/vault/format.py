@@ -49,6 +49,7 @@ class Envelope:
         return _HEADER.pack(MAGIC, self.format, KDF_PBKDF2_SHA256, self.iterations, self.key_id, self.salt, self.iv)
 
     def to_bytes(self) -> bytes:
+        """Return the stored form: header, ciphertext, tag (FORMAT.md)."""
         return self.header() + self.sealed
 
     def to_text(self) -> str:

@@ -156,9 +156,13 @@ NEWEST: Final = max(REVISIONS)
 class MigratedConnection(Protocol):
     """What migrating needs of a connection inside a transaction."""
 
-    async def run(self, statement: str, *values: Any) -> int: ...
+    async def run(self, statement: str, *values: Any) -> int:
+        """Execute a statement; return how many rows it touched."""
+        ...
 
-    async def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]: ...
+    async def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        """Execute a query and return all of its rows."""
+        ...
 
 
 async def upgrade(connection: MigratedConnection, *, to: str = NEWEST) -> None:

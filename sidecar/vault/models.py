@@ -93,6 +93,7 @@ class SealedCredential:
 
     @property
     def row(self) -> RowName:
+        """What the seal binds the value to: id, version, organization, provider."""
         return RowName(self.id, self.version, self.organization, self.provider)
 
 
@@ -190,6 +191,7 @@ class Change:
 
 
 def is_organization(text: str) -> bool:
+    """Return whether `text` may name an organization: 1 to 128 letters, digits and `. _ @ : + -`."""
     return _ORGANIZATION.fullmatch(text) is not None
 
 

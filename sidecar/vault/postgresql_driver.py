@@ -40,11 +40,13 @@ class PostgresqlConnection:
         self._connection = connection
 
     async def run(self, statement: str, *values: Any) -> int:
+        """Execute a statement; return the count of its command tag, 0 where it has none."""
         done: str = await self._connection.execute(_numbered(statement), *values)
         count = done.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
     async def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        """Execute a query and return all of its rows."""
         return [dict(row) for row in await self._connection.fetch(_numbered(statement), *values)]
 
 
@@ -75,11 +77,13 @@ class PostgresqlDriver:
         return cls({"dsn": dsn, "timeout": wait, "command_timeout": wait, **tls})
 
     async def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        """Read on a free connection; wait for one when all are in use."""
         async with self._connection() as connection:
             return await PostgresqlConnection(connection).rows(statement, *values)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[PostgresqlConnection]:
+        """Begin on a free connection; commit at the end, roll back when the body raises."""
         async with self._connection() as connection:
             await connection.execute("BEGIN")
             try:
@@ -91,12 +95,14 @@ class PostgresqlDriver:
 
     @asynccontextmanager
     async def migrate(self) -> AsyncIterator[PostgresqlConnection]:
+        """Begin a transaction that holds the advisory lock of migrations."""
         async with self.write() as connection:
             await connection.rows("SELECT pg_advisory_xact_lock(?)", MIGRATION_LOCK)
             yield connection
 
     async def stamp(self) -> None:
-        return None
+        """Return None: only the change counters tell; a notification wakes the watch."""
+        return
 
     async def wait(self, seconds: float) -> None:
         """Wait for a notification, or for as long as a poll would."""
@@ -107,6 +113,7 @@ class PostgresqlDriver:
         self._changed.clear()
 
     async def close(self) -> None:
+        """Terminate the listener's and all idle connections without waiting for the server."""
         for connection in (self._listener, *self._idle):
             if connection is not None:
                 connection.terminate()

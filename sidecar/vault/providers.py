@@ -31,7 +31,9 @@ _NEVER: Final = {"host", "content-length", "transfer-encoding", "connection", "c
 class Pattern(Protocol):
     """A compiled expression that matches in linear time."""
 
-    def fullmatch(self, text: str) -> object | None: ...
+    def fullmatch(self, text: str) -> object | None:
+        """Return a match when all of `text` matches, None otherwise."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,10 +41,12 @@ class SqliteConnection:
             self._connection.execute(pragma)
 
     async def run(self, statement: str, *values: Any) -> int:
+        """Execute a statement in the thread; return how many rows it touched."""
         touched: int = await self._call(self._run, statement, values)
         return touched
 
     async def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        """Execute a query in the thread and return all of its rows."""
         found: list[dict[str, Any]] = await self._call(self._rows, statement, values)
         return found
 
@@ -119,6 +121,7 @@ class SqliteDriver:
             raise StoreUnavailable(f"the credential database is not available ({type(error).__name__})") from None
 
     async def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        """Read on the reading connection; in memory, wait until no transaction runs."""
         if self._reader is not self._writer:
             return await self._reader.rows(statement, *values)
         async with self._line:  # not into another's transaction
@@ -126,6 +129,7 @@ class SqliteDriver:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqliteConnection]:
+        """Begin with BEGIN IMMEDIATE, one transaction at a time; commit at the end, roll back when the body raises."""
         async with self._line:
             try:
                 # A transaction that reads first and writes later fails when another wrote in between.
@@ -149,9 +153,11 @@ class SqliteDriver:
         return int(self._watched.execute("PRAGMA data_version").fetchone()[0])
 
     async def wait(self, seconds: float) -> None:
+        """Sleep for `seconds`: SQLite sends no notifications."""
         await asyncio.sleep(seconds)
 
     async def close(self) -> None:
+        """Close both connections and end their threads."""
         if self._watched is not None:
             self._watched.close()
         await self._writer.close()

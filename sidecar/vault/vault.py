@@ -115,6 +115,7 @@ class Vault:
 
     @property
     def catalogue(self) -> Catalogue:
+        """The providers that are known: the built-in ones and those of the policy."""
         return self._sealing.catalogue
 
     def use_catalogue(self, catalogue: Catalogue) -> None:
