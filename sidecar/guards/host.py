@@ -50,6 +50,7 @@ class HostGuard:
         self._known: BoundedCache[bytes, bool] = BoundedCache(CACHED)
 
     def check(self, exchange: Exchange) -> Decision:
+        """Refuse with 421 (RFC 9110 §15.5.20) a host that the list does not name."""
         host = exchange.host
         known = self._known.get(host)
         if known is None:

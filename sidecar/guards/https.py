@@ -24,6 +24,7 @@ class HttpsGuard:
     name = "https"
 
     def check(self, exchange: Exchange) -> Decision:
+        """Pass https requests; redirect GET and HEAD, refuse other methods and upgrades."""
         if exchange.secure:
             return PASS
         head = exchange.head

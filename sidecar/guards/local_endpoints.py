@@ -23,6 +23,7 @@ class RateLimitStatus:
         self.waits = guard.waits
 
     def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
+        """Answer GET and HEAD with the state of the caller's limits; refuse other methods with 405."""
         if exchange.head.method in _READING:
             return self._guard.status(exchange)
         return Refuse(Code.METHOD_NOT_ALLOWED, {}, [(b"Allow", b"GET, HEAD")])
@@ -34,6 +35,7 @@ class CspReports:
     name = "csp_reports"
 
     def check(self, exchange: Exchange) -> Decision:
+        """Pass POST; refuse other methods with 405."""
         if exchange.head.method != "POST":
             return Refuse(Code.METHOD_NOT_ALLOWED, {}, [(b"Allow", b"POST")])
         return PASS
@@ -48,6 +50,7 @@ class Unmatched:
         self._methods = methods
 
     def check(self, exchange: Exchange) -> Decision:
+        """Refuse with 405 and Allow when other methods are served at this path, with 404 otherwise."""
         allowed = self._methods(exchange.head.path)
         if allowed:
             return Refuse(Code.METHOD_NOT_ALLOWED, {}, [(b"Allow", ", ".join(sorted(allowed)).encode())])

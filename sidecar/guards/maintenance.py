@@ -17,4 +17,5 @@ class MaintenanceGuard:
         self._refusal = notice.refusal() if notice is not None else None
 
     def check(self, _: Exchange) -> Decision:
+        """Refuse with 503, Retry-After and the operator's message, or pass."""
         return self._switch.refusal or self._refusal or PASS

@@ -82,6 +82,7 @@ class OrganizationGuard:
         self._tokens: BoundedCache[bytes, Known] = BoundedCache(CACHED)
 
     def check(self, exchange: Exchange) -> Decision:
+        """Set organization and user; a request that names no organization gets the default. Always passes."""
         index = exchange.head.index
         if not self._hosts and b"authorization" not in index and b"x-org-id" not in index:
             exchange.organization = self._default

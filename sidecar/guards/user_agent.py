@@ -39,6 +39,7 @@ class UserAgentGuard:
         self._denied = tuple(text.lower().encode() for text in denied)
 
     def check(self, exchange: Exchange) -> Decision:
+        """Refuse with 403 when a denied entry is part of the header."""
         agent = exchange.head.index.get(b"user-agent", b"").lower()
         for denied in self._denied:
             if denied in agent:

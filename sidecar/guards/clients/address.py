@@ -111,6 +111,7 @@ class AddressGuard:
         self._forwarded: BoundedCache[tuple[bytes | str | None, ...], ForwardedAddress] = BoundedCache(CACHED)
 
     def check(self, exchange: Exchange) -> Decision:
+        """Find the client's address; refuse it with 403 when it is denied or not on the allow list."""
         found = self._peers.get(exchange.peer) or self._meet(exchange.peer)
         if found.client.trusted:
             get = exchange.head.index.get

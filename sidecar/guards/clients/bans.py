@@ -94,6 +94,7 @@ class BanGuard:
         self._exceeded = ExceededLimits()
 
     def check(self, exchange: Exchange) -> Decision:
+        """Refuse a banned client with 403 and Retry-After (seconds until the ban ends). Local, no I/O."""
         client = exchange.client
         if client.exempt:
             return PASS

@@ -66,6 +66,7 @@ class ConcurrencyGuard:
         self._open: dict[str, int] = {} if open_requests is None else open_requests
 
     def check(self, exchange: Exchange) -> Decision:
+        """Count the request in; refuse with 429 at the limit. A page's parts are counted apart, with a larger limit."""
         subject, limit = exchange.client.subject, self._limit
         index = exchange.head.index
         if index.get(b"sec-fetch-dest") in PARTS and exchange.head.method == "GET" and b"upgrade" not in index:

@@ -13,6 +13,7 @@ class RequestIdGuard:
     name = "request_id"
 
     def check(self, exchange: Exchange) -> Decision:
+        """Set `exchange.id` when a trusted proxy sent a well-formed id. Always passes."""
         if b"x-request-id" not in exchange.head.index:
             return PASS
         given = accepted_request_id(exchange.head, trusted=exchange.client.trusted)

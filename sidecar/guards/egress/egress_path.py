@@ -26,6 +26,7 @@ class EgressPathGuard:
         self._refusal = Refuse(Code.FORBIDDEN, {"reason": "path", "provider": provider})
 
     def check(self, exchange: Exchange) -> Decision:
+        """Refuse the path with 403 unless a pattern matches all of it and it has one reading only."""
         path = exchange.head.path
         if self._allowed is None or self._allowed.fullmatch(path) is None or _UNCLEAR.search(path) is not None:
             return self._refusal

@@ -40,6 +40,7 @@ class PhantomKeyGuard:
         self._handles = handles
 
     async def check(self, exchange: Exchange) -> Decision:
+        """Resolve the handle of the request; refuse with 401 without a good one, with 503 without a database."""
         exchange.organization = ""  # no organization until the handle is resolved
         index = exchange.head.index
         if SOCKET_KEY in index.get(b"sec-websocket-protocol", b"").lower():

@@ -191,6 +191,7 @@ class CorsGuard:
         self.header_writer = CorsHeaderWriter(self, exposed, credentials=credentials, observe=observe)
 
     def check(self, exchange: Exchange) -> Decision:
+        """Answer a preflight with 204, pass an allowed origin, refuse any other with 403."""
         index = exchange.head.index
         origin = index.get(b"origin")
         if origin is None:
@@ -258,6 +259,7 @@ class CorsHeaderWriter:
         self._known: BoundedCache[bytes, tuple[bytes, bytes]] = BoundedCache(CACHED)
 
     def lines(self, exchange: Exchange) -> bytes:
+        """Return Access-Control-* for an allowed origin, and Vary for every response (Fetch, CORS protocol)."""
         if self._observe:
             return b""
         head = exchange.head

@@ -27,6 +27,7 @@ class FetchMetadataGuard:
     name = "fetch_metadata"
 
     def check(self, exchange: Exchange) -> Decision:
+        """Refuse with 403 by Sec-Fetch-Site and Sec-Fetch-Mode (W3C Fetch Metadata)."""
         index = exchange.head.index
         site = index.get(b"sec-fetch-site")
         if site is None or site in OWN or exchange.origin is not None:

@@ -45,6 +45,7 @@ class OriginPattern:
 
     @property
     def exact(self) -> bool:
+        """Whether the pattern matches one origin only, so that a set can be asked."""
         return not (self.subdomains or self.any_port)
 
     def spelled(self) -> str:
@@ -207,6 +208,7 @@ class SameOrigin:
         self._known: BoundedCache[tuple[bytes, bytes, bool], bool] = BoundedCache(CACHED)
 
     def holds(self, origin: bytes, host: bytes | None, *, secure: bool) -> bool:
+        """Return whether `origin` is the public origin; False without a host, or when both exceed 600 bytes."""
         if not host or len(origin) + len(host) > 600:
             return False
         key = (origin, host, secure)

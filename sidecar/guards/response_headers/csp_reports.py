@@ -91,6 +91,7 @@ class CspReportGuard:
         self._advise = advise
 
     def inspect(self, exchange: Exchange, body: bytes) -> Answer:
+        """Count each violation of a report; answer 204 with one finding for each that is due to be reported."""
         self._counts.reports += 1
         findings = []
         for violation in violations(body):

@@ -130,6 +130,7 @@ class SecurityHeaders:
         self._http = self._block(http)
 
     def lines(self, exchange: Exchange) -> bytes:
+        """Return the block for https or for http; the latter has no Strict-Transport-Security."""
         # A browser must ignore HSTS over plain http (RFC 6797 §8.1).
         return self._https if exchange.secure else self._http
 

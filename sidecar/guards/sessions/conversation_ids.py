@@ -92,6 +92,7 @@ class ConversationIdPlaces:
 
     @property
     def looks(self) -> bool:
+        """Return whether the route names conversations anywhere."""
         return bool(self.paths or self.header or self.url != NOWHERE)
 
 
@@ -119,6 +120,7 @@ class BodyIdPrefilter:
         self._always = any(not isinstance(path.steps[-1], str) for path in paths)
 
     def may_stand_in(self, body: bytes) -> bool:
+        """Return whether the body must be parsed; never False for a body that names a conversation."""
         if self._always or hides_names(body):
             return True
         lower = body.lower()
@@ -164,6 +166,7 @@ def in_form(form: ContentType, body: bytes, paths: Sequence[Path]) -> list[str] 
 
 
 def leads_on(path: Path, paths: Sequence[Path]) -> bool:
+    """Return whether one of `paths` goes on below `path`."""
     size = len(path.steps)
     return any(len(other.steps) > size and other.steps[:size] == path.steps for other in paths)
 

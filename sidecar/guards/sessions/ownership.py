@@ -107,6 +107,7 @@ class OwnershipGuard:
         self._in_body = in_body
 
     async def check(self, exchange: Exchange) -> Decision:
+        """Refuse with 403 when a conversation of the URL or header belongs to another session."""
         if self._in_body and exchange.session is None and has_body(exchange):
             return PASS
         ids = self._ownership.in_head(exchange)
@@ -129,6 +130,7 @@ class BodyOwnershipGuard:
         self._spelled = BodyIdPrefilter(ownership.names.paths)
 
     async def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
+        """Refuse with 403 when a conversation of the body belongs to another session, with 400 an unreadable body."""
         ids = self._ownership.in_head(exchange) if self._in_body else []
         found = self._found(exchange, body) if body else []
         if isinstance(found, Refuse):
@@ -158,6 +160,7 @@ class BodyOwnershipGuard:
 
 
 def invalid(reason: str) -> Refuse:
+    """Return the refusal of a body whose conversation ids cannot be read for certain."""
     return Refuse(Code.MESSAGE_INVALID, {"reason": reason})
 
 

@@ -99,6 +99,7 @@ class SessionGuard:
         self._begins = begins
 
     def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
+        """Refuse with 400 a session that is missing, unknown or on another network, with 503 without a store."""
         if not exchange.session_key and self._in_body and has_body(exchange):
             return PASS
         decision = self.settle(exchange)
@@ -176,6 +177,7 @@ class BodySessionGuard:
         self._find = find
 
     def inspect(self, exchange: Exchange, body: bytes) -> Inspection | Awaitable[Inspection]:
+        """Look up the session that the body names; refuse with 400 ids that are malformed or differ from the head's."""
         for session_id in self._find(exchange, body):
             refusal = self._ids.present(exchange, session_id, "body")
             if refusal is not None:

@@ -89,6 +89,7 @@ class SessionIdGuard:
         self._strips = strips
 
     def check(self, exchange: Exchange) -> Decision:
+        """Read the id from header or cookie; refuse with 400 a malformed id and two different ones."""
         refusal = self._read(exchange)
         if refusal is None:
             return PASS
