@@ -66,7 +66,9 @@ class SharedRateStore(RateStore, Protocol):
     admitted: Callable[[Sequence[Ask], float], None] | None
     instead: Callable[[Sequence[Ask], float, StoreUnavailable], Takes] | None
 
-    async def merge(self, spent: Sequence[Spent]) -> None: ...
+    async def merge(self, spent: Sequence[Spent]) -> None:
+        """Add requests that were admitted without the shared store to its windows, by their age."""
+        ...
 
 
 class FailoverRateStore:

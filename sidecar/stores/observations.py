@@ -49,6 +49,7 @@ class PlaceCounts:
 
     @property
     def different(self) -> int:
+        """How many different values were seen, up to the bound of `hashes`."""
         return len(self.hashes)
 
 

@@ -70,7 +70,9 @@ class RedisClient(Protocol):
         """
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close the connections; waiting commands fail with StoreUnavailable."""
+        ...
 
 
 def words(command: Command, full: bool = False) -> tuple[Any, ...]:
