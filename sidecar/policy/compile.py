@@ -60,10 +60,12 @@ class Compiled:
 
     @property
     def schema(self) -> PolicySchema:
+        """The checked values that the policy was compiled from."""
         return self.document.schema
 
     @property
     def digest(self) -> str:
+        """The short digest of the document, as events and `/readyz` show it."""
         return self.document.short_digest
 
     def adopt(self, services: Services) -> None:

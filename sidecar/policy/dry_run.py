@@ -69,9 +69,11 @@ class ReadOnlyCounts(dict[str, int]):
         self._live = live
 
     def get(self, key: str, otherwise: Any = None, /) -> Any:
+        """Return the live count of a client."""
         return self._live.get(key, otherwise)
 
     def pop(self, key: str, *otherwise: Any) -> Any:
+        """Return the live count of a client and leave it there."""
         return self._live.get(key, *otherwise)
 
     def __setitem__(self, key: str, value: int) -> None:
@@ -85,12 +87,15 @@ class ReadOnlyRates:
         self._live = live
 
     def take(self, asks: Sequence[Ask], now: float) -> Takes | Awaitable[Takes]:
+        """Answer whether the request would be admitted; consume nothing."""
         return self._live.peek(asks, now)
 
     def peek(self, asks: Sequence[Ask], now: float) -> Takes | Awaitable[Takes]:
+        """Answer from the live windows."""
         return self._live.peek(asks, now)
 
     async def reset(self, per: str, subject: str) -> int:
+        """Forget nothing; return 0."""
         return 0
 
 
@@ -101,9 +106,11 @@ class ReadOnlyBans:
         self._live = live
 
     def banned(self, subject: str, now: float) -> float:
+        """Return until when the subject is banned, in epoch seconds; 0.0 if it is not."""
         return self._live.banned(subject, now)
 
     def strike(self, subject: str, weight: int, now: float) -> Ban | None:
+        """Count nothing; return None."""
         return None
 
     def rule(self, strikes: int, within: float, duration: float) -> None:
@@ -113,12 +120,15 @@ class ReadOnlyBans:
         """Add no ban."""
 
     async def lift(self, subject: str) -> bool:
+        """Lift nothing; return False."""
         return False
 
     async def list(self, now: float) -> Sequence[Ban]:
+        """Return the live bans."""
         return await self._live.list(now)
 
     def count(self) -> int:
+        """Return how many bans stand."""
         return self._live.count()
 
 
@@ -129,36 +139,46 @@ class ReadOnlySessions:
         self._live = live
 
     def bound(self, per_client: int) -> None:
-        return None
+        """Leave the live store's bound as it is."""
+        return
 
     async def create(self, session: Session, seal: bytes, ttl: float) -> int:
+        """Store nothing; return 0."""
         return 0
 
     async def get(self, key: str, seal: bytes, now: float) -> Session | None:
+        """Return the live session, or None."""
         return await self._live.get(key, seal, now)
 
     async def touch(self, key: str, seen: float, ttl: float) -> None:
         """Prolong nothing."""
 
     async def delete(self, key: str) -> bool:
+        """End nothing; return False."""
         return False
 
     async def own(self, conversation: str, key: str, ttl: float, now: float) -> str:
+        """Return the owner; `key`, which would become the owner, if there is none. Stores nothing."""
         return await self._live.owner(conversation, now) or key
 
     async def owner(self, conversation: str, now: float) -> str | None:
+        """Return the key of the session that the conversation belongs to, or None."""
         return await self._live.owner(conversation, now)
 
     async def move(self, old: str, new: str, now: float) -> int:
+        """Move nothing; return 0."""
         return 0
 
     async def erase(self, kind: str, subject: str) -> Erased:
+        """Delete nothing; return zero counts."""
         return Erased()
 
     async def cleanup(self, now: float) -> int:
+        """Drop nothing; return 0."""
         return 0
 
     async def count(self, now: float) -> int:
+        """Return how many sessions the live store has."""
         return await self._live.count(now)
 
 
@@ -171,6 +191,7 @@ class AssumedSessions(ReadOnlySessions):
         self.believed = False
 
     async def get(self, key: str, seal: bytes, now: float) -> Session | None:
+        """Return a session of the client in question, and note in `believed` that it was assumed."""
         exchange = self.asked
         if exchange is None:
             return None

@@ -21,7 +21,9 @@ class Compiled(Protocol):
     """A policy that can be in force: it knows the document that it was made of."""
 
     @property
-    def document(self) -> PolicyDocument: ...
+    def document(self) -> PolicyDocument:
+        """The document that the policy was compiled from."""
+        ...
 
 
 T = TypeVar("T", bound=Compiled)

@@ -44,6 +44,7 @@ def _with_written_limits(schema: PolicySchema, made: Collection[int]) -> PolicyS
 
 
 def listeners_have_their_own_addresses(schema: PolicySchema, problems: Problems) -> None:
+    """Report listeners whose host and port collide."""
     listen = schema.listen
     taken: list[tuple[str, Address]] = []
     for name, listener in (("public", listen.public), ("management", listen.management), ("egress", listen.egress)):
@@ -57,6 +58,7 @@ def listeners_have_their_own_addresses(schema: PolicySchema, problems: Problems)
 
 
 def egress_stays_on_loopback(schema: PolicySchema, problems: Problems) -> None:
+    """Report an egress listener that other machines could reach, unless the policy allows it by name."""
     egress = schema.listen.egress
     if egress and not egress.address.loopback and not schema.egress.dangerously_listen_beyond_loopback:
         problems.at("listen.egress.address").add(
@@ -66,6 +68,7 @@ def egress_stays_on_loopback(schema: PolicySchema, problems: Problems) -> None:
 
 
 def own_paths_differ(schema: PolicySchema, problems: Problems) -> None:
+    """Report two of the sidecar's own endpoints at one path."""
     paths = schema.listen.public.paths
     if paths.session and paths.session == paths.rate_limit_status:
         problems.at("listen.public.paths.rate_limit_status").add("is the session's path too", "write another one")
@@ -74,6 +77,7 @@ def own_paths_differ(schema: PolicySchema, problems: Problems) -> None:
 
 
 def backend_tls_needs_https(schema: PolicySchema, problems: Problems) -> None:
+    """Report TLS settings of a backend whose URL is not https."""
     places = [("backend", schema.backend), *((f"backends.{name}", one) for name, one in schema.backends.items())]
     for place, server in places:
         if server.tls is not None and not server.url.startswith("https:"):
@@ -82,6 +86,7 @@ def backend_tls_needs_https(schema: PolicySchema, problems: Problems) -> None:
 
 
 def routes_name_backends_that_are_there(schema: PolicySchema, problems: Problems) -> None:
+    """Report a route's backend that `backends` does not define."""
     for path, route in _routes(schema):
         if route.backend is not None and route.backend not in schema.backends:
             known = f"one of {', '.join(sorted(schema.backends))}" if schema.backends else "it under backends"
@@ -89,6 +94,7 @@ def routes_name_backends_that_are_there(schema: PolicySchema, problems: Problems
 
 
 def limits_have_their_own_names(schema: PolicySchema, problems: Problems) -> None:
+    """Report two rate limits of one name: headers and metrics could not tell them apart."""
     first: dict[str, str] = {}
     for path, limit in _limits(schema):
         other = first.setdefault(limit.name, path)
@@ -97,6 +103,7 @@ def limits_have_their_own_names(schema: PolicySchema, problems: Problems) -> Non
 
 
 def routes_have_their_own_names(schema: PolicySchema, problems: Problems) -> None:
+    """Report two routes of one name: log and metrics could not tell them apart."""
     first: dict[str, str] = {}
     for path, route in _routes(schema):
         other = first.setdefault(route.name, path)
@@ -105,6 +112,7 @@ def routes_have_their_own_names(schema: PolicySchema, problems: Problems) -> Non
 
 
 def patterns_have_their_own_names(schema: PolicySchema, problems: Problems) -> None:
+    """Report two content patterns of one name."""
     seen: set[str] = set()
     for index, pattern in enumerate(schema.content_filter.patterns):
         if pattern.name in seen:
@@ -128,6 +136,7 @@ def routes_can_match(schema: PolicySchema, problems: Problems) -> None:
 
 
 def sessions_can_be_asked_for(schema: PolicySchema, problems: Problems) -> None:
+    """Report routes, limits and ownership that need sessions where there are none."""
     off = schema.sessions.mode == "off"
     for path, route in _routes(schema):
         if off and route.session == "required":
@@ -147,6 +156,7 @@ def sessions_can_be_asked_for(schema: PolicySchema, problems: Problems) -> None:
 
 
 def sessions_are_complete(schema: PolicySchema, problems: Problems) -> None:
+    """Report a `sessions` section without places, without a source of learned ids, or with `idle` above `max_age`."""
     sessions = schema.sessions
     at = problems.at("sessions")
     if sessions.idle is not None and sessions.idle > sessions.max_age:
@@ -160,6 +170,7 @@ def sessions_are_complete(schema: PolicySchema, problems: Problems) -> None:
 
 
 def observing_means_something(schema: PolicySchema, problems: Problems) -> None:
+    """Report a route's `observe` entry that names a guard of the whole listener."""
     for path, route in _routes(schema):
         for index, name in enumerate(route.observe):
             if name in LISTENER_WIDE:
@@ -168,6 +179,7 @@ def observing_means_something(schema: PolicySchema, problems: Problems) -> None:
 
 
 def providers_are_known(schema: PolicySchema, problems: Problems) -> None:
+    """Report providers that are neither built in nor described under `providers`."""
     known = BUILT_IN_PROVIDERS | set(schema.providers)
     asked = [(f"{path}.credential.provider", r.credential.provider) for path, r in _routes(schema) if r.credential]
     asked += [(f"egress.providers.{name}", name) for name in schema.egress.providers]
@@ -180,6 +192,7 @@ def providers_are_known(schema: PolicySchema, problems: Problems) -> None:
 
 
 def custom_providers_can_be_built(schema: PolicySchema, problems: Problems) -> None:
+    """Report entries of `providers` that the catalogue cannot use."""
     for name, provider in schema.providers.items():
         try:
             build(name, provider.entry())
@@ -202,6 +215,7 @@ def keys_travel_sealed(schema: PolicySchema, problems: Problems) -> None:
 
 
 def handles_lead_somewhere(schema: PolicySchema, problems: Problems) -> None:
+    """Report routes that make handles for a provider which the egress listener does not serve."""
     for path, route in _routes(schema):
         credential = route.credential
         if credential is None or credential.form != "handle":
@@ -215,12 +229,14 @@ def handles_lead_somewhere(schema: PolicySchema, problems: Problems) -> None:
 
 
 def egress_allows_something(schema: PolicySchema, problems: Problems) -> None:
+    """Report an egress provider without any allowed path."""
     for name, provider in schema.egress.providers.items():
         if not provider.allow:
             problems.at("egress.providers").at(name).at("allow").add("is empty", "write the paths that may be called")
 
 
 def key_sets_come_safely(schema: PolicySchema, problems: Problems) -> None:
+    """Report a key set whose URL is neither https nor on this machine."""
     sections: tuple[tuple[str, Tokens], ...] = (("admin", schema.admin), ("api_auth", schema.api_auth))
     for name, tokens in sections:
         if tokens.jwks is None or "://" not in tokens.jwks:
@@ -231,6 +247,7 @@ def key_sets_come_safely(schema: PolicySchema, problems: Problems) -> None:
 
 
 def webhooks_are_safe(schema: PolicySchema, problems: Problems) -> None:
+    """Report a webhook without TLS beyond this machine, and anchors that are to go to a missing one."""
     events = schema.events
     if events.webhook is not None and goes_in_clear(events.webhook):
         problems.at("events.webhook").add("would send names and addresses in clear", "write an https URL")

@@ -34,9 +34,11 @@ class EnvironmentOverrides:
     problems: list[Problem] = field(default_factory=list)
 
     def put(self, path: str, name: str) -> None:
+        """Note that the variable `name` (without its prefix) gave the value at `path`."""
         self.origins[path] = PREFIX + name
 
     def complain(self, name: str, what: str, instead: str) -> None:
+        """Record what is wrong with the variable `name` (without its prefix); `instead` says what to write."""
         self.problems.append(Problem(PREFIX + name, what, instead))
 
 

@@ -50,6 +50,7 @@ class PolicyDocument:
 
     @property
     def source(self) -> str:
+        """The file's path, or the name of where the text came from, as messages show it."""
         return self.document.source
 
     @property

@@ -71,6 +71,7 @@ class UncoveredOperationGuard:
         self._table: RouteTable[str] = RouteTable(rows, "")
 
     def check(self, exchange: Exchange) -> Pass:
+        """Return Pass, with a finding when the operation carries text that no route inspects."""
         operation = self._table.find(exchange.head.method, exchange.head.path)
         if not operation:
             return PASS
