@@ -50,6 +50,7 @@ class Patterns:
 
 
 def forms(text: str) -> tuple[str, ...]:
+    """Return the spellings of a text that patterns are tried on: as written, and NFKC without invisible characters."""
     if text.isascii():
         return (text,)
     read = unicodedata.normalize("NFKC", remove_invisible(text)[0])
@@ -66,6 +67,7 @@ class ContentFilterGuard:
     name: str = "content_filter"
 
     def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
+        """Refuse with 403 at the first pattern that matches; an unreadable body with its own code."""
         message = self.reader.read(exchange, body)
         if message is None:
             return KEEP
@@ -107,6 +109,7 @@ def compile_patterns(patterns: Mapping[str, str], problems: Problems) -> Pattern
 
 
 def quiet() -> Any:
+    """Return RE2 options with bounded memory and without lines on standard error."""
     options = re2.Options()
     options.max_mem = MAX_MEMORY
     options.log_errors = False
@@ -114,5 +117,6 @@ def quiet() -> Any:
 
 
 def reason(error: Exception) -> str:
+    """Return RE2's message about a pattern that does not compile."""
     said = error.args[0] if error.args else "does not compile"
     return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)

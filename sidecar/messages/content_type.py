@@ -67,6 +67,7 @@ def media_of(content_type: bytes | None) -> ContentType | str:
 
 
 def split(text: str) -> tuple[str, dict[str, str]] | None:
+    """Return media type and parameters (RFC 9110 §8.3.1), names in lower case; None if malformed or repeated."""
     start = TYPE.match(text)
     if start is None:
         return None

@@ -67,6 +67,7 @@ def urlencoded(body: bytes, wanted: FormNames) -> list[Field] | str:
 
 
 def decoded(raw: bytes) -> str:
+    """Decode one name or value of application/x-www-form-urlencoded. Raises UnicodeDecodeError."""
     return unquote_to_bytes(raw.replace(b"+", b" ")).decode()
 
 

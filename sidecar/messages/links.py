@@ -102,6 +102,7 @@ def character(found: re.Match[str]) -> str:
 
 
 def harmless_for(text: str, opening: re.Match[str]) -> re.Pattern[str]:
+    """Return the pattern of the destinations that may follow `opening`: in angle brackets, of an image, of a link."""
     if opening[1]:
         return HARMLESS_IN_ANGLES
     return HARMLESS_IMAGE if is_image(text, opening.start()) else HARMLESS

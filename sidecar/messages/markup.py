@@ -27,6 +27,7 @@ def escape(text: str) -> tuple[str, int]:
 
 
 def has_markup(text: str) -> bool:
+    """Return whether an HTML tokenizer could begin a tag or comment in the text (WHATWG HTML §13.2.5.6)."""
     return "<" in text and OPENER.search(text) is not None
 
 

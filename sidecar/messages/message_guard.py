@@ -33,6 +33,7 @@ class MessageGuard:
     name: str = "message"
 
     def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
+        """Validate, measure and sanitize one message; return Keep, Rewrite with the new body, or Refuse."""
         message = self.reader.read(exchange, body)
         if message is None:
             return KEEP
@@ -103,6 +104,7 @@ def build_reader(protocol: Protocol, fields: Sequence[Path], max_opened: int = M
 
 
 def compile_fields(fields: Sequence[str], problems: Problems) -> list[Path] | None:
+    """Compile the `fields` of a policy; report each path that is malformed, and return None if any is."""
     paths: list[Path] = []
     for index, text in enumerate(fields):
         try:

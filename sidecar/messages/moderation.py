@@ -87,11 +87,13 @@ class OpenAIModerator:
             self._client = openai.OpenAI(api_key="none", base_url=self._base_url, http_client=http, max_retries=0)
 
     def close(self) -> None:
+        """Close the client's connections, if it was ever used."""
         if self._client is not None:
             self._client.close()
 
 
 def verdict(result: Any) -> Verdict:
+    """Return the verdict of one entry of the endpoint's `results`, its categories sorted."""
     hits = [name for name, hit in result.categories.model_dump().items() if hit]
     return Verdict(bool(result.flagged), tuple(sorted(hits)))
 
@@ -109,6 +111,7 @@ class Verdicts:
         return len(self._entries)
 
     def get(self, text: str) -> Verdict | None:
+        """Return the verdict about a text that has not expired, or None."""
         key = hash_of(text)
         entry = self._entries.get(key)
         if entry is None:
@@ -119,6 +122,7 @@ class Verdicts:
         return entry[1]
 
     def put(self, text: str, verdict: Verdict) -> None:
+        """Remember a verdict for `ttl` seconds; drop the oldest beyond the bound."""
         key = hash_of(text)
         self._entries[key] = (self._clock.monotonic() + self._ttl, verdict)
         self._entries.move_to_end(key)
@@ -127,6 +131,7 @@ class Verdicts:
 
 
 def hash_of(text: str) -> bytes:
+    """Return the SHA-256 of a text (32 bytes): the cache holds no messages."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -157,6 +162,7 @@ class ModerationGuard:
         self._waiting = 0
 
     async def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
+        """Refuse with 403 a message of which any text is flagged; on timeout or failure, act as `on_failure` says."""
         message = self._reader.read(exchange, body)
         # What cannot be read was refused, or let pass, by the guard of messages before this one.
         if message is None or isinstance(message, BodyProblem):

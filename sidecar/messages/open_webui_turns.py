@@ -36,6 +36,7 @@ class RefusedTurns:
         self._before: OrderedDict[Key, str | None] = OrderedDict()
 
     def remember(self, client: str, ids: list[str], parent: str | None) -> None:
+        """Take the ids for refused, as successors of `parent`; drop the oldest beyond the bound."""
         for each in ids:
             self._before[client, each] = parent
             self._before.move_to_end((client, each))
@@ -43,6 +44,7 @@ class RefusedTurns:
             self._before.popitem(last=False)
 
     def forget(self, client: str, ids: list[str]) -> None:
+        """Take the ids for sent."""
         for each in ids:
             self._before.pop((client, each), None)
 
@@ -65,6 +67,7 @@ class TurnBegins:
         self._turns = turns
 
     def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
+        """Replace parents that the backend never received; return Rewrite if any was, Keep otherwise."""
         value = parse_once(exchange, body)
         if type(value) is Fault or not isinstance(value, dict) or not isinstance(value.get("user_message"), dict):
             return KEEP
@@ -93,6 +96,7 @@ class TurnGoesOn:
         self._turns = turns
 
     def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
+        """Note that the message was sent; always keep the body."""
         value = parse_once(exchange, body)
         if isinstance(value, dict):
             self._turns.forget(exchange.client.subject, ids_of(value))
@@ -109,4 +113,5 @@ def ids_of(value: dict[str, Any]) -> list[str]:
 
 
 def is_id(value: Any) -> TypeGuard[str]:
+    """Return whether `value` is a non-empty string of at most MAX_ID characters."""
     return isinstance(value, str) and 0 < len(value) <= MAX_ID

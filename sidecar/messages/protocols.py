@@ -53,6 +53,7 @@ class Condition:
     bare: bool = False
 
     def holds(self, value: Any) -> bool:
+        """Return whether the parsed message meets the condition."""
         found = (each for _, each in self.path.find(value))
         if self.bare:
             return any(isinstance(each, dict | list) and not has_string(each) for each in found)
@@ -124,14 +125,17 @@ def has_string(value: Any) -> bool:
 
 
 def bare(path: str) -> Condition:
+    """Condition: at `path` is a list or an object without any string in it."""
     return Condition(compile_path(path), bare=True)
 
 
 def when(path: str, *values: str) -> Condition:
+    """Condition: at `path` is one of `values`; any value but null, if none are given."""
     return Condition(compile_path(path), frozenset(values))
 
 
 def paths(*texts: str) -> tuple[Path, ...]:
+    """Compile several paths. Raises PathError."""
     return tuple(compile_path(text) for text in texts)
 
 
@@ -141,6 +145,7 @@ def content(base: str) -> tuple[str, ...]:
 
 
 def usage(base: str, given: str, made: str, model: str) -> Usage:
+    """Return where a response reports its tokens: `given` and `made` below `base`, and its model."""
     return Usage(compile_path(f"{base}.{given}"), compile_path(f"{base}.{made}"), compile_path(model))
 
 
@@ -601,6 +606,7 @@ def recognise(path: str, value: Any) -> Protocol | None:
 
 
 def recognise_object(value: dict[str, Any]) -> Protocol | None:
+    """Return the protocol that a JSON object most likely belongs to, by its keys; None if none fits."""
     for keys, protocol in TELLING:
         if keys <= value.keys():
             return protocol

@@ -74,14 +74,17 @@ def stream_refusal(protocol: Protocol | str, code: Code, request_id: str) -> byt
 
 
 def known(protocol: Protocol | str) -> Protocol:
+    """Return the protocol of this name; PLAIN for an unknown one."""
     return BY_NAME.get(protocol, PLAIN) if isinstance(protocol, str) else protocol
 
 
 def plain(code: Code, request_id: str) -> dict[str, Any]:
+    """The sidecar's own shape: a sentence, the code, the request id."""
     return {"error": code.sentence, "code": code.name, "request_id": request_id}
 
 
 def problem(code: Code, request_id: str) -> dict[str, Any]:
+    """Problem details (RFC 9457)."""
     # With about:blank the title is the status' own phrase: RFC 9457 §4.2.1.
     title = HTTPStatus(code.status).phrase
     about = {"type": "about:blank", "title": title, "status": code.status, "detail": code.sentence}
@@ -89,32 +92,38 @@ def problem(code: Code, request_id: str) -> dict[str, Any]:
 
 
 def openai(code: Code, request_id: str) -> dict[str, Any]:
+    """The error object of OpenAI's API; LiteLLM and vLLM use it too."""
     kind = OPENAI_TYPES.get(code.status, "server_error" if code.status >= 500 else "invalid_request_error")
     error = {"message": code.sentence, "type": kind, "param": None, "code": code.name}
     return {"error": error, "code": code.name, "request_id": request_id}
 
 
 def anthropic(code: Code, request_id: str) -> dict[str, Any]:
+    """The error object of Anthropic's API."""
     kind = ANTHROPIC_TYPES.get(code.status, "api_error" if code.status >= 500 else "invalid_request_error")
     error = {"type": kind, "message": code.sentence}
     return {"type": "error", "error": error, "code": code.name, "request_id": request_id}
 
 
 def gradio(code: Code, request_id: str) -> dict[str, Any]:
+    """The error of Gradio's queue."""
     # As Gradio says that an input is not valid: the page shows it at the box, and the box stays usable.
     said = [{"is_valid": False, "message": code.sentence}]
     return {"error": said, "code": code.name, "request_id": request_id, "detail": code.sentence}
 
 
 def with_detail(code: Code, request_id: str) -> dict[str, Any]:
+    """The plain shape with FastAPI's `detail`."""
     return plain(code, request_id) | {"detail": code.sentence}  # FastAPI's clients read `detail`
 
 
 def open_webui(code: Code, request_id: str) -> dict[str, Any]:
+    """OpenAI's shape with FastAPI's `detail`."""
     return openai(code, request_id) | {"detail": code.sentence}  # for its page, and for clients of OpenAI's API
 
 
 def json_rpc(code: Code, request_id: str) -> dict[str, Any]:
+    """A JSON-RPC 2.0 error response."""
     # -32000 to -32099 are for servers' own errors; the id is null where it was not read: JSON-RPC 2.0 §5.
     error = {
         "code": -32000 - (code.status % 100),
@@ -135,11 +144,13 @@ BODIES: Final[dict[Shape, Callable[[Code, str], dict[str, Any]]]] = {
 
 
 def data(value: Any, event: str = "") -> bytes:
+    """Return one server-sent event with `value` as JSON (WHATWG HTML §9.2.5)."""
     line = b"data: " + orjson.dumps(value) + b"\n\n"
     return b"event: " + event.encode() + b"\n" + line if event else line
 
 
 def chatkit_stream(code: Code, request_id: str) -> bytes:
+    """A ChatKit stream of a notice and an error; the client may retry at 429, 502, 503 and 504."""
     notice = {"type": "notice", "level": "danger", "title": None, "message": code.sentence}
     error = {
         "type": "error",
@@ -151,14 +162,17 @@ def chatkit_stream(code: Code, request_id: str) -> bytes:
 
 
 def vercel_stream(code: Code, _: str) -> bytes:
+    """A stream of the AI SDK (version 1 of its protocol) with an error part and its end."""
     return data({"type": "error", "errorText": code.sentence}) + b"data: [DONE]\n\n"
 
 
 def ag_ui_stream(code: Code, _: str) -> bytes:
+    """An AG-UI stream with one RUN_ERROR event."""
     return data({"type": "RUN_ERROR", "message": code.sentence, "code": code.name})
 
 
 def gradio_stream(code: Code, _: str) -> bytes:
+    """A stream of Gradio's queue with one `unexpected_error`."""
     return data({"msg": "unexpected_error", "message": code.sentence, "success": False})
 
 

@@ -48,6 +48,7 @@ class Place:
     labels: frozenset[str] = frozenset()  # names of members whose values are protocol tokens
 
     def allows(self, value: Any) -> bool:
+        """Return whether a value that is no string may stand here without making the message invalid."""
         if value is None or self.lenient:
             return True
         return (self.lists and isinstance(value, list)) or (self.objects and isinstance(value, dict))
@@ -166,6 +167,7 @@ def disguised(value: Any, steps: tuple[Step, ...]) -> bool:
 
 
 def place(path: Path, every: Sequence[Path], *, lenient: bool) -> Place:
+    """Return the place of `path`; arrays and objects are allowed where another of the paths leads through them."""
     size = len(path.steps)
     next_steps = [other.steps[size] for other in every if len(other.steps) > size and other.steps[:size] == path.steps]
     lists = any(step is EVERY or isinstance(step, int) for step in next_steps)
