@@ -72,6 +72,7 @@ class AssignmentScanner:
         self.suspects = Prefilter(b"(?i:" + names + b")", b"(?i:" + cut + b")")
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:  # noqa: ARG002  # names may stand in words
+        """Return hits over the values alone; see Scanner."""
         size = len(text)
         live = size if final else self._live_from(text)
         hits: list[Hit] = []

@@ -64,9 +64,13 @@ class RedactionFilter(Protocol):
 
     counts: dict[str, int]
 
-    def feed(self, chunk: bytes) -> bytes: ...
+    def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes of the body; return what may be sent now, secrets replaced."""
+        ...
 
-    def finish(self) -> bytes: ...
+    def finish(self) -> bytes:
+        """Take the end of the body; return what was held, secrets replaced."""
+        ...
 
 
 class Redaction:

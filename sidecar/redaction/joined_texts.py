@@ -35,6 +35,7 @@ class Record:
     waits: int = 0  # pieces that are not decided
 
     def leave(self) -> bytes:
+        """Return the bytes to send: the record as it came, or written again with its changed texts."""
         return rewritten(self.raw, self.pieces, self.changed) if self.changed else self.raw
 
 

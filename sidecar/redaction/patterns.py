@@ -58,6 +58,7 @@ class ShapeScanner:
         self.reach = max((part.reach for part in self._parts), default=1)
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
+        """Return the hits of all rules in order of their start; see Scanner."""
         live = len(text)
         if not self._suspect(text):
             return (), live

@@ -31,6 +31,7 @@ class Prefilter(NamedTuple):
     cut: bytes
 
     def anything(self) -> bytes:
+        """The alternation of both, as one regular expression."""
         return self.whole + (b"|(?:" + self.cut + b")\\z" if self.cut else b"")
 
 
@@ -64,6 +65,7 @@ class PrefilteredScanner:
         self.reach = scanner.reach
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
+        """Return no hits for a text that the prefilter clears; ask the scanner about any other."""
         if self._question(before + text if before else text):
             return self._scanner.scan(text, before, final)
         return (), len(text)

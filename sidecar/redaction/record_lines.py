@@ -77,6 +77,7 @@ class RecordLinesFilter:
         self._seen = 0  # bytes of an array that were read
 
     def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes; return the records that are complete, secrets replaced."""
         if self._mode is _Mode.BYTES:
             assert self._plain is not None
             return self._plain.feed(chunk)
@@ -94,6 +95,7 @@ class RecordLinesFilter:
         return b"".join(out)
 
     def finish(self) -> bytes:
+        """Take the end of the body; return what was held, secrets replaced."""
         out: list[bytes] = []
         pending, self._pending = self._pending, b""
         if self._plain is not None:

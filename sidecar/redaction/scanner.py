@@ -35,7 +35,9 @@ class Scanner(Protocol):
 
     reach: int
 
-    def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]: ...
+    def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
+        """Return the hits, and the offset from which the text is live (its length if it is not)."""
+        ...
 
 
 class Both:
@@ -49,6 +51,7 @@ class Both:
         self.reach = max(first.reach, second.reach)
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
+        """Return the hits of both in order, and the lower of the two offsets."""
         hits, live = self._first.scan(text, before, final)
         more, other = self._second.scan(text, before, final)
         if more:
@@ -101,9 +104,11 @@ class StreamFilter:
         return len(self._held)
 
     def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes; return what is not live, secrets replaced."""
         return self._pass(self._held + chunk if self._held else chunk, final=False)
 
     def finish(self) -> bytes:
+        """Take the end of the body; return what was held, secrets replaced."""
         return self._pass(self._held, final=True)
 
     def _pass(self, text: bytes, *, final: bool) -> bytes:

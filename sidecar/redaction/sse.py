@@ -41,6 +41,7 @@ class EventStreamFilter:
         self._long: StreamFilter | None = None
 
     def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes; return the events that are complete, secrets replaced."""
         if not self._pending and self._long is None and chunk[-2:] == b"\n\n" and self._joined.skips(chunk):
             return chunk
         out: list[bytes] = []
@@ -54,6 +55,7 @@ class EventStreamFilter:
         return b"".join(out)
 
     def finish(self) -> bytes:
+        """Take the end of the stream; return what was held, secrets replaced."""
         out: list[bytes] = []
         if self._pending or self._long is not None:
             self._event(self._pending, out)
