@@ -25,6 +25,7 @@ class KnownSecretsSource:
         self._matcher: SecretMatcher | None = None
 
     def matcher(self) -> SecretMatcher | None:
+        """Return the matcher of the current set; None without a vault or without any plain key."""
         if self._secrets is None:
             return None
         known = self._secrets()
@@ -37,7 +38,9 @@ class KnownSecretsSource:
 class ResponseObserver(Protocol):
     """A further filter of a route that reads responses: for token usage, sessions or conversations."""
 
-    def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None: ...
+    def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None:
+        """Return a filter that reads this response; None if it is of no interest."""
+        ...
 
     def reads_whole(self, answer: BackendResponseHead) -> bool:
         """Say whether `read_whole` does for a complete body what the filter would; False: ask the filter."""
@@ -72,6 +75,7 @@ class RouteResponseFilters:
         self._seen: SecretMatcher | None = None
 
     def wanted(self) -> bool:
+        """Return whether redaction or an observer has to see responses now; takes over a changed set of secrets."""
         if self._keys is not None:
             matcher = self._keys.matcher()
             if matcher is not self._seen:
@@ -80,6 +84,7 @@ class RouteResponseFilters:
         return self._redaction.active or bool(self._watchers)
 
     def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None:
+        """Return the filter of one response, several of them chained; None if it may pass as it comes."""
         kind = answer.index.get(b"content-type", b"")
         found = self._redaction.filter_for(kind) if self._redaction.active else None
         chain: list[ResponseFilter] = [] if found is None else [_Reported(found, exchange, self._events, self._enforce)]
@@ -92,6 +97,7 @@ class RouteResponseFilters:
         return _Chain(chain)
 
     def passes_whole(self, exchange: Exchange, answer: BackendResponseHead, lines: bytes, body: bytes) -> bool:
+        """Return whether a complete, uncoded response may be sent as it is; observers have read it then."""
         index = answer.index
         if b"content-encoding" in index:
             return False
@@ -105,6 +111,7 @@ class RouteResponseFilters:
         return True
 
     def frames(self, exchange: Exchange) -> SocketMessageFilter | None:
+        """Return the filter of a WebSocket's messages; None if redaction is off."""
         return _SocketFrames(self, exchange) if self._redaction.active else None
 
     def frames_now(self, exchange: Exchange) -> _ReportedFrames | None:
@@ -117,9 +124,11 @@ class RouteResponseFilters:
         return self._keys.matcher() if self._keys is not None else None
 
     def suspects(self, lines: bytes) -> bool:
+        """Return whether header lines may hold a secret, so that each value must be read."""
         return self._redaction.active and self._redaction.suspicious(lines)
 
     def value(self, exchange: Exchange, value: bytes) -> bytes:
+        """Return a header value with its secrets replaced; in observe mode, report them and return it as it came."""
         counts: dict[str, int] = {}
         clean = self._redaction.redact_value(value, counts)
         if counts:

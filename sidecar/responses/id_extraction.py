@@ -84,6 +84,7 @@ class JsonReader:
         self._held = b""
 
     def feed(self, chunk: bytes) -> bytes:
+        """Collect up to MOST bytes; return all but the last byte so far."""
         self._size += len(chunk)
         if self._size <= MOST:
             self._parts.append(chunk)
@@ -94,6 +95,7 @@ class JsonReader:
         return text[:-1]
 
     def finish(self) -> bytes:
+        """Extract the ids of the collected body; return the last byte. A longer body is not read."""
         if self._parts:
             self._extractor.read(b"".join(self._parts))
         return self._held
@@ -115,6 +117,7 @@ class LinesReader:
         self._size = 0
 
     def feed(self, chunk: bytes) -> bytes:
+        """Extract the ids of complete lines; return the chunk as it came."""
         text = self._rest + chunk
         *lines, self._rest = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         if text.endswith(b"\r"):  # the first half of a line's end, or all of it
@@ -126,6 +129,7 @@ class LinesReader:
         return chunk
 
     def finish(self) -> bytes:
+        """Extract the ids of the last line; return nothing, for nothing was held."""
         self._line(self._rest.rstrip(b"\r"))
         self._line(b"")
         return b""

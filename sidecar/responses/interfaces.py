@@ -13,12 +13,18 @@ class BackendResponseHead(Protocol):
     """The head of an answer: its status, lower-case name → value, and the values of a repeated name."""
 
     @property
-    def status(self) -> int: ...
+    def status(self) -> int:
+        """The status code."""
+        ...
 
     @property
-    def index(self) -> Mapping[bytes, bytes]: ...
+    def index(self) -> Mapping[bytes, bytes]:
+        """Lower-case name → value; of a repeated name, one of its values."""
+        ...
 
-    def values(self, name: bytes) -> list[bytes]: ...
+    def values(self, name: bytes) -> list[bytes]:
+        """Return all values of a lower-case name, in their order."""
+        ...
 
 
 class SocketMessageFilter(Protocol):
@@ -48,7 +54,9 @@ class ResponseFilters(Protocol):
     uncompressed, whole response. A filter records what it found when it is finished.
     """
 
-    def wanted(self) -> bool: ...
+    def wanted(self) -> bool:
+        """Return whether there is anything to look for in a response now."""
+        ...
 
     def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None:
         """Look at the head of an answer; return the filter of its body.

@@ -98,6 +98,7 @@ class CookieObserver:
         self._name = name
 
     def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None:
+        """Record the session of a matching `Set-Cookie`; return None, for the body is of no interest."""
         if b"set-cookie" in answer.index:
             for line in answer.values(b"set-cookie"):
                 name, separator, value = line.partition(b";")[0].partition(b"=")
@@ -106,6 +107,7 @@ class CookieObserver:
         return None
 
     def reads_whole(self, answer: BackendResponseHead) -> bool:
+        """Return whether there is nothing to learn, so that the response may pass as it is."""
         return b"set-cookie" not in answer.index
 
     def read_whole(self, exchange: Exchange, answer: BackendResponseHead, body: bytes) -> None:
@@ -139,12 +141,14 @@ class BodyObserver:
         self._told = told
 
     def reads_whole(self, answer: BackendResponseHead) -> bool:  # noqa: ARG002  its paths are read by the filter
+        """Return False: a response must pass the filter that reads its paths."""
         return False
 
     def read_whole(self, exchange: Exchange, answer: BackendResponseHead, body: bytes) -> None:
         """Never asked."""
 
     def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None:
+        """Return a reader of a successful JSON, JSON lines or event-stream response; None for any other."""
         if not 200 <= answer.status < 300 or (has_body(exchange) and not self._sees_bodies):
             return None
         value = answer.index.get(self._header) if self._header else None

@@ -47,6 +47,7 @@ class TokenUsage:
         self._count = count
 
     def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None:
+        """Return a reader of a successful JSON or event-stream response; None for any other."""
         kind = media_type(answer.index.get(b"content-type", b""))
         coding = answer.index.get(b"content-encoding", b"").lower()
         if not 200 <= answer.status < 300 or coding not in _READABLE:
@@ -63,9 +64,11 @@ class TokenUsage:
         return counter
 
     def reads_whole(self, answer: BackendResponseHead) -> bool:  # noqa: ARG002  whatever it is
+        """Return True: `read_whole` can count any complete response."""
         return True
 
     def read_whole(self, exchange: Exchange, answer: BackendResponseHead, body: bytes) -> None:
+        """Count the tokens of a complete JSON response."""
         if b'"usage' not in body or not 200 <= answer.status < 300:
             return
         kind = media_type(answer.index.get(b"content-type", b""))
@@ -86,6 +89,7 @@ class ReportedUsage:
         self.model = ""
 
     def learn(self, value: Any) -> None:
+        """Take over the totals and the model of one parsed response or event, at the places of known protocols."""
         if type(value) is not dict:
             return
         for root, place in _BY_ROOT:
