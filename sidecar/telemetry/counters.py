@@ -56,6 +56,7 @@ class Histogram:
         self.exemplars[bisect_left(self.bounds, seconds)] = (trace, seconds, at)
 
     def add(self, seconds: float) -> None:
+        """Count one observation, in seconds."""
         # bisect_left: a bucket's bound is inclusive (`le`).
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.total += seconds

@@ -20,6 +20,7 @@ class Fanout:
         self._failed = failed
 
     def record(self, event: SecurityEvent) -> None:
+        """Hand an event to every sink, in order."""
         for record in self._records:
             try:
                 record(event)
@@ -27,6 +28,7 @@ class Fanout:
                 self._failed()
 
     def served(self, served: Served) -> None:
+        """Hand the summary of a request to every sink that takes them, in order."""
         for record in self._served:
             try:
                 record(served)

@@ -58,11 +58,13 @@ class Log:
         return lambda: [writer.close(LAST_LINES) for writer in writers]
 
     def record(self, event: SecurityEvent) -> None:
+        """Queue the log line of an event for every target."""
         line = dump(event_fields(event, self._stamp(event.at)))
         for writer in self._writers:
             writer.put(line)
 
     def served(self, served: Served) -> None:
+        """Queue a line for a processed message, and for every request when access lines are on."""
         processed = is_processed_message(served)
         if not (processed or self._access):
             return

@@ -60,6 +60,7 @@ class Metrics:
     # Recording: on the event loop, a few additions each.
 
     def served(self, served: Served) -> None:
+        """Count a finished request under its route: status, duration, overhead, time of the backend."""
         route = self._routes[served.route or UNMATCHED]
         route.count(served.method, served.status, served.duration, served.overhead)
         trace = served.trace
@@ -72,6 +73,7 @@ class Metrics:
                 route.processed += 1
 
     def record(self, event: SecurityEvent) -> None:
+        """Count an event by name, route and outcome."""
         self._count(event.event, event.route, event.outcome)
 
     def _count(self, event: Event, route: str, result: Outcome) -> None:

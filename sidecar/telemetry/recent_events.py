@@ -36,9 +36,11 @@ class RecentEvents:
         self._number = 0
 
     def record(self, event: SecurityEvent) -> None:
+        """Keep an event and send it to the subscribers."""
         self._keep(event.event.value, event)
 
     def served(self, served: Served) -> None:
+        """Keep the summary of a processed message; other requests are not kept."""
         # Kept as it came: the event is made when it is read.
         if served.inspected and is_processed_message(served):
             self._keep(CHAT, served)

@@ -42,6 +42,7 @@ class Webhook:
         self.lost = 0  # events that gave way to newer ones
 
     def start(self) -> None:
+        """Start the task that posts; call it on the running loop."""
         self._task = asyncio.create_task(self._run(), name="webhook")
 
     def use(self, url: str | None) -> None:
@@ -60,6 +61,7 @@ class Webhook:
                 await asyncio.wait_for(self._deliver(), TIMEOUT)
 
     def record(self, event: SecurityEvent) -> None:
+        """Queue an audit event, a warning or an error; a full queue drops its oldest and counts it in `lost`."""
         kind = event.event
         if self._url is None or (kind.category is not Category.AUDIT and kind.level is Level.INFO):
             return
