@@ -52,6 +52,7 @@ class ApiRequest:
 
     @property
     def actor(self) -> Actor:
+        """The caller as the audit log names it: subject of the token, address and request id."""
         return Actor(self.grant.actor, self.peer, self.request_id)
 
     async def note(self) -> None:
@@ -168,6 +169,7 @@ class Body:
         raise invalid(f"`{name}` is a date like 2027-01-31T12:00:00Z, or seconds since 1970")
 
     def has(self, name: str) -> bool:
+        """Return whether the object has this key; null counts."""
         return name in self._values
 
     def raw(self, name: str) -> Any:

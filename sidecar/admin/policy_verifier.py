@@ -31,6 +31,7 @@ class PolicyVerifier:
 
     @property
     def keys(self) -> Keys | None:
+        """The key set that tokens are verified by; None when the policy names none."""
         return self._verifier.keys
 
     def verify(self, token: str) -> Mapping[str, Any]:

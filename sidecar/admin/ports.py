@@ -18,27 +18,41 @@ from sidecar.vault.models import Actor, Change, CredentialSummary, Handle
 class Exposition(Protocol):
     """The metrics: read on the loop, rendered in a thread."""
 
-    def read(self) -> Any: ...
+    def read(self) -> Any:
+        """Copy the current numbers. Runs on the event loop, so it must be short."""
+        ...
 
-    def render(self, accept: str, reading: Any) -> tuple[bytes, str]: ...
+    def render(self, accept: str, reading: Any) -> tuple[bytes, str]:
+        """Return the text of a reading and its content type, in the format that `accept` asks for. Runs in a thread."""
+        ...
 
 
 class EventSubscription(Protocol):
     """A subscription to events."""
 
-    async def next(self, timeout: float) -> tuple[Sequence[Mapping[str, Any]], int]: ...  # noqa: ASYNC109
+    async def next(self, timeout: float) -> tuple[Sequence[Mapping[str, Any]], int]:  # noqa: ASYNC109
+        """Wait up to `timeout` seconds; return the events since the last call, and how many of them were lost."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the subscription and free its place."""
+        ...
 
 
 class Maintenance(Protocol):
     """The switch of maintenance mode."""
 
-    def state(self) -> Mapping[str, Any]: ...
+    def state(self) -> Mapping[str, Any]:
+        """Return whether maintenance mode is on, with its message and Retry-After, as the API shows it."""
+        ...
 
-    def on(self, message: str, retry_after: float) -> None: ...
+    def on(self, message: str, retry_after: float) -> None:
+        """Refuse all requests from now on with `message`; `retry_after` is in seconds."""
+        ...
 
-    def off(self) -> None: ...
+    def off(self) -> None:
+        """Serve requests again."""
+        ...
 
 
 class EventHistory(Protocol):
@@ -46,11 +60,17 @@ class EventHistory(Protocol):
 
     def latest(
         self, *, limit: int = 100, organization: str | None = None, after: int = 0
-    ) -> Sequence[Mapping[str, Any]]: ...
+    ) -> Sequence[Mapping[str, Any]]:
+        """Return up to `limit` events with `seq` above `after`, of one organization or (None) of all."""
+        ...
 
-    def watch(self, organization: str | None = None) -> EventSubscription | None: ...
+    def watch(self, organization: str | None = None) -> EventSubscription | None:
+        """Subscribe to the events of one organization or (None) of all; None when too many are subscribed."""
+        ...
 
-    def forget(self, kind: str, subject: str) -> int: ...
+    def forget(self, kind: str, subject: str) -> int:
+        """Drop the events about an erased session, address or organization; return how many were dropped."""
+        ...
 
 
 class PolicyView(Protocol):
@@ -83,9 +103,9 @@ class Question:
 class AuditTrail(Protocol):
     """The audit log, as a reader sees it: `vault.audit`. A row is a dict of its columns."""
 
-    async def recent(
-        self, organization: str | None, *, limit: int = 100, before: int | None = None
-    ) -> Sequence[Any]: ...
+    async def recent(self, organization: str | None, *, limit: int = 100, before: int | None = None) -> Sequence[Any]:
+        """Return up to `limit` entries, newest first; `before` is a sequence number to page back from."""
+        ...
 
 
 class Handles(Protocol):
@@ -100,19 +120,29 @@ class Handles(Protocol):
         expires_at: float,
         session: str = "",
         name: str = "",
-    ) -> tuple[Secret, Handle]: ...
+    ) -> tuple[Secret, Handle]:
+        """Make a handle; return its secret, which is shown only now, and its record. `expires_at` is epoch seconds."""
+        ...
 
-    async def list(self, organization: str | None) -> Sequence[Handle]: ...
+    async def list(self, organization: str | None) -> Sequence[Handle]:
+        """Return the stored handles of one organization or (None) of all, without their secrets."""
+        ...
 
-    async def revoke(self, actor: Actor, organization: str, handle: str) -> Handle: ...
+    async def revoke(self, actor: Actor, organization: str, handle: str) -> Handle:
+        """Refuse a handle from now on; return its record. Raises NotFound."""
+        ...
 
 
 class Credentials(Protocol):
     """The vault's keys: `vault.credentials`. It audits what it does and what it refuses."""
 
-    async def list(self, organization: str | None) -> Sequence[CredentialSummary]: ...
+    async def list(self, organization: str | None) -> Sequence[CredentialSummary]:
+        """Return the credentials of one organization or (None) of all, without their values."""
+        ...
 
-    async def find(self, credential: str) -> CredentialSummary: ...
+    async def find(self, credential: str) -> CredentialSummary:
+        """Return one credential by its id, without its value. Raises NotFound."""
+        ...
 
     async def create(
         self,
@@ -124,36 +154,56 @@ class Credentials(Protocol):
         name: str = ...,
         hosts: Sequence[str] | None = None,
         expires_at: float | None = None,
-    ) -> CredentialSummary: ...
+    ) -> CredentialSummary:
+        """Seal and store a key. `expires_at` is epoch seconds. Raises Conflict when the name is taken."""
+        ...
 
-    async def update(self, actor: Actor, organization: str, credential: str, change: Change) -> CredentialSummary: ...
+    async def update(self, actor: Actor, organization: str, credential: str, change: Change) -> CredentialSummary:
+        """Change name, hosts, expiry or value. Raises NotFound, or Conflict when the name is taken."""
+        ...
 
     async def rotate(
         self, actor: Actor, organization: str, credential: str, value: Secret, *, expires_at: float | None = None
-    ) -> CredentialSummary: ...
+    ) -> CredentialSummary:
+        """Replace the value; the old one is used until the new one is stored. Raises NotFound."""
+        ...
 
-    async def delete(self, actor: Actor, organization: str, credential: str) -> CredentialSummary: ...
+    async def delete(self, actor: Actor, organization: str, credential: str) -> CredentialSummary:
+        """Delete a credential; it is used for no further request. Raises NotFound."""
+        ...
 
     async def test(
         self, actor: Actor, organization: str, provider: str, value: Secret, *, hosts: Sequence[str] | None = None
-    ) -> CredentialTestResult: ...
+    ) -> CredentialTestResult:
+        """Send a key that is not stored to its provider and report what the provider says of it."""
+        ...
 
-    async def test_stored(self, actor: Actor, organization: str, credential: str) -> CredentialTestResult: ...
+    async def test_stored(self, actor: Actor, organization: str, credential: str) -> CredentialTestResult:
+        """Send a stored key to its provider and report what the provider says of it. Raises NotFound."""
+        ...
 
-    async def erase(self, actor: Actor, organization: str) -> Mapping[str, int]: ...
+    async def erase(self, actor: Actor, organization: str) -> Mapping[str, int]:
+        """Delete all credentials and handles of an organization; return how many of each kind."""
+        ...
 
 
 class CredentialTestResult(Protocol):
     """A provider's response to a test of a key; `status` 0: it did not respond."""
 
     @property
-    def valid(self) -> bool: ...
+    def valid(self) -> bool:
+        """Whether the provider accepted the key."""
+        ...
 
     @property
-    def status(self) -> int: ...
+    def status(self) -> int:
+        """The HTTP status of the provider's response; 0 when there was none."""
+        ...
 
     @property
-    def message(self) -> str: ...
+    def message(self) -> str:
+        """A sentence for operators about the result; it never contains the key."""
+        ...
 
 
 class AuditRecorder(Protocol):
@@ -167,7 +217,9 @@ class AuditRecorder(Protocol):
         organization: str,
         subject: str,
         detail: Mapping[str, str | int | float | bool | None] | None = None,
-    ) -> None: ...
+    ) -> None:
+        """Append one entry: who did what to which subject, and the outcome. `detail` holds no secrets."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,7 @@ class ReservedSite(web.BaseSite):
 
     @property
     def name(self) -> str:
+        """The URL of this address, as aiohttp's runner shows it."""
         return f"http://{self._host}:{self._port}"
 
     async def start(self) -> None:

@@ -19,6 +19,7 @@ class Role(IntEnum):
 
     @property
     def word(self) -> str:
+        """The role as tokens and the API spell it, in lower case."""
         return self.name.lower()
 
 
