@@ -23,6 +23,7 @@ _KEY_ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands verify and export."""
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     verify = commands.add_parser(
@@ -60,6 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Open the vault and run the subcommand; return 0, or 1 when `verify` finds a fault."""
     return run_with_vault(arguments, arguments.work)
 
 

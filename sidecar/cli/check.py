@@ -22,12 +22,14 @@ BROKEN: Final = 2
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `sidecar check`."""
     parser.add_argument("file", nargs="?", metavar="FILE", help="the policy; - is stdin (default: SIDECAR_POLICY)")
     parser.add_argument("--all", action="store_true", help="list every value, not only those that variables can set")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print the problems, or the values in force with their sources; return FINE or BROKEN."""
     name = arguments.file or os.environ.get("SIDECAR_POLICY") or POLICY
     source: Path | bytes = sys.stdin.buffer.read() if name == "-" else Path(name)
     try:

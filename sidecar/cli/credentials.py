@@ -26,6 +26,7 @@ COLUMNS: Final = ("id", "organization", "provider", "name", "state", "last_four"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands, one for each operation on a credential."""
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     add = commands.add_parser("add", help="seal and store a key; it comes from stdin or a prompt")
@@ -70,6 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Open the vault and run the subcommand; return its exit code."""
     return run_with_vault(arguments, arguments.work)
 
 

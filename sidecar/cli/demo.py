@@ -25,11 +25,13 @@ PROVIDER: Final = "openai"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the two ports."""
     parser.add_argument("--port", type=int, default=8080, help="the public port (default %(default)s; 0: any free one)")
     parser.add_argument("--management-port", type=int, default=9090, help="(default %(default)s; 0: any free one)")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Serve the demo until SIGINT or SIGTERM; return 0."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="sidecar: %(message)s")
     with tempfile.TemporaryDirectory(prefix="sidecar-demo-") as scratch:
         asyncio.run(_demo(arguments.port, arguments.management_port, Path(scratch)))

@@ -14,12 +14,14 @@ from sidecar.policy.document.read import PolicyDocument, draft_policy
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the two policies."""
     parser.add_argument("old", metavar="OLD", help="a policy file")
     parser.add_argument("new", metavar="NEW", help="a policy file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print each effective value that differs; return 0, or 2 when a policy has problems."""
     try:
         old, new = _read(arguments.old), _read(arguments.new)
     except PolicyError as error:

@@ -13,12 +13,14 @@ from sidecar.cli.token import seconds
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `sidecar drain`."""
     parser.add_argument("--wait", metavar="DURATION", help="return after this long, so that balancers notice first")
     add_management(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Make the running sidecar report not ready, wait if asked to, and return 0."""
     from sidecar.admin.client import ask
 
     wait = seconds(arguments.wait) if arguments.wait is not None else 0.0

@@ -18,6 +18,7 @@ from sidecar.session import key_of
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subject and the address of the management listener."""
     subject = parser.add_mutually_exclusive_group(required=True)
     subject.add_argument("--session", metavar="ID", help="a session, by its id or its key (64 hex digits)")
     subject.add_argument("--ip", metavar="A", help="an address")
@@ -27,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Erase the subject in the running sidecar and print how many of each kind were deleted; return 0."""
     token = admin_token(os.environ, Role.ADMIN)
     kind, name = _subject(arguments)
     answer = ask(arguments.management, "DELETE", f"/api/subjects/{kind}/{quote(name, safe='')}", token)

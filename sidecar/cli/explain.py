@@ -22,6 +22,7 @@ LONGEST_SHOWN: Final = 2000
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the request to explain and the policy."""
     parser.add_argument("method", metavar="METHOD", help="GET, POST, …; OPTIONS with the headers of a preflight")
     parser.add_argument("path", metavar="PATH", help="the path, with a query if need be")
     parser.add_argument("--policy", metavar="FILE", help="the policy (default: SIDECAR_POLICY, or config/policy.yaml)")
@@ -34,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print what each guard decides; return 0, also for a request that would be refused."""
     from sidecar.admin.ports import Question
     from sidecar.explain.explainer import explain_request
     from sidecar.policy.document.read import draft_policy

@@ -14,6 +14,7 @@ COLUMNS: Final = ("id", "organization", "provider", "name", "session", "expires_
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands create, list and revoke."""
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     create = commands.add_parser("create", help="make a handle and print it, once")
@@ -41,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Open the vault and run the subcommand; return its exit code."""
     return run_with_vault(arguments, arguments.work)
 
 

@@ -15,11 +15,13 @@ WRONG: Final = 2
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the name of a kind."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="one kind: its operations, text places and sections")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print the list of kinds, or what one of them contains; return FINE, or WRONG for an unknown name."""
     if arguments.name is None:
         kinds = [_known(name) for name in names()]
         if arguments.json:

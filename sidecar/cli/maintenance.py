@@ -13,6 +13,7 @@ from sidecar.cli.token import seconds
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the state to set and the message."""
     parser.add_argument("state", choices=("on", "off", "status"), help="what to do")
     parser.add_argument("--message", metavar="TEXT", help="the sentence that clients receive")
     parser.add_argument("--retry-after", metavar="DURATION", help="the value of Retry-After (default 5m)")
@@ -21,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Set or show the state in the running sidecar; return 0."""
     from sidecar.admin.client import ask
 
     body: dict[str, str | int] = {}

@@ -21,6 +21,7 @@ SHOWN: Final = 10
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the log and the policies to compare."""
     parser.add_argument("log", metavar="LOG", help="a log file with access lines (- is stdin)")
     parser.add_argument("--policy", required=True, metavar="NEW", help="the policy to try")
     parser.add_argument("--against", metavar="OLD", help="compare with this policy (default: what happened)")
@@ -28,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print the requests that would be decided otherwise; return 0, or 2 when a policy has problems."""
     try:
         new = _read(arguments.policy)
         old = _read(arguments.against) if arguments.against else None

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the option --policy."""
     parser.add_argument("--policy", metavar="FILE", help="the policy (default: SIDECAR_POLICY, or config/policy.yaml)")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; return 0 after an orderly end."""
     from sidecar.app import Sidecar, serve
     from sidecar.proxy.descriptors import raise_limit
 

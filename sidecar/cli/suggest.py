@@ -23,6 +23,7 @@ TIMEOUT: Final = 10.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the policy and the address of the management listener."""
     parser.add_argument("--policy", metavar="FILE", help="the policy that the sidecar runs (default: SIDECAR_POLICY)")
     parser.add_argument("--management", metavar="URL", help="its management listener (default: as the policy says)")
     parser.add_argument("--json", action="store_true", help="print one JSON object, with what each route rests on")
@@ -33,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print the suggested routes as YAML or JSON; return 0, or 1 when the sidecar does not give them."""
     token = admin_token(os.environ, Role.VIEWER)
     host, port = _address(arguments)
     status, body = _ask(host, port, token)

@@ -22,6 +22,7 @@ _ORGANIZATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,127}")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the claims of the token."""
     parser.add_argument(
         "--role",
         required=True,
@@ -39,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print a token on stdout and what it allows on stderr; return 0."""
     secret = read_settings(os.environ).token_secret("an admin token")
     if arguments.org != EVERY and not _ORGANIZATION.fullmatch(arguments.org):
         raise ConfigError("an organization is 1 to 128 letters, digits and . _ @ : + -")

@@ -33,12 +33,15 @@ _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
 class Unwatched:
     """An event sink for a command: what it does stands in the audit log and on its own output."""
 
-    def record(self, event: SecurityEvent) -> None: ...
+    def record(self, event: SecurityEvent) -> None:
+        """Drop the event."""
 
-    def served(self, served: Served) -> None: ...
+    def served(self, served: Served) -> None:
+        """Drop the summary."""
 
 
 def shared_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every command of the vault has: --json and --policy."""
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     parser.add_argument("--policy", metavar="FILE", help="the policy with the providers of your own")
 
@@ -137,6 +140,7 @@ def show(arguments: argparse.Namespace, rows: Sequence[dict[str, Any]], columns:
 
 
 def show_one(arguments: argparse.Namespace, row: dict[str, Any], says: str) -> None:
+    """Print one row as JSON with --json, and `says` otherwise."""
     print(json.dumps(row) if arguments.json else says)
 
 

@@ -19,6 +19,7 @@ FOUND, MISSING = 0, 1
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the request id and the places to look in."""
     parser.add_argument("request_id", metavar="REQUEST_ID", help="the id from the refusal, or X-Request-ID")
     parser.add_argument(
         "--log", metavar="FILE", help="read a log file (- is stdin) in place of asking a running sidecar"
@@ -28,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print the refusal of this request; return FOUND, or MISSING if it is not known."""
     if arguments.log is not None:
         found = reason(records(arguments.log, arguments.request_id), arguments.request_id)
         answer = None if found is None else {**found.plain(), "lines": found.lines()}
