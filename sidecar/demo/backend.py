@@ -35,6 +35,7 @@ class Backend:
 
     @property
     def url(self) -> str:
+        """The backend's origin, for the policy of the demo."""
         return f"http://{self.host}:{self.port}"
 
 

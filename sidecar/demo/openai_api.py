@@ -31,6 +31,7 @@ class Completion:
 
     @property
     def usage(self) -> dict[str, int]:
+        """Tokens of the prompt, the answer and both, as OpenAI reports them."""
         spoken_tokens = tokens(self.text)
         return {
             "prompt_tokens": self.prompt_tokens,
@@ -39,16 +40,19 @@ class Completion:
         }
 
     def whole(self) -> dict[str, Any]:
+        """Return the `chat.completion` object of an answer that is not streamed."""
         message = {"role": "assistant", "content": self.text, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return {**self._head("chat.completion"), "choices": [choice], "usage": self.usage}
 
     def chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
+        """Return one `chat.completion.chunk` with its delta; `usage` is null until the last chunk."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         usage = {"usage": None} if self.with_usage else {}
         return {**self._head("chat.completion.chunk"), "choices": [choice], **usage}
 
     def usage_chunk(self) -> dict[str, Any]:
+        """Return the last chunk of a stream that was asked for its usage: no choices, only the tokens."""
         return {**self._head("chat.completion.chunk"), "choices": [], "usage": self.usage}
 
     def _head(self, kind: str) -> dict[str, Any]:
