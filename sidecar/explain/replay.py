@@ -48,6 +48,7 @@ class Verdict:
 
     @property
     def refuses(self) -> bool:
+        """Whether the request would be refused."""
         return self.code != ""
 
 
