@@ -47,6 +47,7 @@ class Suggestion:
 
     @property
     def sure(self) -> tuple[TextPlace, ...]:
+        """The places whose text certainly comes from a person."""
         return tuple(place for place in self.places if place.sure)
 
 
@@ -103,4 +104,5 @@ def is_reachable(place: TextPlace) -> bool:
 
 
 def is_socket(suggestion: Suggestion) -> bool:
+    """Return whether the operation is a WebSocket upgrade."""
     return suggestion.operation.method == SOCKET
