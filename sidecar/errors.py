@@ -60,6 +60,7 @@ class Problems:
         return Problems(joined, self.found)
 
     def add(self, what: str, instead: str = "") -> None:
+        """Record what is wrong with the value at this path; `instead` says what to write in its place."""
         self.found.append(Problem(self.path, what, instead))
 
 

@@ -71,9 +71,13 @@ class Served(NamedTuple):
 class EventSink(Protocol):
     """Where facts go. It never blocks and never raises: recording must not break a request."""
 
-    def record(self, event: SecurityEvent) -> None: ...
+    def record(self, event: SecurityEvent) -> None:
+        """Take one event."""
+        ...
 
-    def served(self, served: Served) -> None: ...
+    def served(self, served: Served) -> None:
+        """Take the summary of one finished request."""
+        ...
 
 
 def about(

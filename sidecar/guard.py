@@ -14,26 +14,38 @@ class Guard(Protocol):
     """Ask about the head. It answers at once, or returns what has to be waited for, each wait with a bound."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The guard's name in the policy's `observe` lists, in events and in `sidecar explain`."""
+        ...
 
-    def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]: ...
+    def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
+        """Return the decision about one request's head, or an awaitable of it."""
+        ...
 
 
 class BodyGuard(Protocol):
     """Ask about a complete, bounded body; it answers at once, or returns what has to be waited for."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The guard's name in the policy's `observe` lists, in events and in `sidecar explain`."""
+        ...
 
-    def inspect(self, exchange: Exchange, body: bytes) -> Inspection | Awaitable[Inspection]: ...
+    def inspect(self, exchange: Exchange, body: bytes) -> Inspection | Awaitable[Inspection]:
+        """Return the decision about one request's whole body, or an awaitable of it. `body` is empty when none came."""
+        ...
 
 
 class ResponseFilter(Protocol):
     """Rewrite an answer's body as it passes. One instance per answer; bounded look-behind."""
 
-    def feed(self, chunk: bytes) -> bytes: ...
+    def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes of the body; return what may be sent now, b"" when all of it is held."""
+        ...
 
-    def finish(self) -> bytes: ...
+    def finish(self) -> bytes:
+        """Take the end of the body; return what was held. Called once, after the last `feed`."""
+        ...
 
 
 class HeaderWriter(Protocol):
@@ -44,9 +56,13 @@ class HeaderWriter(Protocol):
     """
 
     @property
-    def owns(self) -> frozenset[bytes]: ...
+    def owns(self) -> frozenset[bytes]:
+        """Lower-case header names that are dropped from the backend's response."""
+        ...
 
-    def lines(self, exchange: Exchange) -> bytes: ...
+    def lines(self, exchange: Exchange) -> bytes:
+        """Return the complete lines for the response to this request, each ending in CR LF; b"" for none."""
+        ...
 
 
 Enforced: TypeAlias = Callable[[str], bool]

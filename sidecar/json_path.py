@@ -121,6 +121,7 @@ def children(place: Location, parent: Any, step: int | Wildcard | Descendants) -
 
 
 def every(place: Location, parent: Any) -> Iterator[tuple[Location, Any]]:
+    """Yield the location and the value of each member of an array or object at `place`; nothing for other values."""
     pairs: Any = enumerate(parent) if isinstance(parent, list) else parent.items() if isinstance(parent, dict) else ()
     for key, value in pairs:
         yield (*place, key), value
@@ -174,6 +175,7 @@ def read_step(text: str, at: int) -> tuple[Step, int]:
 
 
 def read_selector(text: str, at: int) -> tuple[Step, int]:
+    """Read the selector at offset `at`, after `[`; return the step and the offset after it. Raises PathError."""
     if text.startswith("*", at):
         return EVERY, at + 1
     if text[at : at + 1] in {"'", '"'}:
@@ -185,6 +187,7 @@ def read_selector(text: str, at: int) -> tuple[Step, int]:
 
 
 def read_quoted(text: str, at: int) -> tuple[str, int]:
+    """Read a quoted name (RFC 9535 §2.3.1.1); return it and the offset after the closing quote. Raises PathError."""
     quote, start, out = text[at], at, ""
     at += 1
     while at < len(text):
@@ -207,6 +210,7 @@ def read_quoted(text: str, at: int) -> tuple[str, int]:
 
 
 def read_unicode(text: str, at: int) -> str:
+    r"""Return the character of a `\uXXXX` escape at offset `at`. Raises PathError for surrogates and other digits."""
     digits = text[at + 2 : at + 6]
     if not re.fullmatch("[0-9A-Fa-f]{4}", digits) or 0xD800 <= int(digits, 16) <= 0xDFFF:
         raise PathError(r"`\u` needs four hexadecimal digits of a character (write others as they are)", at + 1)

@@ -70,9 +70,13 @@ class Source(Protocol):
     """Where the policy comes from."""
 
     @property
-    def policy(self) -> Path | str: ...
+    def policy(self) -> Path | str:
+        """The file to watch, or the name of where the text came from."""
+        ...
 
-    def draft(self) -> PolicyDocument: ...
+    def draft(self) -> PolicyDocument:
+        """Read the policy anew; the document lists its problems instead of raising them."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

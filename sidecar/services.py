@@ -35,7 +35,9 @@ Count: TypeAlias = Callable[[str, str, str, str, int], None]
 class HandleRegistry(Protocol):
     """Resolves phantom keys: implemented by `vault.handles`."""
 
-    async def resolve(self, token: str, provider: str, now: float) -> Grant: ...
+    async def resolve(self, token: str, provider: str, now: float) -> Grant:
+        """Return the grant of a handle valid at `now` (epoch seconds). Raises HandleRefused or StoreUnavailable."""
+        ...
 
 
 def _uncounted(*_: object) -> None:

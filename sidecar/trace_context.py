@@ -34,7 +34,9 @@ class TraceContext(NamedTuple):
 class Traces(Protocol):
     """Gives each request its trace."""
 
-    def of(self, traceparent: bytes | None) -> TraceContext: ...
+    def of(self, traceparent: bytes | None) -> TraceContext:
+        """Return the trace of a request from its `traceparent` value; None is a request without one."""
+        ...
 
 
 def read_traceparent(value: bytes | None) -> TraceContext | None:
@@ -75,6 +77,7 @@ class PassedTraces:
         self._ids = ids
 
     def of(self, traceparent: bytes | None) -> TraceContext:
+        """Return the client's trace if `traceparent` is well formed, and otherwise a new trace that is not sampled."""
         if traceparent is not None:
             passed = read_traceparent(traceparent)
             if passed is not None:

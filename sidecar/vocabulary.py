@@ -11,6 +11,8 @@ from typing import Self
 
 
 class Category(StrEnum):
+    """Which reader an event is for: the `category` of its log line."""
+
     SECURITY = "SECURITY"
     ACCESS = "ACCESS"
     AUDIT = "AUDIT"
@@ -18,6 +20,8 @@ class Category(StrEnum):
 
 
 class Level(StrEnum):
+    """How serious an event is, as a log reader sorts it."""
+
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
