@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sidecar.admin.auth import Authority
+from sidecar.admin.backend_probe import BackendProbe
 from sidecar.admin.policy_verifier import PolicyVerifier
 from sidecar.admin.ports import Ports
 from sidecar.admin.server import ManagementServer
@@ -151,6 +152,9 @@ class Running:
         self.egress: Listener | None = None
         if listen.egress is not None:
             self.egress = Listener(shared, lambda: self.live.current.egress, new_id)
+        self._backend = BackendProbe(
+            lambda: (self.live.current.schema.ready, self.live.current.backend), self._clock, self.events
+        )
         address = listen.management.address
         self.management = ManagementServer(self._ports(new_id), address.host, address.port, address.path)
 
@@ -223,6 +227,7 @@ class Running:
             suggestions=self._suggestions,
             explain=Explainer(lambda: self.live.current.document, self._services, self._has_key),
             not_ready=lambda: tuple(self._reasons),
+            backend_ready=self._backend.reason,
             subject_of=self._subject_of,
             stores=self.stores.states,
             new_id=new_id,
@@ -421,6 +426,7 @@ class Running:
             if listener is not None:
                 await listener.close()
         await self.management.stop()
+        await self._backend.close()
         self._pools.close()
 
 

@@ -227,6 +227,7 @@ class Ports:
     """All that the listener works with; None: this deployment has no such part, and its endpoints answer 404.
 
     not_ready  why this process should get no traffic now (starting, draining); empty when it should
+    backend_ready  why the backend is not ready; "" when it is, or when the policy does not ask (`ready.backend`)
     subject_of the name under which an address is counted (an IPv6 address's prefix)
     suggestions  routes for what was observed; None while nothing is observed
     stores     which shared stores answer: `{"redis": True}`
@@ -253,6 +254,7 @@ class Ports:
     explain: Callable[[Question], Awaitable[Mapping[str, Any]]] | None
     suggestions: Callable[[], Mapping[str, Any] | None]
     not_ready: Callable[[], Sequence[str]]
+    backend_ready: Callable[[], Awaitable[str]]
     subject_of: Callable[[str], str]
     stores: Callable[[], Mapping[str, bool]]
     new_id: Callable[[], str]

@@ -85,7 +85,7 @@ class ManagementServer:
         elif path == "/livez":
             response = web.json_response({"status": "alive"})
         elif path == "/readyz":
-            response = self._ready()
+            response = await self._ready()
         else:
             response = self._console.page(path) or self._refusal(refuse(Code.NOT_FOUND).refusal, request, request_id)
         if not response.prepared:
@@ -117,8 +117,11 @@ class ManagementServer:
             self._scrapes -= 1
         return web.Response(body=body, headers={"Content-Type": content_type})
 
-    def _ready(self) -> web.StreamResponse:
+    async def _ready(self) -> web.StreamResponse:
+        """Answer from this process alone while it is not ready itself; else ask for the backend too."""
         reasons = list(self._parts.not_ready())
+        if not reasons:
+            reasons = list(filter(None, (await self._parts.backend_ready(),)))
         if reasons:
             return web.json_response({"status": "not ready", "reasons": reasons}, status=503)
         return web.json_response({"status": "ready"})

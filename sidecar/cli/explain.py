@@ -31,6 +31,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ip", metavar="A", default="127.0.0.1", help="who connects (default %(default)s)")
     parser.add_argument("--body", metavar="FILE", help="the body; - is stdin")
+    parser.add_argument(
+        "--expect",
+        choices=("pass", "refuse"),
+        help="exit with 1 when the decision is the other one; an answer of the sidecar itself counts as pass",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -54,8 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n".join(lines(said)))
         for note in said.notes:
             print(f"note: {note}", file=sys.stderr)
-    # The explanation was asked for and is given, so the exit code is 0; `decision` in JSON tells a refusal.
-    return 0
+    if arguments.expect is None or (said.decision == "refuse") == (arguments.expect == "refuse"):
+        return 0  # without --expect too: the explanation was asked for and is given
+    found = f"refused: {said.words[-1].status} {said.words[-1].code}" if said.decision == "refuse" else "not refused"
+    print(f"expected {arguments.expect}, but {arguments.method} {arguments.path} is {found}", file=sys.stderr)
+    return 1
 
 
 def lines(said: Explanation) -> list[str]:

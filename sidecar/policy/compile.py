@@ -57,6 +57,7 @@ class Compiled:
     egress: Policy
     limits: tuple[Limit, ...]
     address: AddressGuard
+    backend: BackendTarget
 
     @property
     def schema(self) -> PolicySchema:
@@ -86,7 +87,8 @@ def compile_policy(document: PolicyDocument, services: Services) -> Compiled:
     public = compiler.public(document.short_digest)
     egress = compiler.egress(document.short_digest)
     document.refuse(problems.found)
-    return Compiled(document, public, egress, tuple(dict.fromkeys(compiler.limits.declared)), compiler.clients.address)
+    limits = tuple(dict.fromkeys(compiler.limits.declared))
+    return Compiled(document, public, egress, limits, compiler.clients.address, compiler.target)
 
 
 class _Compiler:
@@ -106,7 +108,7 @@ class _Compiler:
         self._headers = response_headers.build(schema, services, problems)
         self._responses = responses.build(schema, services, problems)
         self._observer = suggest.build(self._schema, services)
-        self._target = self._server(schema.backend, problems.at("backend"))
+        self.target = self._server(schema.backend, problems.at("backend"))
         unread = uncovered(schema)
         self._uncovered = UncoveredOperationGuard(unread) if unread else None
         self._servers = {
@@ -178,7 +180,7 @@ class _Compiler:
             bounds=self._bounds(),
             limits=self.limits.egress,
             enforce=schema.enforces("rate_limits"),
-            nowhere=self._target,
+            nowhere=self.target,
         )
         return build_egress(schema, shared, digest, self._problems.at("egress"))
 
@@ -286,9 +288,9 @@ class _Compiler:
 
     def _target_of(self, route: RouteSchema | None) -> BackendTarget:
         if route is None:
-            return self._target
+            return self.target
         # A name that is none is a problem that the document's own checks have told.
-        return with_timeouts(self._servers.get(route.backend or "", self._target), route.timeouts)
+        return with_timeouts(self._servers.get(route.backend or "", self.target), route.timeouts)
 
     @staticmethod
     def _server(server: BackendServer, problems: Problems) -> BackendTarget:

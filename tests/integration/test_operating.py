@@ -11,7 +11,7 @@ import pytest
 from sidecar.__main__ import main
 from tests.support.backends import Serving
 from tests.support.raw import get, post
-from tests.support.sidecar import MASTER, Running, threaded
+from tests.support.sidecar import MASTER, Running, threaded, until
 
 FOREIGN = "https://elsewhere.example"
 
@@ -81,3 +81,17 @@ def test_drain_makes_the_process_not_ready_and_goes_on_serving(running) -> None:
     assert running.fetch("/readyz")[0] == 503
     with running.connect() as client:
         assert client.send(get("/")).response().status == 200
+
+
+def test_readiness_includes_the_backend_where_the_policy_says_so(tmp_path) -> None:
+    ready = {"backend": "/health", "cache": "100ms"}
+    with Serving() as backend, threaded(tmp_path, backend.url, ready=ready) as running:
+        assert running.fetch("/readyz")[0] == 200
+        backend.reply = lambda _: b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+        until(lambda: running.fetch("/readyz")[0] == 503, "the backend's state to be noticed")
+        assert json.loads(running.fetch("/readyz")[1]) == {
+            "status": "not ready",
+            "reasons": ["backend: GET /health: status 503"],
+        }
+        assert running.fetch("/livez")[0] == 200, "a restart would not bring the backend back"
+        running.logged(event="BACKEND_ERROR", detail={"probe": "/health"})

@@ -196,6 +196,10 @@ class Management:
         return {"Authorization": f"Bearer {self.token(role, organization)}"}
 
 
+async def _always_ready() -> str:
+    return ""
+
+
 @asynccontextmanager
 async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncIterator[Management]:
     """Run a listener; `changes` replace parts."""
@@ -227,6 +231,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
         "explain": explain,
         "suggestions": lambda: {"routes": [], "yaml": "routes: []  # nothing yet\n"},
         "not_ready": lambda: reasons,
+        "backend_ready": _always_ready,
         "subject_of": subject_of,
         "stores": lambda: {"redis": True},
         "new_id": lambda: f"mgmt-{next(numbers)}",

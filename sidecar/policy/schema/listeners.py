@@ -71,6 +71,23 @@ class EgressListener(Section):
     )
 
 
+class Ready(Section):
+    """What `/readyz` asks for, besides this process."""
+
+    backend: Annotated[str, strings.PATH] | None = Field(
+        default=None,
+        description="a path of the backend that must answer 200 to 399; null: a backend that is down does not make "
+        "this process unready",
+        examples=["/health"],
+    )
+    timeout: Annotated[float, span("50ms", "30s")] = Field(
+        default=1.0, description="how long the backend may take; less than the kubelet's `timeoutSeconds`"
+    )
+    cache: Annotated[float, span("100ms", "1m")] = Field(
+        default=2.0, description="how long a result is used, so that polling does not load the backend"
+    )
+
+
 class Listen(Section):
     """Addresses. A change here needs a restart; all else is reloaded."""
 

@@ -14,7 +14,7 @@ from sidecar.policy.schema.clients import Clients
 from sidecar.policy.schema.content import ContentFilter, Events, MessageDefaults, Redaction
 from sidecar.policy.schema.credentials import Egress, Provider, Tokens
 from sidecar.policy.schema.limits_and_sessions import DEFAULT_LIMITS, Organizations, Ownership, RateLimit, Sessions
-from sidecar.policy.schema.listeners import Listen
+from sidecar.policy.schema.listeners import Listen, Ready
 from sidecar.policy.schema.quantities import FLAG
 from sidecar.policy.schema.requests import Maintenance, Requests, WebSocket
 from sidecar.policy.schema.route import GuardName, Route
@@ -50,6 +50,7 @@ class PolicySchema(Section):
     backends: dict[Annotated[str, strings.NAME], BackendServer] = Field(
         default_factory=dict, description="further servers by name, for routes that say `backend:`"
     )
+    ready: Ready = Field(default_factory=Ready, description="what readiness includes besides this process")
     maintenance: Maintenance | None = Field(
         default=None, description="refuse every request with 503 and a message; null: off"
     )
