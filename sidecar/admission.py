@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Waiting(Generic[A, T]):
-    """A guard has to wait: hand what comes of `awaitable` to `resume`, which goes on with the guards after it."""
+    """A guard is waiting: hand what comes of `awaitable` to `resume`, which goes on with the guards after it."""
 
     awaitable: Awaitable[A]
     resume: Callable[[A], T | Waiting[A, T]]

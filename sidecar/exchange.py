@@ -21,7 +21,7 @@ class Client:
     trusted  the peer is a trusted proxy, whose forwarding headers count
     refused  the address may not come in (deny list, or not on the allow list)
     exempt   it can never be banned (a trusted proxy itself)
-    uncounted  a trusted proxy that speaks for itself (a health probe): no limit counts its requests
+    uncounted  a trusted proxy's own requests, such as health probes: no limit counts them
     """
 
     address: str

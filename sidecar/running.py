@@ -467,7 +467,7 @@ def needs_keys(schema: PolicySchema) -> bool:
 def needs_tokens(schema: PolicySchema) -> bool:
     """Say whether a policy names organizations by tokens and brings no keys to verify them with."""
     organizations = schema.organizations
-    written = "sources" in organizations.model_fields_set  # the default also lists what nobody uses
+    written = "sources" in organizations.model_fields_set  # the default lists sources that may be unused
     return written and "token" in organizations.sources and schema.api_auth.jwks is None
 
 

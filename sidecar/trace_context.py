@@ -18,10 +18,10 @@ class TraceContext(NamedTuple):
     """The trace of one request.
 
     trace_id   32 hexadecimal digits
-    parent_id  the span of who asked, 16 digits; "" where the trace begins here
+    parent_id  the caller's span, 16 digits; "" where the trace begins here
     span_id    our own span; "" while no spans are made
-    sampled    who asked records this trace
-    header     the `traceparent` that the backend hears
+    sampled    the caller records this trace
+    header     the `traceparent` that is sent to the backend
     """
 
     trace_id: str
@@ -71,7 +71,7 @@ class NewIds:
 
 
 class PassedTraces:
-    """Passes a client's trace on; begins one that nobody records where there is none."""
+    """Passes a client's trace on; begins one that is not recorded where there is none."""
 
     def __init__(self, ids: NewIds) -> None:
         self._ids = ids

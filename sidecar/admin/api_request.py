@@ -78,7 +78,7 @@ class ApiRequest:
         return organization
 
     def needs_all(self) -> None:
-        """Refuse a caller of one organization: this touches everybody."""
+        """Refuse a caller of one organization: this concerns all organizations."""
         if self.grant.organization is not None:
             raise refuse(Code.FORBIDDEN, "This needs a token for all organizations", reason="organization")
 
@@ -115,7 +115,7 @@ class ApiRequest:
 
 
 class Body:
-    """A JSON object, read key by key; what was not asked for is refused by `done`."""
+    """A JSON object, read key by key; `done` refuses the keys that were not read."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._values = values

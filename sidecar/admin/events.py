@@ -43,7 +43,7 @@ async def _stream(call: ApiRequest, organization: str | None, after: int) -> web
         await _send(response, b": live\n\n")
         await _follow(call, response, watcher, seen)
     except (ConnectionError, TimeoutError):
-        pass  # the reader left, or does not read: nothing is owed to it
+        pass  # the reader left, or does not read: the stream ends without more
     finally:
         watcher.close()
     return response

@@ -46,7 +46,7 @@ async def off(call: ApiRequest) -> ApiResponse:
 
 
 async def drain(call: ApiRequest) -> ApiResponse:
-    """`POST /api/drain`: report not ready from now on; what arrives is still served until SIGTERM."""
+    """`POST /api/drain`: report not ready from now on; requests are still served until SIGTERM."""
     call.needs_all()
     await call.note()
     call.parts.drain()

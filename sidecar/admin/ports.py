@@ -1,4 +1,4 @@
-"""What the management listener needs of the others, as small shapes that they fill."""
+"""Interfaces that the management listener uses; other packages implement them."""
 
 from __future__ import annotations
 

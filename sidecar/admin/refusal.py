@@ -12,7 +12,7 @@ from sidecar.vocabulary import Code
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "X-XSS-Protection": "0",  # the legacy filter is itself a hole
+    "X-XSS-Protection": "0",  # the filter of old browsers can itself be abused
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",

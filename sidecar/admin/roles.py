@@ -10,7 +10,7 @@ EVERY: Final = "*"
 
 
 class Role(IntEnum):
-    """What a token lets its holder do; the order is the ladder."""
+    """What a token lets its holder do; each role includes those before it."""
 
     NONE = 0  # the caller is not authenticated
     VIEWER = 1  # reads

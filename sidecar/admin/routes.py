@@ -89,5 +89,5 @@ class Table:
 
 
 async def _never_called(_: web.Request) -> web.StreamResponse:
-    """Stands where the router wants a handler: ours take an ApiRequest."""
+    """A placeholder: aiohttp's router requires a handler, and ours take an ApiRequest."""
     raise AssertionError

@@ -1,4 +1,4 @@
-"""`sidecar audit verify | export`: what is proven of the log, and what it says."""
+"""`sidecar audit verify | export`: check the audit log, or print it."""
 
 from __future__ import annotations
 

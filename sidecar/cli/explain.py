@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-H", "--header", metavar="'Name: value'", action="append", default=[], help="a header; may be repeated"
     )
-    parser.add_argument("--ip", metavar="A", default="127.0.0.1", help="who connects (default %(default)s)")
+    parser.add_argument("--ip", metavar="A", default="127.0.0.1", help="the peer's address (default %(default)s)")
     parser.add_argument("--body", metavar="FILE", help="the body; - is stdin")
     parser.add_argument(
         "--expect",
@@ -98,9 +98,9 @@ def _because(word: GuardReport) -> str:
 def _outcome(said: Explanation) -> list[str]:
     if said.decision == "refuse":
         word = said.words[-1]
-        return [f"refused: {word.status} {word.code}; the backend hears nothing of it"]
+        return [f"refused: {word.status} {word.code}; nothing is sent to the backend"]
     if said.backend is None:
-        return ["answered here; the backend hears nothing of it"]
+        return ["answered here; nothing is sent to the backend"]
     backend = said.backend
     told = [f"passes; {backend['address']} would receive {backend['method']} {backend['path']} with"]
     told.append(f"  headers: {', '.join(backend['headers'])}")

@@ -1,4 +1,4 @@
-"""`sidecar replay LOG --policy NEW [--against OLD]`: what another policy would have done with yesterday's requests."""
+"""`sidecar replay LOG --policy NEW [--against OLD]`: what another policy would have done with logged requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo's backend: a chat like one written in an afternoon, knowing nothing of any sidecar."""
+"""The demo's backend: a small chat that contains no code for the sidecar."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PAGES: Final = Path(__file__).with_name("page")
 ASSETS: Final = {
     "chat.css": "text/css",
     "chat.js": "text/javascript",
-    "speech.js": "text/javascript",
-    "kindness.js": "text/javascript",
+    "transports.js": "text/javascript",
+    "error_texts.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 LARGEST_BODY: Final = 8 << 20

@@ -1,4 +1,4 @@
-"""What backends do on bad days, on demand."""
+"""Failures of backends, on demand: late answers, and errors that show their stack trace."""
 
 from __future__ import annotations
 

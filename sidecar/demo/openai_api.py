@@ -13,7 +13,7 @@ from sidecar.demo.authorization import bearer, is_authorized
 from sidecar.demo.stand_in_model import NAME, answer, tokens
 from sidecar.demo.streams import event_stream, spoken
 
-# The parrot was made once; a date that never changes keeps its answers the same.
+# A date that never changes keeps the answers the same.
 CREATED: Final = 1_767_225_600
 MODEL: Final = {"id": NAME, "object": "model", "created": CREATED, "owned_by": "demo"}
 

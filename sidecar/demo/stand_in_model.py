@@ -9,7 +9,7 @@ from typing import Final
 
 NAME: Final = "parrot-1"
 
-# The longest part of a message that is said back; a parrot has a short memory.
+# The longest part of a message that is repeated.
 QUOTED: Final = 200
 
 GREETING: Final = re.compile(r"\s*(hi|hello|hey|hallo|salut|hola|ciao|moin|servus)\b", re.IGNORECASE)
@@ -17,37 +17,37 @@ OPENS_MARKUP: Final = re.compile(r"<[a-zA-Z/!?]")
 WORD: Final = re.compile(r"\S+\s*")
 
 GREETINGS: Final = (
-    "Hello! I am a parrot, not a model, but I listen well.",
-    "Hello to you. Nobody has been kind to me for at least a millisecond.",
-    "Good to see you. Whatever you say next, I shall say it too.",
+    "Hello! I stand in for a language model, and repeat what you send.",
+    "Hello to you. This answer comes from the demo's backend, behind the sidecar.",
+    "Good to see you. Whatever you send next, I repeat it.",
 )
 QUESTIONS: Final = (
-    "is a good question. A larger model would now invent an answer; I am content to admire it.",
-    "has kept wiser birds than me awake. My considered opinion is: it depends.",
-    "I would tell you, but then the sidecar would have to count two messages.",
+    "is a good question. A real model would answer it; this one only repeats it.",
+    "is a question for a real model. This one has no network and no opinion.",
+    "reached the backend. The sidecar has counted it as one message.",
 )
-SHOUTS: Final = ("There is no need to shout, my feathers are quite close to the microphone.",)
+SHOUTS: Final = ("came in capitals. It is shown in small letters here.",)
 ESCAPED: Final = (
-    "arrived here as harmless text. Somebody in front of me was careful.",
-    "has had its teeth filed before it came to me. I shall read it out and nothing will happen.",
+    "arrived here as harmless text: the sidecar in front of this backend escaped it.",
+    "reached this backend escaped. A page that shows it runs nothing.",
 )
 MARKUP: Final = (
-    "arrived here exactly as it is, teeth and all. Is nobody standing in front of me?",
-    "looks like markup, and nobody stopped it on its way. I only hope that your page shows it as text.",
+    "arrived here unchanged, as live markup. No sidecar is in front of this backend.",
+    "is markup, and reached this backend as it was sent. A page must show it as text.",
 )
 REMARKS: Final = (
-    "could not have been put better, least of all by me.",
-    "is what I would have said, had I thought of it first.",
-    "has a pleasant ring to it. I shall repeat it at parties.",
-    "is noted. By noted I mean that I have already forgotten it.",
+    "is what the backend received.",
+    "arrived at the backend, and this is its answer.",
+    "passed all guards and reached the backend.",
+    "is noted, and nothing of it is stored.",
 )
 
 
 def answer(message: str) -> str:
-    """Return what the parrot says to a message; the choice hangs on the text alone."""
+    """Return the answer to a message; it depends on the text alone."""
     said = message.strip()
     if not said:
-        return "You said nothing, and you said it very well."
+        return "The message was empty."
     if GREETING.match(said):
         return _one_of(GREETINGS, said)
     if OPENS_MARKUP.search(said):

@@ -45,7 +45,7 @@ HasKey = Callable[[str, str], bool]
 
 
 class _RefusalRecorder:
-    """An EventSink that keeps what one guard had to say."""
+    """An EventSink that keeps the events of one guard."""
 
     def __init__(self) -> None:
         self.events: list[SecurityEvent] = []

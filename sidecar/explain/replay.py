@@ -1,4 +1,4 @@
-"""Yesterday's requests through another policy: which would be refused that passed, and the other way round.
+"""Replays logged requests through another policy: which of them it would refuse that passed, and the reverse.
 
 A request is rebuilt from its access line. The line has no header, query or text, so only these are decided: the
 client's address, the route, the origin, rate limits, whether a session is there, and the sizes of body and message.

@@ -72,7 +72,7 @@ def is_dangerous(text: str, at: int, harmless: re.Pattern[str]) -> bool:
 
 
 def scheme(text: str, at: int) -> tuple[str, int]:
-    """Return the scheme at this place, in small letters, and where its colon ends; "" when there is none to fear.
+    """Return the scheme at this place, in small letters, and where its colon ends; "" when it is harmless.
 
     One letter after the other rather than one expression for all: with every spelling of every letter
     and what may hide in between, that takes megabytes and a quarter of a second to compile.

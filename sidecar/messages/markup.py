@@ -1,4 +1,4 @@
-"""Take the force out of HTML: text in which no tokenizer finds a tag.
+"""Escape or strip HTML, so that no tokenizer finds a tag in the text.
 
 In the data state a tokenizer leaves text only at `<` before an ASCII letter, `/`, `!` or `?`
 (HTML Standard §13.2.5.6). With none of those left, a text parses to text nodes and nothing else.

@@ -69,7 +69,7 @@ class Message:
         return counted(self.protocol, self.value, self.texts)
 
     def says_new(self) -> bool:
-        """Say whether a person sends something with it, as limits count it."""
+        """Return whether the message carries a new text of a user, which limits count."""
         if not self.protocol.counted_by_text:
             return True
         if self.protocol is NICEGUI:  # what is typed comes with each key stroke, and is sent off by a key or a click

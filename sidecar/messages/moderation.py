@@ -214,5 +214,5 @@ class ModerationGuard:
         return Keep((Finding(Event.BACKEND_ERROR, {"reason": why, "guard": self.name}),))
 
     def close(self) -> None:
-        """Let the threads go; running calls end by themselves within their timeout."""
+        """Shut the threads down without waiting; running calls end within their timeout."""
         self._threads.shutdown(wait=False, cancel_futures=True)

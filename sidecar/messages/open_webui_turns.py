@@ -29,14 +29,14 @@ Key: TypeAlias = tuple[str, str]
 
 
 class RefusedTurns:
-    """Ids of messages that did not go on, with the id that each of them follows."""
+    """Ids of refused messages, with the id that each of them follows."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._before: OrderedDict[Key, str | None] = OrderedDict()
 
     def remember(self, client: str, ids: list[str], parent: str | None) -> None:
-        """Take the ids for refused, as successors of `parent`; drop the oldest beyond the bound."""
+        """Note the ids as refused, as successors of `parent`; drop the oldest beyond the bound."""
         for each in ids:
             self._before[client, each] = parent
             self._before.move_to_end((client, each))
@@ -44,12 +44,12 @@ class RefusedTurns:
             self._before.popitem(last=False)
 
     def forget(self, client: str, ids: list[str]) -> None:
-        """Take the ids for sent."""
+        """Note the ids as sent."""
         for each in ids:
             self._before.pop((client, each), None)
 
     def parent(self, client: str, parent: str) -> str | None:
-        """Return the nearest id before this one that went on; itself, if it did."""
+        """Return the nearest id, this one included, of a message that was sent to the backend."""
         found: str | None = parent
         for _ in range(self._most):
             if found is None or (client, found) not in self._before:
@@ -59,7 +59,7 @@ class RefusedTurns:
 
 
 class TurnBegins:
-    """Puts the right parent into a message, and takes it for refused until it went on. Asked first."""
+    """Corrects a message's parent, and counts the message as refused until `TurnGoesOn` is asked. Asked first."""
 
     name = "message"
 

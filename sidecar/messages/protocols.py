@@ -2,7 +2,7 @@
 
 Everything that no path names is never touched: ids, tool calls, files, audio, signatures, metadata.
 A value at a text's path must be a string; a list or an object passes there only where another path
-leads into it, so that no shape of a message goes by unseen.
+leads into it, so that no form of a message goes by unseen.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EVERYTHING: Final = compile_path("$..*")
 
 
 class Shape(StrEnum):
-    """What an error looks like to a client; drawn in `refusals.py`."""
+    """What an error looks like to a client; written by `refusals.py`."""
 
     PLAIN = "plain"
     OPENAI = "openai"

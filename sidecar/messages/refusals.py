@@ -1,4 +1,4 @@
-"""Draw a refusal as the client of each protocol reads its errors."""
+"""Writes a refusal in the form in which each protocol's clients read errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A services that looks at the live one and leaves no trace: limits are not taken, nothing is stored or struck."""
+"""Services that read the live ones and change nothing: no limit is taken, nothing is stored, no strike counts."""
 
 # ruff: noqa: ARG002 - a read-only store ignores what it is given to write
 from __future__ import annotations
@@ -43,11 +43,11 @@ def isolated_services() -> Services:
 
 
 def read_only_services(services: Services, sessions: SessionStore | None = None) -> Services:
-    """Return a services upon which a policy decides as it would upon this one.
+    """Return services upon which a policy decides as it would upon these, with nothing changed or sent.
 
-    It begins as a rehearsal, where nothing can happen, and is given what must be looked at: so what a
-    services learns to do one day is not done here. Moderation is left out: it would send the text away.
-    `sessions` stand in for those of the services.
+    They are isolated services with read-only views of some live ones, so that a new field of Services
+    is isolated until it is named here. Moderation is left out: it would send the text away.
+    `sessions` replaces the live session store.
     """
     return replace(
         isolated_services(),
@@ -62,7 +62,7 @@ def read_only_services(services: Services, sessions: SessionStore | None = None)
 
 
 class ReadOnlyCounts(dict[str, int]):
-    """How many requests each client has open, as a guard may count with it; what it writes goes nowhere."""
+    """How many requests each client has open. A guard may write to it as usual; writes are dropped."""
 
     def __init__(self, live: dict[str, int]) -> None:
         super().__init__()

@@ -114,7 +114,7 @@ class _Egress:
         return [*rows, (Pattern(f"/{name}/*"), last)]
 
     def _calls(self, name: str, pattern: Pattern) -> tuple[Step, ...]:
-        """Who, what, whose, how often. Neither paths nor handles can be let pass just to see."""
+        """Return the guards of a call: peer, path, handle, limits. Path and handle have no observe mode."""
         custom = self._schema.providers.get(name)
         header = custom.header.lower().encode() if custom is not None else b""
         steps = [
@@ -154,7 +154,7 @@ class _Egress:
         )
 
     def closed(self, name: str, steps: tuple[Step, ...]) -> Route:
-        """A route that leads nowhere."""
+        """Return a route that refuses in its guards and sends nothing."""
         return Route(
             name=PREFIX + name,
             target=self._shared.nowhere,

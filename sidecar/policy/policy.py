@@ -1,4 +1,4 @@
-"""What a policy becomes: frozen values that a request reads, and nothing that it has to work out."""
+"""The compiled policy: frozen values that a request reads as they are."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Route:
     removed    lower-case names that the backend's answer loses
     dropped    lower-case names that the client's request loses
     cookies    rewrites one Set-Cookie value of the backend: (value, secure) → value, or None to drop it
-    urls       rewrites the backend's own address in its answers; None where it hears the public host
+    urls       rewrites the backend's own address in its answers; None where it receives the public host
     max_body   bytes of a request's body
     frames     inspects text messages of its WebSockets
     observer   notes the shape of its WebSockets' messages, for suggestions; None: nothing does

@@ -2,7 +2,7 @@
 
 A backend may decode, collapse, resolve or fold the case of a path before it routes; the target that
 it receives is byte for byte what the client sent. So a path is read twice, as written and as the most
-lenient backend would read it. When both readings name different routes, nobody can know which guards
+lenient backend would read it. When both readings name different routes, it is undecided which guards
 the request deserves, and it is refused.
 """
 

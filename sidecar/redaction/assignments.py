@@ -99,5 +99,5 @@ class AssignmentScanner:
 
 
 def _random(value: bytes) -> bool:
-    """Say whether a value looks made by dice; a short one must show it more: `o200k_base` is a name."""
+    """Return whether a value looks random; a short one must look more so: `o200k_base` is a name."""
     return looks_random(value, 2 if len(value) >= 16 else 3)

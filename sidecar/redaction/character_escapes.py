@@ -1,4 +1,4 @@
-r"""Single characters in disguise: `\u0073`, `\x73`, `%73`, `&#115;`, and what nesting makes of them.
+r"""Escapes of single characters: `\u0073`, `\x73`, `%73`, `&#115;`, and what nesting makes of them.
 
 Each round undoes every escape of one layer, whatever its kind, or drops the characters that no reader
 sees (zero-width ones, soft hyphens, line breaks, NUL).

@@ -1,6 +1,6 @@
 r"""Patterns of what a text holds when it may hold a secret, for an engine that reads a text once whatever it holds.
 
-They say yes too often, never no: a disguised character is a run of `%`, `\`, `&` and what stands between
+A match may be false, and no secret is missed: an escaped character is a run of `%`, `\`, `&` and what stands between
 them and its digits, and anything invisible may stand between two characters.
 """
 
@@ -17,8 +17,8 @@ from sidecar.redaction.character_escapes import NAMES
 MEMORY: Final = 64 << 20
 """The most bytes of one automaton, which is built as far as texts use it."""
 _LARGE: Final = 500_000  # bytes of a pattern that wants more, or a slower engine reads instead
-_DEEP: Final = 8  # bytes of a head behind those that it shares with other needles …
-_SHALLOW: Final = 3  # … or as many, when there are many needles
+_DEEP: Final = 8  # bytes of a head behind those that it shares with other spellings …
+_SHALLOW: Final = 3  # … or as many, when there are many spellings
 _SIZES: Final = (10, 8, 6, 5, 4, 3)  # … or bytes of a head in all
 _FEW: Final = 1500  # distinct beginnings of heads
 _LONGEST_HEAD: Final = 48
@@ -27,7 +27,7 @@ Trie: TypeAlias = "dict[int, Trie]"
 
 
 def compiled(pattern: bytes, *, longest: bool = False) -> Any:
-    """Compile a pattern over bytes. Not through the library's cache: what is secret goes with its owner."""
+    """Compile a pattern over bytes. Not through the library's cache, which would keep secrets in memory."""
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.max_mem = 4 * MEMORY if len(pattern) > _LARGE else MEMORY
@@ -65,25 +65,25 @@ def _loose(byte: int) -> bytes:
 
 
 LOOSE: Final = tuple(map(_loose, range(256)))
-"""Pattern of one byte of a needle: as it is, or at the end of a run of escapes."""
+"""Pattern of one byte of a spelling: as it is, or at the end of a run of escapes."""
 
 ESCAPED: Final = _DENSE + b"|" + _WIDE
 CUT_ESCAPE: Final = rb"[%\\&][%\\&#;{\w]{0,80}|[\xc2\xcd\xe1\xe2\xef\xf3][\x80-\xbf]{0,2}"
 """What a text ends with when it cuts an escape or an invisible character."""
 
 
-def heads(needles: Sequence[bytes]) -> list[bytes]:
-    """Return the beginning of each of the sorted needles: enough to tell it from the others and from chance.
+def heads(spellings: Sequence[bytes]) -> list[bytes]:
+    """Return the beginning of each of the sorted spellings: enough to tell it from the others and from chance.
 
     A head ends at a byte beyond ASCII: an escape names the whole character.
     """
-    shared = [0, *(_shared(one, other) for one, other in pairwise(needles)), 0]
-    unlike = [max(shared[at], shared[at + 1]) for at in range(len(needles))]
+    shared = [0, *(_shared(one, other) for one, other in pairwise(spellings)), 0]
+    unlike = [max(shared[at], shared[at + 1]) for at in range(len(spellings))]
     for sizes in (
         *([min(_LONGEST_HEAD, size + more) for size in unlike] for more in (_DEEP, _SHALLOW)),
-        *([size] * len(needles) for size in _SIZES),
+        *([size] * len(spellings) for size in _SIZES),
     ):
-        found = sorted({_plain(needle[:size]) for needle, size in zip(needles, sizes, strict=True)})
+        found = sorted({_plain(spelling[:size]) for spelling, size in zip(spellings, sizes, strict=True)})
         if len({head[:size] for head in found for size in range(1, len(head) + 1)}) <= _FEW:
             break
     return found
@@ -142,16 +142,16 @@ def _head_byte(byte: int) -> bytes:
     return LOOSE[byte] if byte < 0x80 else b"(?:" + LOOSE[byte] + rb"|\\+u[0-9A-Fa-f]{4}|&#[0-9A-Za-z]{2,8};?)"
 
 
-def literal(needles: Iterable[bytes]) -> Any:
-    """Return the search for needles as they are; the longest of those that begin at a place."""
-    return compiled(b"|".join(map(_repeated, needles)), longest=True)
+def literal(spellings: Iterable[bytes]) -> Any:
+    """Return the search for spellings as they are; the longest of those that begin at a place."""
+    return compiled(b"|".join(map(_repeated, spellings)), longest=True)
 
 
-def _repeated(needle: bytes) -> bytes:
-    """Return the pattern of a needle; overlapping occurrences of one that repeats itself are one match."""
-    once: bytes = _quoted(needle)
-    period = _period(needle)
-    return once if period > len(needle) // 2 else b"(?:" + _quoted(needle[:period]) + b")*" + once
+def _repeated(spelling: bytes) -> bytes:
+    """Return the pattern of a spelling; overlapping occurrences of one that repeats itself are one match."""
+    once: bytes = _quoted(spelling)
+    period = _period(spelling)
+    return once if period > len(spelling) // 2 else b"(?:" + _quoted(spelling[:period]) + b")*" + once
 
 
 def _quoted(text: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What the policy and the vault say about answers, joined: one filter for each answer that needs one."""
+"""Joins known secrets and key patterns into one filter for each response that needs one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Known secrets: never out, however they are written and wherever the stream is cut.
+"""Finds known secrets in every spelling, and wherever the stream is cut.
 
 Nearly every text is passed by one search for the beginnings of secrets and for what layers of encodings
 look like. Where it finds something, the text is decoded, layer by layer, and secrets are searched in
@@ -45,10 +45,10 @@ class SecretMatcher:
         "_first",
         "_literal",
         "_longest",
-        "_needles",
         "_opening",
         "_present",
         "_readable",
+        "_secrets",
         "_suspect",
         "reach",
         "size",
@@ -62,18 +62,18 @@ class SecretMatcher:
         self.size = len(kept)
         self.skipped = sum(len(value) < MIN_BYTES for value in given)
         shown = {value for value in map(plain, kept) if len(value) >= MIN_BYTES}
-        self._needles = sorted(kept | shown)
-        self._longest = max(map(len, self._needles), default=0)
+        self._secrets = sorted(kept | shown)
+        self._longest = max(map(len, self._secrets), default=0)
         self.reach = LONGEST * self._longest
         self._first = (
-            re.compile(b"[" + b"".join({b"\\x%02x" % needle[0] for needle in self._needles}) + b"]") if kept else None
+            re.compile(b"[" + b"".join({b"\\x%02x" % one[0] for one in self._secrets}) + b"]") if kept else None
         )
-        self._opening = frozenset(b"".join(opening(needle[0]) for needle in self._needles))
+        self._opening = frozenset(b"".join(opening(one[0]) for one in self._secrets))
         self.suspects = Prefilter(b"", b"")
         self._literal: Any = None
         if kept:
-            tree = trie(heads(sorted(set().union(*map(spellings, self._needles)))))
-            encoded = readable(min(map(len, self._needles)))
+            tree = trie(heads(sorted(set().union(*map(spellings, self._secrets)))))
+            encoded = readable(min(map(len, self._secrets)))
             self.suspects = Prefilter(
                 b"|".join((whole(tree), ESCAPED, encoded)), b"|".join(filter(None, (begun(tree), CUT_ESCAPE)))
             )
@@ -140,7 +140,7 @@ class SecretMatcher:
         At `stop` begins an escape that the end cuts.
         """
         if self._literal is None:
-            self._literal = literal(self._needles)
+            self._literal = literal(self._secrets)
         spans: list[tuple[int, int]] = []
         size = len(text)
         at = 0
@@ -159,8 +159,8 @@ class SecretMatcher:
         assert self._first is not None
         for found in self._first.finditer(text, max(start, end - self._longest + 1), end):
             tail = text[found.start() : end]
-            at = bisect_left(self._needles, tail)
-            if at < len(self._needles) and self._needles[at].startswith(tail):
+            at = bisect_left(self._secrets, tail)
+            if at < len(self._secrets) and self._secrets[at].startswith(tail):
                 return found.start()
         return end
 

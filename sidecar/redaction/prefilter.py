@@ -55,7 +55,7 @@ def present(pattern: bytes) -> Question:
 
 
 class PrefilteredScanner:
-    """A scanner behind the first question."""
+    """A scanner that runs only on texts that the prefilter does not clear."""
 
     __slots__ = ("_question", "_scanner", "reach")
 

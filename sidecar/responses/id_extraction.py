@@ -13,7 +13,7 @@ from sidecar.exchange import Exchange
 from sidecar.json_path import Path
 
 MOST: Final = 256 * 1024
-"""Bytes of a JSON answer, or of one event, that are looked at; longer ones pass and teach nothing."""
+"""Bytes of a JSON answer, or of one event, that are read; longer ones pass unread."""
 
 SEEN: Final = 64
 """Different ids that are reported from one response."""

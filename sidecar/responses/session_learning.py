@@ -1,4 +1,4 @@
-"""What answers teach: sessions that a backend makes, and conversations that it names.
+"""Learns sessions that a backend makes, and conversations that it names, from its responses.
 
 An id is stored before the client sees the bytes that name it: what a filter finds goes into
 `exchange.pending`, and the proxy finishes that first.
@@ -74,7 +74,7 @@ class SessionLearner:
         self._record(exchange, finding.event, finding.detail)
 
     async def end(self, exchange: Exchange) -> None:
-        """End the exchange's session: the backend takes its cookie away."""
+        """End the exchange's session: the backend deletes its cookie."""
         if exchange.session is None:
             return
         try:
@@ -188,7 +188,7 @@ async def owned(ownership: Ownership, exchange: Exchange, found: str) -> None:
 
 
 def is_over(line: bytes, now: float) -> bool:
-    """Say whether a Set-Cookie line takes its cookie away (RFC 6265bis §5.7: Max-Age counts before Expires)."""
+    """Return whether a Set-Cookie line deletes its cookie (RFC 6265bis §5.7: Max-Age counts before Expires)."""
     over = False
     for part in line.split(b";")[1:]:
         name, _, value = part.partition(b"=")

@@ -114,7 +114,7 @@ def open_stores(
     if redis_url is None:
         sessions = MemorySessionStore(max_sessions, per_client)
         return Stores(rates, bans, sessions, lambda: {"memory": True}, lambda: 1, clock, events, clean, _once, _nothing)
-    # redis-py costs 19 MiB: only who uses it pays.
+    # redis-py costs 19 MiB: imported only where it is used.
     from sidecar.stores.redis_stores import SharedStores
 
     shared = SharedStores(

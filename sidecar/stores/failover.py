@@ -1,4 +1,4 @@
-"""Limits that go on without the shared store, and settle with it when it is back."""
+"""Rate limits that go on in memory while the shared store is away, and are merged into it when it is back."""
 
 from __future__ import annotations
 

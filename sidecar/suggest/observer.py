@@ -97,7 +97,7 @@ class Observer:
         return None
 
     def reads_whole(self, answer: BackendResponseHead) -> bool:  # noqa: ARG002  # its head is enough
-        """Say that a complete body need not pass a filter."""
+        """Return True: a complete body need not pass a filter."""
         return True
 
     def read_whole(self, exchange: Exchange, answer: BackendResponseHead, body: bytes) -> None:  # noqa: ARG002

@@ -42,7 +42,7 @@ def text(
     proxies: Sequence[str] = (),
 ) -> str:
     """Return the YAML."""
-    lines = ["# Suggested from what was observed. Read it before you use it: `unsure` wants a decision of yours."]
+    lines = ["# Suggested from what was observed. Read it before you use it: decide about lines marked `unsure`."]
     if table.overflowed:
         lines.append("# More operations or places were seen than are remembered: this is not all.")
     if proxies:

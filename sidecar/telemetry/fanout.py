@@ -1,4 +1,4 @@
-"""One sink that is many."""
+"""An event sink that hands each fact to several sinks."""
 
 from __future__ import annotations
 

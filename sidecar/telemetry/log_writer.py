@@ -22,7 +22,7 @@ MODE: Final = 0o640  # a log is for its owner and the group that collects it
 
 
 class LogFile:
-    """Something that takes bytes, as long as that takes. Used by one thread."""
+    """A target of bytes whose writes may block. Used by one thread."""
 
     def __init__(self, descriptor: int, path: Path | None = None) -> None:
         self._descriptor = descriptor

@@ -54,7 +54,7 @@ class Metrics:
         self._sink_failures = 0
 
     def watch(self, gauges: Gauges) -> None:
-        """Say who is asked for the gauges; once, when the parts exist."""
+        """Set the source of the gauges; called once, when the parts exist."""
         self._gauges = gauges
 
     # Recording: on the event loop, a few additions each.
@@ -165,7 +165,9 @@ class Metrics:
             tokens.add_metric(labels, count)
         yield tokens
         yield CounterMetricFamily(
-            "sidecar_log_lines_dropped", "Log lines lost because nobody took them.", value=reading.log_dropped
+            "sidecar_log_lines_dropped",
+            "Log lines lost because the target did not accept them.",
+            value=reading.log_dropped,
         )
         yield CounterMetricFamily(
             "sidecar_csp_reports", "Reports of browsers about the Content-Security-Policy.", value=reading.csp_reports
@@ -251,7 +253,7 @@ def _gauge(name: str, text: str, value: float | None) -> Iterator[Metric]:
 def _state(reading: Reading) -> Iterator[Metric]:
     yield from _gauge("sidecar_active_requests", "Requests that are being served.", reading.active_requests)
     yield from _gauge("sidecar_sessions_active", "Sessions that have not expired.", reading.sessions)
-    yield from _gauge("sidecar_bans_active", "Addresses that sit out.", reading.bans)
+    yield from _gauge("sidecar_bans_active", "Banned addresses.", reading.bans)
     streams = GaugeMetricFamily("sidecar_active_streams", "Answers that stream now.", labels=["kind"])
     for kind, count in reading.active_streams.items():
         if kind in STREAM_KINDS:

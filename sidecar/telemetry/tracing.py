@@ -76,7 +76,7 @@ class Tracing:
         self._tracer = provider.get_tracer("sidecar")
 
     def of(self, traceparent: bytes | None) -> TraceContext:
-        """Return the trace of a request; the backend hears our span as its parent."""
+        """Return the trace of a request; the backend receives our span as its parent."""
         from opentelemetry.sdk.trace.sampling import Decision
 
         trace, span = self._ids.draw()
@@ -92,7 +92,7 @@ class Tracing:
         """Events have lines of their own."""
 
     def served(self, served: Served) -> None:
-        """Make the span of a finished request: names, statuses and times, nothing that was said."""
+        """Make the span of a finished request: names, statuses and times, no text."""
         trace = served.trace
         if trace is None or not trace.span_id or not trace.sampled:
             return

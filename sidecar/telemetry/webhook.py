@@ -70,7 +70,7 @@ class Webhook:
         self._waiting.set()
 
     def served(self, served: Served) -> None:
-        """Nothing: what was served is no event of a webhook."""
+        """Drop the summary: finished requests are not sent."""
 
     async def _run(self) -> None:
         pause = PAUSE

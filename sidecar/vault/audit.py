@@ -2,9 +2,9 @@
 
 `hash` is SHA-256 over the previous hash and the entry, so the chain can be checked without a key; `mac` is
 HMAC over the hash with a key that is not in the database. Both ends of the chain are sealed with
-the same key (audit_seal.py), and retention leaves an entry that names the end it made. So whoever has
-the database alone can neither write, change, cut nor prolong. What no database can show by itself is
-that it was put back whole to an earlier day: anchors kept elsewhere show that (audit_verify.py).
+the same key (audit_seal.py), and retention leaves an entry that names the end it made. So a writer
+of the database without the key can neither add, change nor remove an entry undetected. A database that
+was put back whole to an earlier day is found only by anchors kept elsewhere (audit_verify.py).
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class AuditLog:
         return _ends(await self._database.state())
 
     async def outside(self) -> int:
-        """Return how many rows stand beyond the ends of the log: nobody who writes it leaves any."""
+        """Return how many rows stand beyond the ends of the log: the program never leaves any there."""
         [found] = await self._database.rows(
             "SELECT count(*) AS number FROM audit, state WHERE seq > head_seq OR seq <= base_seq"
         )

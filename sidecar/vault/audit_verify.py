@@ -157,7 +157,7 @@ class _Walk:
     def verdict(self) -> Verdict:
         if self.under_retired:
             self.open[Statement.AUTHORS] = (
-                f"{self.under_retired} entries are under a retired key: nobody can say any more who wrote them"
+                f"{self.under_retired} entries are under a retired key: who wrote them can no longer be proven"
             )
         faults = tuple(text for _, text in self.faults[:MAX_FAULTS])
         proofs = tuple(self._proof(statement) for statement in Statement)

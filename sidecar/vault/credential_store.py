@@ -52,7 +52,7 @@ class CredentialStore:
                 old.version,
             )
             if done != 1:
-                raise Conflict("somebody else changed this credential in the meantime")
+                raise Conflict("another call changed this credential in the meantime")
             await write.changed(credentials=True)
             await self._audit.append(write, entry)
 

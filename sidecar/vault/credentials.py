@@ -43,7 +43,7 @@ class Credentials:
         self._clock = clock
 
     async def list(self, organization: str | None) -> list[CredentialSummary]:
-        """Return an organization's credentials; None, for those who may see all: everybody's."""
+        """Return an organization's credentials; None: those of all, for callers who may see all."""
         if organization is None:
             rows = await self._store.every()
         else:

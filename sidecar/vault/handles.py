@@ -147,7 +147,7 @@ class Handles:
         return Secret(token), handle
 
     async def list(self, organization: str | None) -> list[Handle]:
-        """Return an organization's stored handles, the newest first; None: everybody's."""
+        """Return an organization's stored handles, the newest first; None: those of all organizations."""
         only, values = ("", []) if organization is None else (" WHERE organization = ?", [organization])
         if organization is not None:
             models.organization(organization)

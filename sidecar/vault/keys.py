@@ -2,8 +2,8 @@
 
 A master's secret never leaves this file. Below it stand: the key of each entry (PBKDF2 with the
 entry's own salt) and one root per master (PBKDF2 with a fixed salt), whose subkeys name the master,
-sign handles, authenticate the audit log and make fingerprints. The root is as dear as an entry's key,
-so none of those is a cheaper way to guess the secret.
+sign handles, authenticate the audit log and make fingerprints. Deriving the root
+costs as much as deriving an entry's key, so none of those is a cheaper way to guess the secret.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def _path(url: str) -> str:
 
 
 def _make_file(path: Path, wait: float) -> None:
-    """Create the file for its owner alone, before SQLite would for everybody, and set the mode that stays in it."""
+    """Create the file readable by its owner alone (SQLite would obey the umask), and set its journal mode."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, FILE_MODE))
     except OSError as error:

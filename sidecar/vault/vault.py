@@ -39,7 +39,7 @@ RETENTION_SECONDS: Final = 90 * 86400.0
 class Vault:
     """An open vault. `journal` takes audit entries of other parts.
 
-    `audit_retention` (seconds, None: for good) is set by whoever reloads the policy.
+    `audit_retention` (seconds, None: for good) is set when a policy is reloaded.
     """
 
     credentials: Credentials

@@ -152,14 +152,14 @@ async def test_the_sixty_first_request_gets_a_countdown(demo: Demo, visit: Visit
     await visit.press("Ask 70 times at once")
     await expect(page.locator(".parrot").last).to_contain_text("60 were answered and 10 refused")
     alert = page.get_by_role("alert")
-    await expect(alert).to_contain_text("That was a little fast")
+    await expect(alert).to_contain_text("Too many messages")
     await expect(alert).not_to_contain_text("still in the field")
     await expect(page.get_by_role("timer")).to_have_text(re.compile(r"You can go on in ([1-5]?\d|60|61) s\."))
     await expect(page.get_by_text("0 of 60 left")).to_be_visible()
     await visit.shot("too-fast")
 
 
-async def test_a_message_that_is_too_long_is_refused_kindly(demo: Demo, visit: Visit) -> None:
+async def test_a_message_that_is_too_long_is_refused_in_plain_words(demo: Demo, visit: Visit) -> None:
     page = visit.page
     await page.goto(demo.url)
     await visit.press("Send 1,001 characters")
@@ -178,12 +178,12 @@ async def test_a_backend_that_fails_or_is_gone_shows_words_and_nothing_of_itself
     page.on("response", keep)
     await page.goto(demo.url)
     await visit.press("Make the backend fail")
-    await expect(page.get_by_role("alert")).to_contain_text("The chat stumbled")
+    await expect(page.get_by_role("alert")).to_contain_text("The chat failed")
     await visit.shot("backend-fails")
     await demo.stop_backend()
     await visit.send("anybody there?")
     await expect(page.get_by_role("alert")).to_contain_text("The chat is not there at the moment")
-    await expect(page.get_by_role("alert")).to_contain_text("Reference for whoever runs the chat")
+    await expect(page.get_by_role("alert")).to_contain_text("Reference for the operators of the chat")
     await expect(page.get_by_role("alert")).to_contain_text("Your message is still in the field")
     await expect(page.get_by_label("Your message")).to_have_value("anybody there?")
     await visit.shot("backend-gone")
@@ -207,7 +207,7 @@ async def test_nothing_is_cut_off_in_any_look(demo: Demo, browser: Browser, sche
     await visit.send("x" * 300)
     await expect(page.locator(".parrot .text")).to_have_count(3)
     await visit.press("Make the backend fail")
-    await expect(page.get_by_role("alert")).to_contain_text("The chat stumbled")
+    await expect(page.get_by_role("alert")).to_contain_text("The chat failed")
     await visit.shot(f"look-{scheme}-{width}")
     if SHOTS:
         await page.screenshot(path=f"{SHOTS}/look-{scheme}-{width}-full.png", full_page=True)

@@ -32,7 +32,7 @@ POLICY = next(
 PATIENCE = 30.0
 SECRETS = ("ENCRYPTION_KEY", "JWT_SECRET", "REDIS_URL", "DATABASE_URL", "SIDECAR_POLICY")
 INSTALLING = ("make ", "python3.11 -m venv")
-"""Commands that the targets of the Makefile, and whoever runs these tests, have run already."""
+"""Commands that the Makefile's targets have run before these tests."""
 
 
 @dataclass

@@ -125,7 +125,9 @@ async def test_a_changed_message_is_explained(front, page):
 
 WAIT = "You can go on in"
 REFUSALS = [
-    pytest.param(429, "RATE_LIMIT_EXCEEDED", {"Retry-After": "42"}, ["a little fast", f"{WAIT} 4"], id="rate limited"),
+    pytest.param(
+        429, "RATE_LIMIT_EXCEEDED", {"Retry-After": "42"}, ["Too many messages", f"{WAIT} 4"], id="rate limited"
+    ),
     pytest.param(400, "MESSAGE_TOO_LONG", {}, ["too long", "fewer words"], id="too long"),
     pytest.param(400, "INVALID_SESSION_ID", {}, ["conversation has ended"], id="session over"),
     pytest.param(403, "CORS_BLOCKED", {}, ["may not use the chat"], id="origin"),
@@ -171,7 +173,7 @@ async def test_failure_of_the_backend_shows_no_stack(backend, page):
     await page.goto(backend.url)
     await expect(page.get_by_text("no sidecar in front")).to_be_visible()
     await page.get_by_role("button", name="Make the backend fail").click()
-    await expect(page.get_by_role("alert")).to_contain_text("The chat stumbled")
+    await expect(page.get_by_role("alert")).to_contain_text("The chat failed")
     assert "Traceback" not in await page.content()
 
 

@@ -20,11 +20,11 @@ def test_an_answer_hangs_on_the_message_alone_and_is_bounded(message):
 @pytest.mark.parametrize(
     ("message", "part"),
     [
-        pytest.param("", "You said nothing", id="nothing"),
+        pytest.param("", "The message was empty", id="nothing"),
         pytest.param("why?", "“why?” ", id="question"),
         pytest.param("LISTEN", "“Listen” ", id="shout"),
         pytest.param("a" * 300, "“" + "a" * QUOTED + "…”", id="long"),
-        pytest.param("<b>", "“<b>” arrived here exactly", id="markup"),
+        pytest.param("<b>", "“<b>” arrived here unchanged", id="markup"),
         pytest.param("&lt;b>", "“&lt;b>” arrived here as harmless text", id="escaped markup"),
         pytest.param("3 < 5", "“3 < 5” ", id="less than"),
         pytest.param("bread is good", "“bread is good” ", id="remark"),

@@ -1,4 +1,4 @@
-"""Who is asking: the client behind trusted proxies, and whether its address may come in."""
+"""The client's address behind trusted proxies, and whether it is allowed."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def build_address(
 ) -> AddressGuard:
     """Build the guard that must be asked first; `problems` stands at `clients`.
 
-    `proxies` is told of untrusted peers that send forwarding headers; None: nobody asks about them.
+    `proxies` is told of untrusted peers that send forwarding headers; None: they are not recorded.
     """
     networks = [text for text in trusted_proxies if text != UNIX_PEERS]
     trusted = build_networks(networks, problems.at("trusted_proxies"))
     if any(shift == 32 for shift, _ in trusted.v4) or any(shift == 128 for shift, _ in trusted.v6):
         problems.at("trusted_proxies").add(
-            "trusts everybody, so that anybody could choose an address", "write the networks of your proxies"
+            "trusts every peer, so that any client could choose its address", "write the networks of your proxies"
         )
     if not 32 <= ipv6_prefix <= 128:
         problems.at("ipv6_prefix").add(f"{ipv6_prefix} is not a prefix of one client", "write 64, or 32 to 128")
@@ -167,7 +167,7 @@ class AddressGuard:
         nearest = parse_address(peer)
         hop = client_hop(fields.hops(), nearest, self._trusted)
         if hop.address is None:
-            local = self._peers[peer]  # a Unix socket's proxy that names nobody speaks for itself
+            local = self._peers[peer]  # the proxy on a Unix socket names no client: the request is its own
             client, decision = local.client, local.decision
         else:
             client = self.client(hop.address, trusted=True)

@@ -1,4 +1,4 @@
-"""Bans: a client that did again and again what an honest page cannot cause is refused for a while."""
+"""Bans: a client whose requests are refused again and again for what no honest page sends is refused for a while."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FOREIGN: Final = frozenset({b"cross-site", b"same-site"})
 
 
 def is_strike(exchange: Exchange, refuse: Refuse, *, message: bool = False) -> bool:
-    """Say whether an honest page cannot have caused a refusal. Limits are not asked here.
+    """Say whether no honest page can have caused a refusal. Refusals by rate limits are counted elsewhere.
 
     message  one message of a WebSocket was refused, not the request
     """
@@ -133,6 +133,6 @@ class BanGuard:
         return limits is not None and not safe and self._exceeded.is_strike(limits, now)
 
     def _is_proxy(self, exchange: Exchange) -> bool:
-        # Once the policy trusts the peer, the client is somebody behind it.
+        # Once the policy trusts the peer, the client is another one, behind it.
         proxies = self._proxies
         return proxies is not None and not exchange.client.trusted and proxies.is_probable(exchange.peer)

@@ -26,7 +26,7 @@ each browser opens six connections. They are counted apart, so that a page that 
 def build_concurrency(limit: int, problems: Problems, open_requests: dict[str, int] | None = None) -> ConcurrencyGuard:
     """Build the guard; `problems` stands at `requests.concurrent_per_client`."""
     if limit < 1:
-        problems.add("admits nobody", "write 1 or more, or null for no bound")
+        problems.add("admits no request", "write 1 or more, or null for no bound")
     return ConcurrencyGuard(limit, open_requests)
 
 

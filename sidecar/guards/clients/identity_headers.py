@@ -105,7 +105,7 @@ class HeaderVerdicts(BoundedCache[bytes, bool]):
 class IdentityHeaders:
     """Which request headers a backend never receives, and how often each was dropped.
 
-    `passed`: lower-case names that anybody may send, whatever they claim.
+    `passed`: lower-case names that every client may send, whatever they claim.
     """
 
     __slots__ = ("_dropped", "from_clients", "from_proxies")

@@ -73,7 +73,7 @@ def check_limits(limits: Sequence[Limit], problems: Problems, before: Sequence[L
         if NAME.fullmatch(limit.name) is None:
             place.at("name").add(f"{limit.name!r} cannot stand in a header", "write letters, digits and hyphens")
         if limit.limit < 1:
-            place.at("limit").add("admits nobody", "write 1 or more")
+            place.at("limit").add("admits no request", "write 1 or more")
         if not 0 < limit.window <= LARGEST_WINDOW:
             place.at("window").add("is not a length of time that can be kept", "write 1s to 31d")
         names.add(limit.name)

@@ -9,10 +9,10 @@ from sidecar.exchange import Exchange
 from sidecar.vocabulary import Code
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods that change nothing (RFC 9110 §9.2.1). A backend that changes state on GET is beyond help from here."""
+"""Methods that change nothing (RFC 9110 §9.2.1). A backend that changes state on GET is not protected."""
 
 OWN: Final = frozenset({b"same-origin", b"none"})
-"""`none` is a person's own doing: the address bar, a bookmark."""
+"""`none` means that the user started the request: the address bar, a bookmark."""
 
 
 class FetchMetadataGuard:

@@ -1,6 +1,6 @@
 """Origins: the patterns of a policy, and what a browser sends, matched byte for byte.
 
-An origin in a request is never parsed into something kinder than it is: a browser sends exactly one
+An origin in a request is compared as it was sent, not normalized: a browser sends exactly one
 spelling of each origin (RFC 6454 §6.2), so equality of bytes is the test, and wildcards match labels only.
 """
 
@@ -96,7 +96,7 @@ def build_pattern(text: str, problems: Problems, *, insecure: bool = False) -> O
     pattern = OriginPattern(scheme, host, "" if port == "*" else port, wildcard, port == "*")
     if len(problems.found) == before and scheme == "http" and not insecure and not is_loopback(host):
         problems.add(
-            f"{text!r} is plain http: whoever is on the way can speak in its name",
+            f"{text!r} is plain http: anyone on the network path can act as this origin",
             f"write https{text[4:]}, or set dangerously_allow_insecure_origins",
         )
     return pattern if len(problems.found) == before else None
@@ -146,7 +146,7 @@ def _check_host(host: str, wildcard: bool, problems: Problems) -> None:
             problems.add(f"{host!r} is not an IPv4 address", "write it as 192.0.2.1")
     elif wildcard and is_public_suffix(host.removesuffix(".")):
         problems.add(
-            f"anybody can register a name under {host!r}, the wildcard would let them all in",
+            f"anyone can register a name under {host!r}, and the wildcard would allow them all",
             f"write https://*.your-name.{host}",
         )
 
@@ -220,7 +220,7 @@ class SameOrigin:
 
 
 def is_same_origin(origin: bytes, host: bytes, *, secure: bool) -> bool:
-    """Say whether an Origin's host and port are those of the public host, and its scheme is not weaker than ours.
+    """Return whether an Origin's host and port are the public ones, and its scheme is not weaker than ours.
 
     An https Origin at a plain listener is fine: the proxy in front that ended TLS need not be one that
     we trust to say so. A Host without a port means the port of the Origin's own scheme.

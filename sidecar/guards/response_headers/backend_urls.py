@@ -1,4 +1,4 @@
-"""A backend's own address in its answers, as clients can reach it: for backends that hear their inner Host."""
+"""Replaces a backend's own address in its responses by the public one, for backends that receive their inner Host."""
 
 from __future__ import annotations
 

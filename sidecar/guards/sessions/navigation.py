@@ -83,7 +83,7 @@ class NavigationSession:
             return UNAVAILABLE if self._required else PASS
         exchange.session_id, exchange.session_key, exchange.session = session_id, session.key, session
         line = self._rule.line(self._cookie, session_id, ceil(self._max_age))
-        # A shared cache must not hand this cookie to somebody else.
+        # A shared cache must not send this cookie to another client.
         exchange.notes |= {"Set-Cookie": line.decode(), "Cache-Control": "private"}
         findings = [Finding(Event.SESSION_CREATED, {"navigation": True})]
         if ended:

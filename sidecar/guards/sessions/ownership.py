@@ -1,4 +1,4 @@
-"""Whose conversation it is: an id of a thread belongs to the session that first saw it."""
+"""Ownership of conversations: an id belongs to the session that first named it or received it."""
 
 from __future__ import annotations
 

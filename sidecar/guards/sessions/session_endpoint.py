@@ -111,7 +111,7 @@ class SessionEndpoint:
         return Answer(201, fields, body, tuple(findings))
 
     async def _end(self, exchange: Exchange) -> Answer:
-        """End the session that was presented; to end none is no mistake, the page wanted it gone."""
+        """End the session that was presented; 204 also when there is none, so that a page may repeat the call."""
         gone = bool(exchange.session_key) and await self._store.delete(exchange.session_key)
         exchange.session = None
         findings = (await logged_out(exchange, self._ended),) if gone else ()

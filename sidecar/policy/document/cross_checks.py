@@ -1,4 +1,4 @@
-"""What the parts of a policy ask of one another. Each rule is a function; all are asked, always."""
+"""Checks across the sections of a policy. Each rule is a function; every check runs all of them."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def key_sets_come_safely(schema: PolicySchema, problems: Problems) -> None:
         if tokens.jwks is None or "://" not in tokens.jwks:
             continue
         if not tokens.jwks.startswith(("https://", "http://")) or goes_in_clear(tokens.jwks):
-            what = "would take keys from whoever is on the way"
+            what = "would take keys from anyone on the network path"
             problems.at(name).at("jwks").add(what, "write an https URL, or a file")
 
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of the policy, for editors: completion, descriptions and red lines while one writes."""
+"""The JSON Schema of the policy, for editors: completion, descriptions and marked errors."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def _faulty(error: ErrorDetails) -> Loc:
 
 
 def _stand_in(loc: Loc) -> Any:
-    """Return what keeps others from being blamed for a part that is wrong: who names it means it to be there."""
+    """Return a valid value for a part that is wrong: other parts may name it, and are not wrong because of it."""
     match loc:
         case ("sessions", "mode"):
             return "issue"

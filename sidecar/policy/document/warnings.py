@@ -10,7 +10,9 @@ from sidecar.guards.clients.address import UNIX_PEERS
 from sidecar.policy.kinds.coverage import uncovered
 from sidecar.policy.schema.policy_schema import PolicySchema
 
-_DOORS: Final = frozenset({"address", "host", "https", "cors", "fetch_metadata", "session", "ownership", "redaction"})
+_PROTECTING: Final = frozenset(
+    {"address", "host", "https", "cors", "fetch_metadata", "session", "ownership", "redaction"}
+)
 """Guards of access and of secrets: while one of them only observes, nothing is protected by it."""
 
 _WIDEST: Final = 7
@@ -30,9 +32,9 @@ def remarks(schema: PolicySchema) -> list[Problem]:
 def _dangers(schema: PolicySchema, notes: Problems) -> None:
     if schema.mode == "observe":
         notes.at("mode").add("refuses nothing", "write enforce when you have seen enough")
-    open_doors = [name for name in schema.observe if name in _DOORS]
-    if open_doors and schema.mode == "enforce":
-        what = f"lets pass what it should refuse: {', '.join(open_doors)}"
+    unenforced = [name for name in schema.observe if name in _PROTECTING]
+    if unenforced and schema.mode == "enforce":
+        what = f"lets pass what it should refuse: {', '.join(unenforced)}"
         notes.at("observe").add(what, "take it out when you have seen enough")
     if schema.cors.dangerously_allow_insecure_origins:
         notes.at("cors.dangerously_allow_insecure_origins").add("lets anyone on a visitor's network be an allowed page")
@@ -40,7 +42,7 @@ def _dangers(schema: PolicySchema, notes: Problems) -> None:
         notes.at("egress.dangerously_listen_beyond_loopback").add("lets other machines use handles")
     for index, network in enumerate(schema.clients.trusted_proxies):
         if network != UNIX_PEERS and ip_network(network).prefixlen < _WIDEST:
-            what = "trusts a large part of the internet: whoever is there chooses his address"
+            what = "trusts a large part of the internet: its hosts can choose the client address"
             notes.at(f"clients.trusted_proxies[{index}]").add(what, "write the networks of your proxies")
 
 

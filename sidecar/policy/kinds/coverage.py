@@ -62,7 +62,7 @@ def _taken_by(routes: tuple[Route, ...], wanted: Pattern) -> int:
 
 
 class UncoveredOperationGuard:
-    """Records requests whose text nobody looks at. It refuses nothing."""
+    """Records requests whose text no route inspects. It refuses nothing."""
 
     name = "uncovered_operation"
 

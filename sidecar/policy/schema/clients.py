@@ -24,7 +24,7 @@ class Ban(Section):
 
 
 class Clients(Section):
-    """Who a client is, and who may come in."""
+    """What identifies a client, and which clients are refused."""
 
     trusted_proxies: Many[Annotated[str, strings.PROXY]] = Field(
         default=(),
@@ -34,7 +34,7 @@ class Clients(Section):
     )
     pass_headers: Many[Annotated[str, strings.TOKEN]] = Field(
         default=(),
-        description="request headers that anybody may send, though they claim who asks (`X-Forwarded-User`)",
+        description="request headers that every client may send, though they name a user (`X-Forwarded-User`)",
     )
     ipv6_prefix: Annotated[int, whole(32, 128)] = Field(
         default=64, description="one client is one IPv6 network of this length"
@@ -42,7 +42,5 @@ class Clients(Section):
     allow: Many[Annotated[str, strings.NETWORK]] = Field(
         default=(), description="when set, all other addresses are refused"
     )
-    deny: Many[Annotated[str, strings.NETWORK]] = Field(default=(), description="these never get in")
-    ban: Ban | None = Field(
-        default_factory=Ban, description="refusals that make an address sit out; null: nobody is banned"
-    )
+    deny: Many[Annotated[str, strings.NETWORK]] = Field(default=(), description="these are always refused")
+    ban: Ban | None = Field(default_factory=Ban, description="refusals after which an address is banned; null: no bans")

@@ -63,7 +63,7 @@ class Provider(Section):
         default="[!-~]{8,}", description="what a whole key looks like (RE2)", examples=["ak_[a-z0-9]{32}"]
     )
     unlike: Annotated[str, strings.REGEX] | None = Field(
-        default=None, description="what it must not look like: somebody else's key (RE2)"
+        default=None, description="what it must not look like: another provider's key (RE2)"
     )
     hosts: Many[Annotated[str, strings.HOST]] = Field(
         description="hosts that a key may be sent to; sealed into each credential", examples=[["api.example.com"]]

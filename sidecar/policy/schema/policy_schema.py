@@ -54,7 +54,7 @@ class PolicySchema(Section):
     maintenance: Maintenance | None = Field(
         default=None, description="refuse every request with 503 and a message; null: off"
     )
-    clients: Clients = Field(default_factory=Clients, description="who may come in")
+    clients: Clients = Field(default_factory=Clients, description="what identifies a client, and which are refused")
     requests: Requests = Field(default_factory=Requests, description="bounds of a request")
     websocket: WebSocket = Field(default_factory=WebSocket, description="bounds of a WebSocket connection")
     cors: Cors = Field(default_factory=Cors, description="which pages of other origins may talk to the backend")
@@ -64,8 +64,8 @@ class PolicySchema(Section):
         default_factory=Organizations, description="whose limits and keys a request uses"
     )
     rate_limits: Many[RateLimit] = Field(default=DEFAULT_LIMITS, description="limits of every request; [] for none")
-    sessions: Sessions = Field(default_factory=Sessions, description="who is speaking")
-    ownership: Ownership = Field(default_factory=Ownership, description="whose conversation it is")
+    sessions: Sessions = Field(default_factory=Sessions, description="sessions of browsers")
+    ownership: Ownership = Field(default_factory=Ownership, description="which session a conversation belongs to")
     content_filter: ContentFilter = Field(default_factory=ContentFilter, description="texts that are refused")
     message: MessageDefaults = Field(
         default_factory=MessageDefaults, description="what stands under the `message` of each route"

@@ -1,4 +1,4 @@
-"""Texts with a grammar: names, tokens, hosts, paths, addresses, URLs; read strictly, refused in plain string_types."""
+"""Texts with a grammar: names, tokens, hosts, paths, addresses, URLs; read strictly, refused with a reason."""
 
 from __future__ import annotations
 

@@ -178,8 +178,8 @@ BROKEN = {
     "key sets over plain http": (
         BASE + "admin: { jwks: http://login.example.com/keys }\napi_auth: { jwks: ftp://login.example.com/keys }",
         [
-            "P:3:16: admin.jwks: would take keys from whoever is on the way; write an https URL, or a file",
-            "P:4:19: api_auth.jwks: would take keys from whoever is on the way; write an https URL, or a file",
+            "P:3:16: admin.jwks: would take keys from anyone on the network path; write an https URL, or a file",
+            "P:4:19: api_auth.jwks: would take keys from anyone on the network path; write an https URL, or a file",
         ],
     ),
     "events in clear": (
@@ -288,7 +288,7 @@ NOTES = {
     "half the world a proxy": (
         "clients: { trusted_proxies: [128.0.0.0/1] }",
         (
-            "clients.trusted_proxies[0]: trusts a large part of the internet: whoever is there chooses his address; "
+            "clients.trusted_proxies[0]: trusts a large part of the internet: its hosts can choose the client address; "
             "write the networks of your proxies"
         ),
     ),

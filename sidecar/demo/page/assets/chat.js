@@ -1,19 +1,19 @@
 // The page: what is typed goes out, what comes in is shown.
 
-import { kindly } from "./kindness.js";
-import { ask, speechTo } from "./speech.js";
+import { explainError } from "./error_texts.js";
+import { ask, transportsTo } from "./transports.js";
 
 const $ = id => document.getElementById(id);
 const naive = location.pathname === "/naive";
 const base = otherChat();
-const speech = speechTo(base);
+const transports = transportsTo(base);
 const session = sessionId();
 const KEPT_BUBBLES = 200;
 let running = null;
 let countdown = 0;
 
-// The one difference between the two views. The naive one is how it should not be done: it is here to
-// show that what passed the sidecar is harmless even so.
+// The one difference between the two views. The naive one is an example of what not to do, to
+// show that what passed the sidecar is harmless even then.
 const put = naive ? (node, text) => { node.innerHTML = text; } : (node, text) => { node.textContent = text; };
 
 const TRIES = {
@@ -49,7 +49,7 @@ async function attempt(action) {
   try {
     await action();
   } catch (error) {
-    if (error.name !== "AbortError") notice(kindly(error, base, $("message").value !== ""));
+    if (error.name !== "AbortError") notice(explainError(error, base, $("message").value !== ""));
   } finally {
     running = null;
     busy(false);
@@ -63,8 +63,8 @@ async function say(text) {
   if (field.value === text) field.value = "";
   let theirs = null;
   try {
-    let heard = "", changed = false;
-    for await (const event of speech[$("transport").value](text, session, running.signal)) {
+    let reply = "", changed = false;
+    for await (const event of transports[$("transport").value](text, session, running.signal)) {
       if (event.kind === "open") {
         changed = wasChanged(event.headers);
         showLeft(event.headers);
@@ -73,8 +73,8 @@ async function say(text) {
         if (naive) put(mine.querySelector(".text"), event.message);
         theirs = bubble("Parrot", "parrot waiting", "");
       } else if (event.kind === "word") {
-        heard += event.text;
-        show(theirs, heard);
+        reply += event.text;
+        show(theirs, reply);
       } else if (event.kind === "done") {
         show(theirs, event.reply);
       }
@@ -92,7 +92,7 @@ async function say(text) {
 
 async function flood() {
   const asks = Array.from({ length: 70 }, (_, number) =>
-    drain(speech.json(`message ${number + 1} of 70`, session, running.signal)).then(() => null, error => error));
+    drain(transports.json(`message ${number + 1} of 70`, session, running.signal)).then(() => null, error => error));
   const errors = (await Promise.all(asks)).filter(Boolean);
   const refused = errors.filter(error => error.status === 429);
   bubble("Page", "parrot", `Of 70 messages sent at once, ${70 - errors.length} were answered and ${refused.length} refused.`, true);
@@ -123,7 +123,7 @@ function bubble(who, kind, text, asText = false) {
   name.textContent = who;
   const body = document.createElement("p");
   body.className = "text";
-  // What one has just typed oneself is text in both views; it is what comes back that is put in naively.
+  // What the user typed is text in both views; what comes back is put in with innerHTML by the naive one.
   if (asText || kind === "me") body.textContent = text; else put(body, text);
   article.append(name, body);
   $("log").append(article);
@@ -174,7 +174,7 @@ function notice(words) {
   if (words.reference) {
     const reference = document.createElement("p");
     reference.className = "small";
-    reference.textContent = `Reference for whoever runs the chat: ${words.reference}`;
+    reference.textContent = `Reference for the operators of the chat: ${words.reference}`;
     $("notice").append(reference);
   }
   $("log").lastElementChild.scrollIntoView({ block: "end" });
@@ -203,7 +203,7 @@ function busy(yes) {
 }
 
 async function introduce() {
-  if (naive) $("view").textContent = "Messages are put in with innerHTML, as they should not be.";
+  if (naive) $("view").textContent = "Messages are put in with innerHTML, which a page must not do.";
   $(naive ? "naive-link" : "careful-link").setAttribute("aria-current", "page");
   if (base) {
     $("banner").textContent = `This copy of the page comes from ${location.origin} and talks to the chat at ${base}.`;
@@ -222,7 +222,7 @@ async function introduce() {
       $("foreign").hidden = false;
     }
   } catch (error) {
-    notice(kindly(error, base));
+    notice(explainError(error, base));
   }
 }
 

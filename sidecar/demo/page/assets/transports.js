@@ -1,4 +1,4 @@
-// Talks to the chat. Every way of answering yields the same events:
+// The ways to talk to the chat. Each yields the same events:
 //   {kind: "open", headers} · {kind: "start", message} · {kind: "word", text} · {kind: "done", reply}
 // and every refusal is the same kind of error.
 
@@ -15,13 +15,13 @@ export class Refused extends Error {
 export class Unreachable extends Error {
   constructor(refusedOrigin) {
     super("unreachable");
-    this.refusedOrigin = refusedOrigin;   // true: somebody is there, and does not talk to this origin
+    this.refusedOrigin = refusedOrigin;   // true: a server is there, and refuses this origin
   }
 }
 
 export class CutShort extends Error {}
 
-export function speechTo(base) {
+export function transportsTo(base) {
   return { stream: (...a) => stream(base, ...a), json: (...a) => json(base, ...a), socket: (...a) => socket(base, ...a) };
 }
 
@@ -132,7 +132,7 @@ async function whyClosed(base, code) {
 async function refusesOrigin(base) {
   if (!base) return false;
   try {
-    // No-cors answers cannot be read, but that one arrived says that somebody is there.
+    // A no-cors answer cannot be read, but that one arrived shows that a server is there.
     await fetch(`${base}/api/about`, { mode: "no-cors", cache: "no-store" });
     return true;
   } catch {

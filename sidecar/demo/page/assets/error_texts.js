@@ -1,6 +1,6 @@
-// Turns what went wrong into words for a person. Nothing in here touches the page.
+// Texts for errors, as people read them. Nothing in here touches the page.
 
-import { CutShort, Refused, Unreachable } from "./speech.js";
+import { CutShort, Refused, Unreachable } from "./transports.js";
 
 const WORDS = {
   MESSAGE_TOO_LONG: ["That message is too long", "Please say it in fewer words; 1,000 characters fit."],
@@ -9,12 +9,12 @@ const WORDS = {
   INVALID_SESSION_ID: ["This conversation has ended", "Reload the page to begin a new one."],
   CORS_BLOCKED: ["This page may not use the chat", "Its address is not among those that the chat talks to."],
   CSRF_BLOCKED: ["This page may not use the chat", "The request came from another site."],
-  IP_BLOCKED: ["The chat does not accept your network", "Please ask whoever runs it."],
+  IP_BLOCKED: ["The chat does not accept your network", "Please ask its operators."],
   CONTENT_BLOCKED: ["The chat does not accept that message", "Please put it in other words."],
   AUTH_FAILED: ["Please sign in again", "The chat does not know who you are any more."],
-  CREDENTIAL_UNAVAILABLE: ["The chat is not set up completely", "Its key for the model is missing. Please tell whoever runs it."],
+  CREDENTIAL_UNAVAILABLE: ["The chat is not set up completely", "Its key for the model is missing. Please tell its operators."],
   BACKEND_UNREACHABLE: ["The chat is not there at the moment", "Please try again in a little while."],
-  BACKEND_BROKEN: ["The chat stumbled", "That was not your fault. Please try again."],
+  BACKEND_BROKEN: ["The chat failed", "The fault is not yours. Please try again."],
   BACKEND_TIMEOUT: ["The chat took too long to answer", "Please try again."],
   OVERLOADED: ["The chat is very busy", "Please try again in a moment."],
   DRAINING: ["The chat is restarting", "Please try again in a moment."],
@@ -27,21 +27,21 @@ const BY_STATUS = [
 
 /**
  * Return {title, text, wait, reference}; wait is in seconds, and 0 unless waiting helps.
- * `kept`: what was typed stands in the field again, which is a comfort to hear.
+ * `kept`: what was typed is in the field again, and the text says so.
  */
-export function kindly(error, base = "", kept = false) {
-  const words = plainly(error, base);
+export function explainError(error, base = "", kept = false) {
+  const words = errorText(error, base);
   return kept ? { ...words, text: `${words.text} Your message is still in the field.`.trim() } : words;
 }
 
-function plainly(error, base) {
+function errorText(error, base) {
   if (error instanceof Unreachable) return unreachable(error, base);
   if (error instanceof CutShort) return said("The answer broke off", "What has arrived stays above. Please ask again.");
   if (!(error instanceof Refused)) return said("Something went wrong in this page", "Reloading it may help.");
   const reference = error.requestId;
   if (error.status === 429) {
     const wait = secondsToWait(error.headers);
-    return { ...said("That was a little fast", wait ? "" : "Please wait a moment."), wait, reference };
+    return { ...said("Too many messages", wait ? "" : "Please wait a moment."), wait, reference };
   }
   const words = WORDS[error.code] ?? BY_STATUS.find(([status]) => status === error.status)?.[1]
     ?? (error.status >= 500 ? WORDS.BACKEND_BROKEN : ["The chat did not take that", "Please try it another way."]);
