@@ -30,6 +30,7 @@ from sidecar.running import (
     log_path,
     needs_keys,
     needs_tokens,
+    webhook_target,
 )
 from sidecar.settings import Settings
 from sidecar.stores.factory import open_stores
@@ -96,9 +97,9 @@ class Sidecar:
                 compile_policy(document, isolated_services())  # refuses with these and with what only building finds
             schema, metrics, recent = document.schema, Metrics(__version__), RecentEvents()
             written = schema.events
-            log = Log.to(written.log, log_path(written.file), clock, access=written.access)
+            log = Log.to(written.log, log_path(written.file), clock, access=written.access, form=written.form)
             ending.push_async_callback(asyncio.to_thread, log.close)
-            webhook = Webhook(written.webhook)
+            webhook = Webhook(webhook_target(written, settings), clock)
             webhook.start()
             ending.push_async_callback(webhook.close)
             ids = NewIds(os.urandom)

@@ -29,6 +29,7 @@ from sidecar.limit import Limit
 from sidecar.policy.compile import Compiled, compile_policy
 from sidecar.policy.document.read import PolicyDocument
 from sidecar.policy.live import LivePolicy
+from sidecar.policy.schema.content import Events
 from sidecar.policy.schema.listeners import ServerTls
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.watch import PolicyWatch
@@ -46,11 +47,12 @@ from sidecar.services import Services
 from sidecar.settings import Settings
 from sidecar.stores.factory import Stores
 from sidecar.suggest.yaml_text import document
-from sidecar.telemetry.gauges import CredentialState, Gauges, PolicyState
+from sidecar.telemetry.gauges import CredentialState, Gauges, PolicyState, WebhookState
 from sidecar.telemetry.log import Log
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent_events import RecentEvents
 from sidecar.telemetry.webhook import Webhook
+from sidecar.telemetry.webhook_target import Target, target_of
 from sidecar.trace_context import Traces
 from sidecar.vault.errors import VaultError
 from sidecar.vault.models import SIDECAR, State
@@ -199,6 +201,7 @@ class Running:
             self._foundation.settings.master_secret(KEYS_IN_REQUESTS)  # a reload cannot open the vault it needs
         if needs_tokens(compiled.schema):
             self._foundation.settings.token_secret(TOKENS_OF_CLIENTS)
+        webhook_target(compiled.schema.events, self._foundation.settings)  # ConfigError: it cannot be used
         return compiled
 
     def _certificate(self, tls: ServerTls | None) -> Any:
@@ -280,12 +283,12 @@ class Running:
         self._public_tokens.use(schema.api_auth)
         self._admin_tokens.use(schema.admin)
         self.stores.sessions.bound(schema.sessions.per_client)
-        self._foundation.webhook.use(schema.events.webhook)
+        self._foundation.webhook.use(webhook_target(schema.events, self._foundation.settings))
         if schema.stores != before.stores:
             self.stores.use_timeout(schema.stores.redis.timeout)
         written = schema.events
-        if (written.log, written.file, written.access) != (before.events.log, before.events.file, before.events.access):
-            leave = self._log.redirect(written.log, log_path(written.file), access=written.access)
+        if _log_keys(written) != _log_keys(before.events):
+            leave = self._log.redirect(written.log, log_path(written.file), access=written.access, form=written.form)
             await asyncio.to_thread(leave)
 
     def _key_supplier(self, provider: str) -> Callable[[str], Awaitable[Secret | None]]:
@@ -372,10 +375,15 @@ class Running:
             csp_violations=lambda: self._services.csp.directives,
             undeclared_proxies=lambda: self._services.proxies.requests,
             descriptors_short=lambda: self._descriptors.short,
+            webhook=self._webhook_state,
         )
 
     def _policy_state(self) -> PolicyState:
         return PolicyState(self.live.current.digest, self.live.last_reload_successful, self.live.last_reload_at)
+
+    def _webhook_state(self) -> WebhookState:
+        webhook = self._foundation.webhook
+        return WebhookState(webhook.delivered, webhook.lost, webhook.waiting)
 
     def _credentials(self) -> Sequence[CredentialState]:
         if self.vault is None:
@@ -457,6 +465,15 @@ class _PolicyView:
 def log_path(text: str | None) -> Path | None:
     """Return the path of `events.file`."""
     return Path(text) if text is not None else None
+
+
+def webhook_target(events: Events, settings: Settings) -> Target | None:
+    """Return where events are posted. ConfigError when the environment lacks what the policy needs for it."""
+    return target_of(events.webhook, settings.webhook_url, settings.webhook_secret)
+
+
+def _log_keys(events: Events) -> tuple[object, ...]:
+    return (events.log, events.file, events.access, events.form)
 
 
 def needs_keys(schema: PolicySchema) -> bool:

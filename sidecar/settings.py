@@ -52,6 +52,8 @@ class Settings:
     encryption_key_previous: tuple[Secret, ...] = ()
     jwt_secret: Secret | None = None
     redis_url: Secret | None = None
+    webhook_url: Secret | None = None
+    webhook_secret: Secret | None = None
     database_url: Secret = field(default_factory=lambda: Secret(DATABASE))
     overrides: Mapping[str, str] = field(default_factory=dict)
 
@@ -86,6 +88,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """Read the environment, or raise ConfigError with one line. An empty variable counts as unset."""
     previous = _value(environ, "ENCRYPTION_KEY_PREVIOUS")
     redis = _value(environ, "REDIS_URL")
+    webhook = _value(environ, "WEBHOOK_URL")
     if redis is not None and redis.partition("://")[0] not in REDIS_SCHEMES:
         # The value itself is not repeated: it may hold a password.
         raise ConfigError(f"REDIS_URL must begin with one of {', '.join(f'{scheme}://' for scheme in REDIS_SCHEMES)}")
@@ -95,6 +98,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         encryption_key_previous=_previous(previous) if previous is not None else (),
         jwt_secret=_secret(environ, "JWT_SECRET"),
         redis_url=Secret(redis) if redis is not None else None,
+        webhook_url=Secret(webhook) if webhook is not None else None,
+        webhook_secret=_secret(environ, "WEBHOOK_SECRET"),
         database_url=Secret(_value(environ, "DATABASE_URL") or DATABASE),
         overrides={name: environ[name] for name in OVERRIDES if environ.get(name)},
     )

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +14,7 @@ from urllib.parse import quote
 from sidecar.cli.admin_call import add_management, admin_token
 from sidecar.errors import ConfigError
 from sidecar.explain.why import REFUSED, reason
+from sidecar.telemetry.ecs import from_ecs
 
 FOUND, MISSING = 0, 1
 
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     return FOUND
 
 
-def records(name: str, request_id: str) -> Iterator[dict[str, Any]]:
+def records(name: str, request_id: str) -> Iterator[Mapping[str, Any]]:
     """Yield the lines of a log that may matter: refusals, and what is about the request. ConfigError: not readable."""
     try:
         with sys.stdin.buffer if name == "-" else Path(name).open("rb") as file:
@@ -54,7 +55,7 @@ def records(name: str, request_id: str) -> Iterator[dict[str, Any]]:
                     except ValueError:
                         continue  # a line of another program, or a torn one
                     if isinstance(record, dict):
-                        yield record
+                        yield from_ecs(record)
     except OSError as error:
         raise ConfigError(f"cannot read the log {name}: {error.strerror}") from None
 

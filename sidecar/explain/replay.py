@@ -24,6 +24,7 @@ from sidecar.policy.policy import Route
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route as RouteSchema
 from sidecar.session import Session
+from sidecar.telemetry.ecs import from_ecs
 from sidecar.vocabulary import Code
 
 ASKED: Final = frozenset({"address", "cors", "rate_limits", "unmatched", "maintenance"})
@@ -249,4 +250,4 @@ def records(lines: Iterable[bytes], parse: Any) -> Iterator[Mapping[str, Any]]:
         except ValueError:
             continue
         if isinstance(record, dict):
-            yield record
+            yield from_ecs(record)

@@ -18,6 +18,15 @@ class PolicyState:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookState:
+    """Events for the webhook since the start: taken there, lost, and those that wait."""
+
+    delivered: int
+    lost: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialState:
     """One stored credential: when it expires (epoch seconds, None never) and whether a key opens it."""
 
@@ -65,6 +74,7 @@ class Gauges:
     csp_violations: Callable[[], Mapping[str, int]] = dict
     undeclared_proxies: Callable[[], int] = int
     descriptors_short: Callable[[], int] = int
+    webhook: Callable[[], WebhookState | None] = _unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,7 @@ class Reading:
     csp_violations: Mapping[str, int] = field(default_factory=dict)
     undeclared_proxies: int = 0
     descriptors_short: int = 0
+    webhook: WebhookState | None = None
 
 
 T = TypeVar("T")
@@ -103,6 +114,7 @@ def read(gauges: Gauges) -> Reading:
         dict(_answer(gauges.csp_violations, _NO_VIOLATIONS)),
         _answer(gauges.undeclared_proxies, 0),
         _answer(gauges.descriptors_short, 0),
+        _answer(gauges.webhook, None),
     )
 
 

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from sidecar.clock import Clock
 from sidecar.events import SecurityEvent, Served
-from sidecar.telemetry.log_record import TimestampFormatter, dump, event_fields, served_line
+from sidecar.telemetry.ecs import ecs
+from sidecar.telemetry.log_record import (
+    Shape,
+    TimestampFormatter,
+    as_it_is,
+    dump,
+    event_fields,
+    served_fields,
+    served_line,
+)
 from sidecar.telemetry.log_writer import MOST_BYTES, LogFile, LogWriter
 from sidecar.telemetry.request_outcome import is_processed_message
 from sidecar.vocabulary import Event, Outcome
 
 STREAMS: Final = ("stdout", "stderr")
+FORMATS: Final[Mapping[str, Shape]] = {"json": as_it_is, "ecs": ecs}
 LAST_LINES: Final = 2.0  # seconds that a target which is left has for what waits
 
 
@@ -29,12 +39,14 @@ class Log:
         most_lines: int = 16_384,
         most_bytes: int = MOST_BYTES,
         access: bool = True,
+        form: str = "json",
     ) -> None:
         self._clock = clock
         self._stamp = TimestampFormatter()
         self._most_lines = most_lines
         self._most_bytes = most_bytes
         self._access = access
+        self._shape = FORMATS[form]
         self._lost_before = 0
         self._writers = self._open(targets)
 
@@ -43,23 +55,25 @@ class Log:
         return tuple(LogWriter(target, self._lost, **bounds) for target in targets)
 
     @classmethod
-    def to(cls, stream: str | None, file: Path | None, clock: Clock, *, access: bool = True) -> Log:
-        """Open what the policy names under `events`: `log: stdout | stderr | null`, `file` and `access`."""
-        return cls(targets_of(stream, file), clock, access=access)
+    def to(cls, stream: str | None, file: Path | None, clock: Clock, *, access: bool = True, form: str = "json") -> Log:
+        """Open what the policy names under `events`: `log: stdout | stderr | null`, `file`, `access` and `format`."""
+        return cls(targets_of(stream, file), clock, access=access, form=form)
 
-    def redirect(self, stream: str | None, file: Path | None, *, access: bool) -> Callable[[], object]:
+    def redirect(
+        self, stream: str | None, file: Path | None, *, access: bool, form: str = "json"
+    ) -> Callable[[], object]:
         """Write to other targets from the next line on; return what ends the old ones, and may take seconds.
 
         ConfigError when a target cannot be had: then nothing changes.
         """
         writers, self._writers = self._writers, self._open(targets_of(stream, file))
-        self._access = access
+        self._access, self._shape = access, FORMATS[form]
         self._lost_before += sum(writer.dropped for writer in writers)
         return lambda: [writer.close(LAST_LINES) for writer in writers]
 
     def record(self, event: SecurityEvent) -> None:
         """Queue the log line of an event for every target."""
-        line = dump(event_fields(event, self._stamp(event.at)))
+        line = dump(event_fields(event, self._stamp(event.at)), self._shape)
         for writer in self._writers:
             writer.put(line)
 
@@ -68,7 +82,9 @@ class Log:
         processed = is_processed_message(served)
         if not (processed or self._access):
             return
-        line = served_line(served, self._stamp(served.at), processed)
+        stamp, shape = self._stamp(served.at), self._shape
+        plain = shape is as_it_is
+        line = served_line(served, stamp, processed) if plain else dump(served_fields(served, stamp), shape)
         for writer in self._writers:
             writer.put(line, not processed)
 
@@ -93,7 +109,7 @@ class Log:
         """Return the line that reports how many lines were dropped. Called by the writing threads."""
         now = self._clock.now()
         event = SecurityEvent(Event.OVERLOADED, Outcome.FAILED, now, detail={"log_lines_dropped": count})
-        return dump(event_fields(event, TimestampFormatter()(now)))
+        return dump(event_fields(event, TimestampFormatter()(now)), self._shape)
 
 
 def targets_of(stream: str | None, file: Path | None) -> list[LogFile]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -133,21 +133,30 @@ def served_line(served: Served, stamp: str, processed: bool) -> bytes:
     ).encode()
 
 
-def dump(fields: dict[str, Any]) -> bytes:
+Shape: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
+"""Gives a line's object other names."""
+
+
+def as_it_is(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the line's object with our own names."""
+    return fields
+
+
+def dump(fields: dict[str, Any], shape: Shape = as_it_is) -> bytes:
     """Return one line of ASCII JSON with its newline. Never raises, never more than MAX_LINE.
 
     Everything but ASCII is escaped: a C1 control, a bidi override or a line separator in a path
     must not reach the terminal of a person who reads the log.
     """
     try:
-        line = orjson.dumps(fields, default=_plain, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
+        line = orjson.dumps(shape(fields), default=_plain, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
         if not line.isascii():
             line = json.dumps(orjson.loads(line), separators=(",", ":")).encode() + b"\n"
     except (TypeError, ValueError, RecursionError):
         # Lone surrogates, numbers beyond 64 bits, a detail that is no value at all.
-        line = _escaped(fields)
+        line = _escaped(fields, shape)
     if len(line) > MAX_LINE:
-        line = _escaped({**_shortened(fields), "detail": {"left_out": len(line)}})
+        line = _escaped({**_shortened(fields), "detail": {"left_out": len(line)}}, shape)
     return line.replace(b"\x7f", b"\\u007f") if b"\x7f" in line else line
 
 
@@ -158,11 +167,11 @@ def _path(path: str) -> str:
     return path if len(path) <= MAX_PATH else path[:MAX_PATH] + "..."
 
 
-def _escaped(fields: dict[str, Any]) -> bytes:
+def _escaped(fields: dict[str, Any], shape: Shape) -> bytes:
     try:
-        return json.dumps(fields, default=_plain, separators=(",", ":"), skipkeys=True).encode() + b"\n"
+        return json.dumps(shape(fields), default=_plain, separators=(",", ":"), skipkeys=True).encode() + b"\n"
     except (TypeError, ValueError, RecursionError):
-        return json.dumps({**_shortened(fields), "detail": {}}, separators=(",", ":")).encode() + b"\n"
+        return json.dumps(shape({**_shortened(fields), "detail": {}}), separators=(",", ":")).encode() + b"\n"
 
 
 def _plain(value: object) -> object:

@@ -190,6 +190,7 @@ class Metrics:
             "Connections of clients that found too few file descriptors left.",
             value=reading.descriptors_short,
         )
+        yield from _webhook(reading)
         yield CounterMetricFamily(
             "sidecar_event_sink_failures", "Events that one of the sinks failed to take.", value=self._sink_failures
         )
@@ -248,6 +249,17 @@ def _add(family: HistogramMetricFamily, route: str, histogram: Histogram) -> Non
 def _gauge(name: str, text: str, value: float | None) -> Iterator[Metric]:
     if value is not None:
         yield GaugeMetricFamily(name, text, value=value)
+
+
+def _webhook(reading: Reading) -> Iterator[Metric]:
+    state = reading.webhook
+    if state is None:
+        return
+    events = CounterMetricFamily("sidecar_webhook_events", "Events for the webhook.", labels=["outcome"])
+    events.add_metric(["delivered"], state.delivered)
+    events.add_metric(["lost"], state.lost)
+    yield events
+    yield from _gauge("sidecar_webhook_waiting", "Events that the webhook has not taken yet.", state.waiting)
 
 
 def _state(reading: Reading) -> Iterator[Metric]:

@@ -249,8 +249,8 @@ def key_sets_come_safely(schema: PolicySchema, problems: Problems) -> None:
 def webhooks_are_safe(schema: PolicySchema, problems: Problems) -> None:
     """Report a webhook without TLS beyond this machine, and anchors that are to go to a missing one."""
     events = schema.events
-    if events.webhook is not None and goes_in_clear(events.webhook):
-        problems.at("events.webhook").add("would send names and addresses in clear", "write an https URL")
+    if events.webhook is not None and goes_in_clear(events.webhook.url or ""):
+        problems.at("events.webhook.url").add("would send names and addresses in clear", "write an https URL")
     if events.audit_anchor == "webhook" and events.webhook is None:
         what = "has nowhere to go, for events.webhook is not set"
         problems.at("events.audit_anchor").add(what, "write events: { webhook: https://… }, or audit_anchor: log")

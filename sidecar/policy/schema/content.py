@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import core_schema
 
 from sidecar.policy.schema import string_types as strings
 from sidecar.policy.schema.base_model import Many, Section
 from sidecar.policy.schema.quantities import FLAG, span, whole
 from sidecar.redaction.filters import PATTERN_NAMES
+from sidecar.vocabulary import Event
 
 
 class MessageDefaults(Section):
@@ -82,6 +84,51 @@ class Redaction(Section):
     )
 
 
+SENT: Final = sorted({event.name for event in Event} - {Event.CHAT_MESSAGE_PROCESSED.name})
+"""Events that a webhook may be asked for: not that of each chat message, which is an access line of its own."""
+
+
+class UrlAlone:
+    """`Annotated[Webhook, UrlAlone()]`: a text in place of the section is its `url`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        def read(value: Any) -> Any:
+            return {"url": value} if isinstance(value, str) else value
+
+        return core_schema.no_info_before_validator_function(read, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "pattern": "^https?://"}, handler(schema)]}
+
+
+class Webhook(Section):
+    """Where chosen events are posted."""
+
+    url: Annotated[str, strings.url(path=True)] | None = Field(
+        default=None,
+        description="https (http to this machine only); null: the environment's WEBHOOK_URL, for URLs that are secrets",
+        examples=["https://collector.example.com/sidecar"],
+    )
+    form: Literal["json", "slack", "pagerduty"] = Field(
+        default="json",
+        alias="format",
+        description="json: lists of events, signed with WEBHOOK_SECRET; slack: text; pagerduty: Events API 2, whose "
+        "integration key is WEBHOOK_SECRET",
+    )
+    events: Many[Annotated[str, strings.one_of(SENT, "an event")]] | None = Field(
+        default=None,
+        description="which events; null: AUDIT events, warnings and errors, and each policy that was taken over",
+    )
+    retry_for: Annotated[float, span("0s", "24h")] = Field(
+        default=900.0, description="how long events that are not taken are tried again before they are given up"
+    )
+    ca: Annotated[str, strings.FILE] | None = Field(
+        default=None, description="PEM file of the authorities to trust; null: the system's"
+    )
+
+
 class Events(Section):
     """Where facts are written, and how long they are kept."""
 
@@ -92,9 +139,12 @@ class Events(Section):
         default=None, description="also appended to this file; reopened on SIGHUP"
     )
     access: Annotated[bool, FLAG] = Field(default=True, description="also a line for each request (category ACCESS)")
-    webhook: Annotated[str, strings.url(path=True)] | None = Field(
+    form: Literal["json", "ecs"] = Field(
+        default="json", alias="format", description="names of a line's keys: our own, or the Elastic Common Schema's"
+    )
+    webhook: Annotated[Webhook, UrlAlone()] | None = Field(
         default=None,
-        description="gets AUDIT events, warnings and errors as JSON lists by POST; null: none",
+        description="posts chosen events to another system; a URL alone is its `url`; null: none",
         examples=["https://collector.example.com/sidecar"],
     )
     audit_anchor: Literal["log", "webhook"] = Field(

@@ -89,11 +89,13 @@ PROVIDER: Final = text(
 def one_of(words: Iterable[str], what: str) -> Read:
     """Read a name from a list that is defined elsewhere in the code."""
     known = sorted(words)
+    written = {word.lower(): word for word in known}
 
     def read(value: Any) -> str:
         if not isinstance(value, str) or value not in known:
-            near = get_close_matches(value.lower()[:64], known, 1, 0.6) if isinstance(value, str) else ()
-            refuse(f"is not {what}", f'did you mean "{near[0]}"?' if near else f"write one of {', '.join(known)}")
+            near = get_close_matches(value.lower()[:64], written, 1, 0.6) if isinstance(value, str) else ()
+            instead = f'did you mean "{written[near[0]]}"?' if near else f"write one of {', '.join(known)}"
+            refuse(f"is not {what}", instead)
         return value
 
     return Read(read, {"type": "string", "enum": known})

@@ -184,7 +184,7 @@ BROKEN = {
     ),
     "events in clear": (
         BASE + "events: { webhook: http://collector.example.com/in }",
-        ["P:3:20: events.webhook: would send names and addresses in clear; write an https URL"],
+        ["P:3:20: events.webhook.url: would send names and addresses in clear; write an https URL"],
     ),
     "anchors that go nowhere": (
         BASE + "events: { audit_anchor: webhook }",
