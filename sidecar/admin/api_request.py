@@ -13,7 +13,7 @@ from aiohttp import web
 
 from sidecar.admin.ports import Ports
 from sidecar.admin.refusal import invalid, refuse
-from sidecar.admin.roles import NOBODY, Grant, Role
+from sidecar.admin.roles import UNAUTHENTICATED, Grant, Role
 from sidecar.secret import Secret
 from sidecar.vault.models import Actor
 from sidecar.vocabulary import Code
@@ -43,7 +43,7 @@ class ApiRequest:
     request_id: str
     peer: str
     path: str  # for the record; the API's own pattern once it is known: a name in its place may be a session's id
-    grant: Grant = NOBODY  # dispatch
+    grant: Grant = UNAUTHENTICATED  # dispatch
     action: str = "unknown"  # dispatch
     names: Mapping[str, str] = field(default_factory=dict)  # dispatch, from the path
     subject: str = ""  # what it is about, for the record; the endpoint

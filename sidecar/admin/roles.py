@@ -40,4 +40,4 @@ class Grant:
         return self.organization is None or self.organization == organization
 
 
-NOBODY: Final = Grant("unauthenticated", Role.NONE, "", 0.0)
+UNAUTHENTICATED: Final = Grant("unauthenticated", Role.NONE, "", 0.0)

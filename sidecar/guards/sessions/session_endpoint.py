@@ -98,7 +98,7 @@ class SessionEndpoint:
             expires,
         )
         ended = await self._store.create(session, seal_of(session_id), self._idle)
-        # Only one of those who renew an id at the same time takes its conversations along; the others begin anew.
+        # Of several renewals of one id at the same time, one takes its conversations along; the others begin anew.
         renewed = old is not None and await self._store.delete(old.key)
         if old is not None and renewed:
             await self._store.move(old.key, session.key, now)
@@ -135,7 +135,7 @@ class SessionEndpoint:
 
 
 async def logged_out(exchange: Exchange, ended: Ended | None) -> Finding:
-    """Tell of a session that its owner ended, once what hangs on it has been ended too."""
+    """Return the finding of a session that was logged out, after its handles have been ended."""
     detail: dict[str, str | int | bool] = {"reason": "logout", "sessions": 1}
     if ended is not None and not await ended(exchange.organization, exchange.session_key):
         detail["handles_revoked"] = False

@@ -19,7 +19,7 @@ class Ban(Section):
         default=MINUTE, description="the time in which they are counted"
     )
     length: Annotated[float, span("1s", "30d")] = Field(
-        default=15 * MINUTE, alias="for", description="how long it sits out"
+        default=15 * MINUTE, alias="for", description="how long the ban lasts"
     )
 
 
