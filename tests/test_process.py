@@ -1,4 +1,4 @@
-"""The memory of a running sidecar is nobody else's."""
+"""No other process of the user reads the memory of a running sidecar."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def resident_mib(pid: int) -> float:
 
 
 def test_an_idle_sidecar_with_a_vault_costs_next_to_nothing(tmp_path):
-    """Measured 0.08 % of a core and 74 MiB; the bounds leave room for a busy machine and other libraries."""
+    """Measured 0.08 % of a core and 74 MiB; the bounds are wide enough for a busy machine and other libraries."""
     with Backend() as backend, sidecar(tmp_path, backend.url, env={"ENCRYPTION_KEY": MASTER}) as running:
         time.sleep(2.0)
         before = cpu_seconds(running.process.pid)

@@ -28,7 +28,7 @@ async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.write(HEAD)
     if b"event-stream; hold" in head:
         writer.write(event(0))
-        await reader.read()  # until whoever reads has left
+        await reader.read()  # until the reader has left
         writer.close()
         return
     for number in range(EVENTS - 1):

@@ -178,7 +178,7 @@ def day() -> Iterator[Day]:
         given = seen.headers.get("authorization", "")
         fields = {"Content-Type": "application/json", "X-Seen": given}
         if given == good or given.endswith(made["old openai key"].value):
-            # It says the key even to whoever uses it rightly.
+            # It sends the key back even to its rightful user.
             body = {"object": "list", "data": [], "debug": given if seen.path.endswith("?echo") else ""}
             return 200, fields if seen.path.endswith("?echo") else {"Content-Type": "application/json"}, _json(body)
         return 401, {"Content-Type": "application/json"}, _json({"error": {"message": "Incorrect API key provided"}})

@@ -222,13 +222,13 @@ def test_over_https_cookies_are_secure_and_hsts_is_set(world: World) -> None:
 
 def test_a_request_id_is_taken_from_a_trusted_proxy_alone(world: World) -> None:
     lines = ("X-Request-ID: abc-123", "X-Forwarded-For: 198.51.100.9", "X-Org-ID: acme")
-    trusted, stranger = world.ask(get("/x", *lines), TRUSTED), world.ask(get("/x", *lines), fresh())
-    seen = [json.loads(message.body)["fields"] for message in (trusted, stranger)]
+    trusted, untrusted = world.ask(get("/x", *lines), TRUSTED), world.ask(get("/x", *lines), fresh())
+    seen = [json.loads(message.body)["fields"] for message in (trusted, untrusted)]
     assert trusted.get(b"x-request-id") == b"abc-123"
     assert seen[0]["x-request-id"] == "abc-123"
     assert seen[0]["x-forwarded-for"] == "198.51.100.9"
-    assert stranger.get(b"x-request-id") != b"abc-123"
-    assert seen[1]["x-request-id"].encode() == stranger.get(b"x-request-id")
+    assert untrusted.get(b"x-request-id") != b"abc-123"
+    assert seen[1]["x-request-id"].encode() == untrusted.get(b"x-request-id")
     assert seen[1]["x-org-id"] == "default"
     line = world.run.logged(request_id="abc-123", category="ACCESS")
     assert (line["client_ip"], line["organization"]) == ("198.51.100.9", "acme")

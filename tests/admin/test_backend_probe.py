@@ -130,7 +130,7 @@ async def test_the_log_says_once_what_took_the_process_out_of_service() -> None:
     assert event.detail == {"probe": PATH, "reason": "status 503"}
 
 
-async def test_a_policy_that_does_not_ask_asks_nobody() -> None:
+async def test_a_policy_without_a_probe_sends_none() -> None:
     async with serving(b"") as (url, backend):
         asked = Asked(url)
         asked.ready = Ready()

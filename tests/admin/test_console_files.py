@@ -1,4 +1,4 @@
-"""The console in a real browser: signs in, shows what happens, runs nobody's script."""
+"""The console in a real browser: signs in, shows what happens, runs no foreign script."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ async def test_a_rotated_key_is_found_when_a_token_names_it(issuer):
     assert len(keys.find("first", "EC")) == 1
     assert not keys.find("second", "EC")
     issuer["body"] = document(SECOND)
-    assert not await keys.renew(), "strangers with made-up key ids do not make us ask each time"
+    assert not await keys.renew(), "made-up key ids do not make us ask each time"
     clock.advance(PAUSE)
     assert await keys.renew()
     assert keys.find("second", "EC")
@@ -86,7 +86,7 @@ async def test_a_broken_answer_leaves_the_old_keys_for_an_hour(issuer, change):
     assert not keys.find("first", "EC")
 
 
-async def test_nobody_there_means_no_keys():
+async def test_an_unreachable_server_means_no_keys():
     keys = KeySet(from_url("http://127.0.0.1:9/"), FakeClock())
     assert not await keys.renew()
     assert not keys.find(None, "EC")

@@ -130,7 +130,7 @@ async def test_each_role_of_each_organization(row):
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]} {row[1]}")
-async def test_nobody_without_a_token(row, panel, client):
+async def test_every_call_needs_a_token(row, panel, client):
     method, path, body, *_ = row
     async with client.request(method, path, json=body) as response:
         assert response.status == 401

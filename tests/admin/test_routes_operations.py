@@ -198,7 +198,7 @@ class TestCredentials:
         assert not {"value", "envelope"} & set(row)
         assert [e["action"] for e in panel.book.entries] == ["credential.list"]
 
-    async def test_creating_hands_the_key_to_the_vault_and_to_nobody_else(self, panel, client):
+    async def test_creating_hands_the_key_to_the_vault_only(self, panel, client):
         value = "sk-proj-marked-0123456789"
         body = {
             "provider": "openai",
@@ -273,7 +273,7 @@ SUBJECTS = {
         "organization/acme",
         {"windows": 1, "sessions": 1, "conversations": 1, "credentials": 1, "handles": 0, "events": 1},
     ),
-    "somebody who was never here": (
+    "a subject that is not stored": (
         "ip/198.51.100.1",
         {"windows": 0, "sessions": 0, "conversations": 0, "bans": 0, "events": 0},
     ),

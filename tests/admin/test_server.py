@@ -87,7 +87,7 @@ async def test_scrapes_wait_for_one_another_within_a_bound():
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/livez", "/api/bans", "/nothing", "/console/", "/"])
-async def test_every_answer_carries_the_headers_and_names_nobody(panel, client, path):
+async def test_every_answer_carries_the_headers_and_names_no_software(panel, client, path):
     async with client.get(path, allow_redirects=False) as response:
         headers = response.headers
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -180,7 +180,7 @@ async def test_pages_of_other_sites_get_nothing(panel, client, site):
         assert (response.status, (await response.json())["code"]) == (403, "CSRF_BLOCKED")
 
 
-async def test_what_nobody_foresaw_is_a_500_that_says_nothing(caplog):
+async def test_an_unexpected_exception_is_a_500_without_its_text(caplog):
     class Broken:
         async def list(self, now):
             raise RuntimeError("the password is hunter2")
@@ -220,7 +220,7 @@ async def test_guessing_is_slowed_down(panel, client):
     assert int(response.headers["Retry-After"]) > 0
     assert len(panel.book.entries) == 20, "a flood of guesses does not fill the audit log"
     async with client.get("/api/bans", headers=panel.bearer()) as response:
-        assert response.status == 200, "whoever guesses at the same address locks nobody out"
+        assert response.status == 200, "guesses from the same address lock no caller out"
 
 
 async def test_a_port_that_is_taken_is_one_clear_line(panel: object):

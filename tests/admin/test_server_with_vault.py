@@ -87,7 +87,7 @@ async def test_a_key_goes_in_works_is_rotated_and_leaves_no_trace(tmp_path, capl
 
 REFUSED = {
     "a key of another shape": ({"provider": "openai", "value": "nonsense"}, 400, "REQUEST_MALFORMED"),
-    "a provider that nobody knows": ({"provider": "none", "value": OPENAI_KEY}, 400, "REQUEST_MALFORMED"),
+    "an unknown provider": ({"provider": "none", "value": OPENAI_KEY}, 400, "REQUEST_MALFORMED"),
     "a date in the past": ({"provider": "openai", "value": OPENAI_KEY, "expires_at": 5}, 400, "REQUEST_MALFORMED"),
     "a name that is taken": ({"provider": "openai", "value": OPENAI_KEY}, 409, "CONFLICT"),
 }

@@ -20,7 +20,7 @@ PATIENCE = 30_000
 """Milliseconds that a page may take on a busy machine."""
 
 SHOTS = os.environ.get("SCREENSHOTS", "")
-"""A folder: the pages of these tests are photographed into it, for whoever changes them."""
+"""A folder for screenshots of the pages of these tests."""
 
 DEEP_TEXT = """(root) => {
     let text = '';

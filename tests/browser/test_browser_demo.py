@@ -25,7 +25,7 @@ from tests.support.browser import chromium
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SHOTS = os.environ.get("SCREENSHOTS", "")
-"""A folder: the pages of these tests are photographed into it, for whoever changes them."""
+"""A folder for screenshots of the pages of these tests."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -102,7 +102,7 @@ async def test_erasing_through_a_running_sidecar(capsys):
 
 
 FAILED = {
-    "nobody there": (SECRET.reveal(), ["--management", "http://127.0.0.1:9"], 1, "no sidecar answers"),
+    "no server": (SECRET.reveal(), ["--management", "http://127.0.0.1:9"], 1, "no sidecar answers"),
     "no address": (SECRET.reveal(), ["--management", "ftp://x"], 2, "not the address"),
 }
 

@@ -187,7 +187,7 @@ def test_chainlit(backends: dict[str, Backend]):
     with stage(backends["chainlit"], routes) as (talk, _):
         found = talk("chainlit_client")
     check_talk(found)
-    # Over a WebSocket the conversation shows why; over polling the POST is refused, and the client hears no more.
+    # Over a WebSocket the conversation shows why; over polling the POST is refused, and the client gets no more.
     error = found["too_long"][0]["error"]
     assert ("__main__.Refused" in error["classes"], error["text"]) == (True, "The message is too long")
     assert "error" in found["too_long"][1]

@@ -45,7 +45,7 @@ async def test_nothing_else_is_served(http, path):
         assert response.status == 404
 
 
-def test_the_page_asks_nobody_else_and_holds_nothing_inline():
+def test_the_page_loads_nothing_foreign_and_holds_nothing_inline():
     assert {path.name for path in (PAGES / "assets").iterdir()} == set(ASSETS)
     page = (PAGES / "index.html").read_text()
     for forbidden in ("http://", "https://", " style=", "<style", " onclick=", "javascript:"):

@@ -65,14 +65,14 @@ def test_each_container_is_confined(container):
     assert container["resources"]["requests"].keys() == {"cpu", "memory"}
 
 
-def test_the_pod_runs_as_a_numbered_nobody_without_a_token():
+def test_the_pod_runs_as_a_numbered_user_without_a_token():
     assert pod()["automountServiceAccountToken"] is False
     context = pod()["securityContext"]
     assert (context["runAsNonRoot"], context["runAsUser"], context["fsGroup"]) == (True, 65532, 65532)
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
-def test_the_sidecar_is_native_and_waits_for_nobody():
+def test_the_sidecar_is_native_and_waits_for_no_container():
     container = sidecar()
     assert container["restartPolicy"] == "Always"
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):

@@ -29,7 +29,7 @@ def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, 
 
 @pytest.fixture
 def front(_stage: tuple[Running, Backend]) -> Running:
-    """The running sidecar; whoever uses it must leave it running."""
+    """The running sidecar; tests leave it running."""
     return _stage[0]
 
 

@@ -1,4 +1,4 @@
-"""What the client hears of the backend's answer, in raw bytes."""
+"""What the client receives of the backend's answer, in raw bytes."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_a_slow_reader_gets_it_all(front: Running, backend: Backend, size: int):
     assert got == body
 
 
-def test_bytes_after_an_answer_belong_to_nobody(front: Running, backend: Backend):
+def test_bytes_after_an_answer_are_dropped(front: Running, backend: Backend):
     with front.connect() as client:
         client.send(get("/one"))
         peer = backend.accept()

@@ -233,7 +233,7 @@ def test_in_a_full_house_who_asks_for_nothing_gives_way(front: Running, backend:
     time.sleep(0.2)
 
 
-def test_a_house_full_of_requests_takes_nobody_in(front: Running, backend: Backend):
+def test_at_max_connections_no_connection_is_served(front: Running, backend: Backend):
     asking = post("/api/chat", b"x" * 1000)[:-1]
     crowd = [front.connect(f"127.0.1.{number}").send(asking) for number in range(1, 31)]
     time.sleep(0.1)

@@ -63,7 +63,7 @@ def test_observe_mode_blocks_nothing_and_leaves_the_backends_own_policy(tmp_path
         assert reply.get(b"reporting-endpoints") == b'csp="/.csp-reports"'
 
 
-def test_nobody_is_asked_where_the_path_is_null(tmp_path: Path) -> None:
+def test_no_reports_are_asked_for_where_the_path_is_null(tmp_path: Path) -> None:
     listen = {"public": {"paths": {"csp_reports": None}}}
     with (
         Serving() as backend,

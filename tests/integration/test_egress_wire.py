@@ -85,7 +85,7 @@ def test_a_provider_hears_nothing_of_the_browser(out: Outbound, handle: str):
         "Cookie: __Host-session=abc", "Origin: https://app.example", "Referer: https://app.example/chat",
         "Sec-Fetch-Site: same-origin", 'Sec-CH-UA: "Chromium"', "X-Forwarded-For: 203.0.113.9", "Via: 1.1 front",
         "Forwarded: for=203.0.113.9", "X-Real-IP: 203.0.113.9", "X-Request-ID: req-1", "X-Session-ID: secret-session",
-        "X-Org-ID: acme", "X-CSRF-Token: t", "Accept-Language: de", "x-api-key: sk-ant-real-key-of-somebody",
+        "X-Org-ID: acme", "X-CSRF-Token: t", "Accept-Language: de", "x-api-key: sk-ant-real-key-of-another",
         "api-key: 0123456789abcdef0123456789abcdef", "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     )  # fmt: skip
     kept = (

@@ -1,4 +1,4 @@
-"""A backend that fails: the client hears it in the contract's words, and nobody else notices."""
+"""A backend that fails: the client gets the contract's refusal, and no other request is affected."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_a_preflight_of_our_own_page_is_answered_here(front: Running, backend: B
     assert backend.untouched(0.02)
 
 
-def test_an_upload_that_breaks_as_the_answer_ends_serves_nobody_else(front: Running, backend: Backend):
+def test_a_connection_whose_upload_breaks_as_the_answer_ends_is_not_used_again(front: Running, backend: Backend):
     head = get("/upload", "Transfer-Encoding: chunked", method="POST")
     with front.connect() as client:
         client.send(head + b"1\r\na\r\n")
@@ -107,7 +107,7 @@ def test_an_upload_that_breaks_as_the_answer_ends_serves_nobody_else(front: Runn
 
 
 @pytest.mark.parametrize(("lines", "banned"), [([], True), (["Sec-Fetch-Site: cross-site"], False)])
-def test_pictures_on_a_foreign_page_lock_nobody_out(tmp_path: Path, lines: list[str], banned: bool):
+def test_pictures_on_a_foreign_page_lock_no_client_out(tmp_path: Path, lines: list[str], banned: bool):
     pictures = [get("/" + "a" * 9000, *lines), get("/%00", *lines)]
     ban = {"strikes": 3, "within": "1m", "for": "1m"}
     with Backend() as backend, threaded(tmp_path, backend.url, clients={"ban": ban}) as running:

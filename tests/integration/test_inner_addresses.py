@@ -1,4 +1,4 @@
-"""A backend that hears its inner Host: what it says of its own address reaches clients as the public one."""
+"""A backend that receives its inner Host: clients get the public address in place of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.raw import get
 from tests.support.sidecar import TRUSTED, threaded
 
 LINES = {
-    # what the backend says (INNER stands for its host and port), what the client hears
+    # what the backend says (INNER stands for its host and port), what the client receives
     "f13": ("Location: http://INNER/next", b"https://chat.example/next"),
     "another spelling of this machine": ("Location: http://LOCALHOST/next?a=b", b"https://chat.example/next?a=b"),
     "without a scheme": ("Location: //INNER/next", b"https://chat.example/next"),

@@ -74,7 +74,7 @@ def test_a_request_that_meets_a_closing_connection(tmp_path: Path, raw: bytes, s
         peer.send(answer())
         assert client.response().status == 200
         client.send(raw)
-        assert peer.sock.recv(1, socket.MSG_PEEK)  # it is there, and nobody has read it
+        assert peer.sock.recv(1, socket.MSG_PEEK)  # it is there, and was not read
         peer.close()
         if status == 200:
             again = backend.accept()

@@ -67,7 +67,7 @@ def test_65_page_loads_behind_an_undeclared_private_proxy_are_served_and_warned_
         assert running.metric("sidecar_undeclared_proxy_requests_total") == 65 * 4 + 25
 
 
-def test_one_forwarded_address_exempts_nobody(tmp_path: Path) -> None:
+def test_one_forwarded_address_exempts_no_peer(tmp_path: Path) -> None:
     with chat(tmp_path, ["10.9.9.9"]) as (running, _):
         codes = []
         for _ in range(22):

@@ -71,7 +71,7 @@ def asked(running: Running, path: str, *lines: str, method: str = "GET") -> Mess
         return client.send(get(path, *lines, method=method)).response(method)
 
 
-def test_a_part_of_what_nobody_searches_passes(running: Running):
+def test_a_part_of_an_unsearched_body_passes(running: Running):
     reply = asked(running, "/sound", "Range: bytes=0-1")
     assert (reply.status, reply.body, reply.get(b"content-range")) == (206, SOUND[:2], b"bytes 0-1/10240")
     assert reply.get(b"accept-ranges") == b"bytes"

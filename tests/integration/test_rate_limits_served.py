@@ -65,7 +65,7 @@ def test_the_sixty_first_request(limited: tuple[Running, Serving]):
         assert all(name in exposed for name in (b"retry-after", b"x-ratelimit-remaining", b"ratelimit-policy"))
     assert len(backend.seen) == 60
     with running.connect("127.0.0.77") as another:
-        assert another.send(get("/")).response().status == 200  # somebody else's limit is their own
+        assert another.send(get("/")).response().status == 200  # another client has a limit of its own
     line = running.logged(event="RATE_LIMIT_EXCEEDED")
     assert (line["status"], line["client_ip"]) == (429, "127.0.0.1")
 

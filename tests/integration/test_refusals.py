@@ -1,4 +1,4 @@
-"""Every refusal, whoever raises it, leaves through the same door."""
+"""Every refusal, whatever guard made it, is written in the same place."""
 
 from __future__ import annotations
 

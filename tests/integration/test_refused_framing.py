@@ -103,7 +103,7 @@ def test_odd_chunks(front: Running, backend: Backend, body: bytes, path: str):
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PRI", "BREW", "get"])
-def test_methods_that_nobody_needs(front: Running, backend: Backend, method: str):
+def test_methods_that_are_refused(front: Running, backend: Backend, method: str):
     with front.connect() as client:
         client.send(get("/", f"Origin: {ORIGIN}", method=method))
         check_refusal(client.response(), 405, "METHOD_NOT_ALLOWED")

@@ -1,4 +1,4 @@
-"""What the backend hears of a request, in raw bytes."""
+"""What the backend receives of a request, in raw bytes."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_connection_cannot_name_away_what_we_say(front: Running, backend: Backen
         "X-Middleware-Subrequest: middleware:middleware",
     ],
 )  # fmt: skip
-def test_claims_of_strangers_are_dropped(front: Running, backend: Backend, line: str):
+def test_claims_of_untrusted_peers_are_dropped(front: Running, backend: Backend, line: str):
     request = heard(front, backend, get("/", line))
     assert line.partition(":")[0].lower().encode() not in request.names()
     assert not any(b"6.6.6.6" in value for _, value in request.fields)
@@ -100,9 +100,11 @@ def test_names_that_only_look_like_claims_pass(front: Running, backend: Backend,
     assert heard(front, backend, get("/", line)).get(line.partition(":")[0].lower().encode()) == b"1"
 
 
-def test_forwarding_headers_of_a_stranger_are_rewritten(front: Running, backend: Backend):
-    lies = ["X-Forwarded-For: 6.6.6.6", "X-Real-IP: 6.6.6.6", "X-Forwarded-Proto: https", "X-Org-ID: victim"]
-    request = heard(front, backend, get("/", *lies, "X-Forwarded-Host: evil.example", "X-Request-ID: chosen-by-client"))
+def test_forwarding_headers_of_an_untrusted_peer_are_rewritten(front: Running, backend: Backend):
+    forged = ["X-Forwarded-For: 6.6.6.6", "X-Real-IP: 6.6.6.6", "X-Forwarded-Proto: https", "X-Org-ID: victim"]
+    request = heard(
+        front, backend, get("/", *forged, "X-Forwarded-Host: evil.example", "X-Request-ID: chosen-by-client")
+    )
     assert request.get(b"x-forwarded-for") == b"127.0.0.1"
     assert request.get(b"x-real-ip") == b"127.0.0.1"
     assert request.get(b"x-forwarded-proto") == b"http"

@@ -83,7 +83,7 @@ def test_a_session_speaks(front: Running, way) -> None:
 
 
 def fixation(front: Running) -> tuple[int, str]:
-    """An attacker plants an id of his own making; the page asks for a session: it gets another one."""
+    """An attacker plants an invented id; the page asks for a session: it gets another one."""
     victim = Browser(front)
     planted = victim.ask("POST", "/api/session", X_Session_ID=FORGED).json()["sessionId"]
     assert planted != FORGED
@@ -91,7 +91,7 @@ def fixation(front: Running) -> tuple[int, str]:
 
 
 def planted_session(front: Running) -> tuple[int, str]:
-    """He plants a real one of his own: it is bound to his network, and useless in the victim's."""
+    """The attacker plants a real one: it is bound to the attacker's network, and refused in the victim's."""
     return in_header(Browser(front), Browser(front, ELSEWHERE).session())
 
 
@@ -136,7 +136,7 @@ def on_a_socket(front: Running) -> tuple[int, str]:
 ATTACKS = {
     # (what happens, the answer, the event, its detail)
     "fixation": (fixation, "INVALID_SESSION_ID", "unknown"),
-    "a session of his own, planted": (planted_session, "SESSION_NETWORK_CHANGED", "network"),
+    "a planted session of the attacker": (planted_session, "SESSION_NETWORK_CHANGED", "network"),
     "replay after logout": (replay, "INVALID_SESSION_ID", "unknown"),
     "the id before it was renewed": (renewed, "INVALID_SESSION_ID", "unknown"),
     "forged": (lambda front: in_header(Browser(front), FORGED), "INVALID_SESSION_ID", "unknown"),
@@ -214,7 +214,7 @@ def test_pages(front: Running, address, method, path, status, seen) -> None:
         assert reply.json() == {"x-session-id": session_id if seen else "", "cookie": cookie}
 
 
-def test_a_broken_cookie_locks_nobody_out(front: Running) -> None:
+def test_a_broken_cookie_locks_no_client_out(front: Running) -> None:
     browser = Browser(front, cookies={"__Host-session": "broken"})
     assert browser.ask("GET", "/").status == 200
     assert browser.ask("POST", "/save").said == INVALID

@@ -112,7 +112,7 @@ def test_the_pattern_decides_about_the_shape(by_json: Running, session_id) -> No
 
 
 def cookie_backend(message: Message) -> bytes:
-    """A backend in the way of express-session: a new cookie for whoever brings none."""
+    """A backend in the way of express-session: a new cookie for each request without one."""
     cookies = (message.get(b"cookie") or b"").decode()
     seen = json.dumps({"cookie": cookies}).encode()
     lines = []

@@ -113,7 +113,7 @@ def test_other_names_open_nothing(two) -> None:
     assert other.ask("POST", f"/api/chat?conversation%49d={mine}", {"message": "hi"}).said == FORBIDDEN
 
 
-def test_a_conversation_from_before_is_nobodys(two, front: Running) -> None:
+def test_a_conversation_from_before_has_no_owner(two, front: Running) -> None:
     assert say(two[0], BEFORE) == FORBIDDEN
     detail = {"reason": "unknown conversation", "protocol": "plain", "code": "FORBIDDEN"}
     front.logged(event="AUTH_FAILED", outcome="refused", route="plain", detail=detail)
@@ -186,7 +186,7 @@ def test_renewing_takes_conversations_along(two) -> None:
     assert say(other, mine) == FORBIDDEN
 
 
-def test_logging_out_leaves_them_to_nobody(two) -> None:
+def test_logging_out_leaves_them_without_an_owner(two) -> None:
     one, other = two
     mine = one.ask("POST", "/api/chat", {"message": "hi"}).json()["conversationId"]
     one.ask("DELETE", "/api/session")
@@ -196,10 +196,10 @@ def test_logging_out_leaves_them_to_nobody(two) -> None:
 
 def test_without_a_session(two, front: Running) -> None:
     mine = two[0].ask("POST", "/api/chat", {"message": "hi"}).json()["conversationId"]
-    nobody = Browser(front)
-    assert say(nobody, mine, "/loose") == FORBIDDEN
-    assert say(nobody, BEFORE, "/loose") == FORBIDDEN
-    assert nobody.ask("POST", "/loose", {"message": "hi"}).status == 200
+    unknown = Browser(front)
+    assert say(unknown, mine, "/loose") == FORBIDDEN
+    assert say(unknown, BEFORE, "/loose") == FORBIDDEN
+    assert unknown.ask("POST", "/loose", {"message": "hi"}).status == 200
 
 
 def test_observing(two, front: Running) -> None:
@@ -219,7 +219,7 @@ def test_adoption(tmp_path_factory: pytest.TempPathFactory) -> None:
         one, other = Browser(running), Browser(running)
         one.session()
         other.session()
-        assert say(Browser(running), BEFORE, "/loose")[0] == 200  # nobody's still
+        assert say(Browser(running), BEFORE, "/loose")[0] == 200  # still without an owner
         assert say(one, BEFORE) == (200, "")
         assert say(one, BEFORE.upper()) == (200, "")
         for spelled in (BEFORE, BEFORE.upper(), BEFORE.replace("-", "")):

@@ -56,7 +56,7 @@ def test_an_event_in_pieces_arrives_once_it_is_complete(front: Running, backend:
     assert got == b"data: begun and ended\n\n"
 
 
-def test_pieces_of_what_nobody_looks_at_arrive_as_they_come(front: Running, backend: Backend):
+def test_pieces_of_an_uninspected_body_arrive_as_they_come(front: Running, backend: Backend):
     with front.connect() as client:
         client.send(get("/picture"))
         peer = backend.accept()

@@ -102,7 +102,7 @@ def test_a_malformed_request_over_tls_is_refused_with_all_headers(stage: Service
         assert reply.get(b"strict-transport-security")
 
 
-def test_plain_http_on_the_tls_port_reaches_nobody(stage: Services):
+def test_plain_http_on_the_tls_port_reaches_no_backend(stage: Services):
     with stage.running.connect() as client:
         client.send(get("/"))
         assert client.ended(5)
@@ -142,7 +142,7 @@ def test_what_was_sent_in_the_clear_is_refused(plain: tuple[Running, Backend], m
     assert backend.untouched(0.02)
 
 
-def test_a_stranger_cannot_say_that_it_was_https(plain: tuple[Running, Backend]):
+def test_an_untrusted_peer_cannot_say_that_it_was_https(plain: tuple[Running, Backend]):
     running, backend = plain
     with running.connect() as client:
         client.send(get("/", "X-Forwarded-Proto: https"))

@@ -37,7 +37,7 @@ def test_a_trace_is_passed_on_and_stands_in_every_line(front: Running, backend: 
     assert [line["trace_id"] for line in front.lines() if line["request_id"] == name] == [TRACE, TRACE]
 
 
-def test_one_is_begun_that_nobody_records(front: Running, backend: Backend):
+def test_one_is_begun_that_is_not_recorded(front: Running, backend: Backend):
     for lines in ((), ("traceparent: 00-none", "tracestate: a=1")):
         request, reply = heard(front, backend, get("/", *lines))
         backend.forget()

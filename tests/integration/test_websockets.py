@@ -217,7 +217,7 @@ def test_a_wrong_answer_to_the_upgrade_is_a_502(front: Running, backend: Backend
         check_refusal(client.response(), 502, "BACKEND_BROKEN")
 
 
-def test_an_upgrade_that_nobody_asked_for_is_a_502(front: Running, backend: Backend):
+def test_an_upgrade_that_was_not_requested_is_a_502(front: Running, backend: Backend):
     with front.connect() as client:
         client.send(get("/ws", PAGE))
         peer = backend.accept()

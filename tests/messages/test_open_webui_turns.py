@@ -13,7 +13,7 @@ def body(own: str, answer: str, parent: str | None) -> bytes:
 
 
 class Chat:
-    """A page behind the guards: `say` returns the parent that the server hears, or None for a refused message."""
+    """A page behind the guards: `say` returns the parent that the server receives, or None for a refused message."""
 
     def __init__(self) -> None:
         self.turns = RefusedTurns(6)

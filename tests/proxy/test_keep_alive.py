@@ -26,7 +26,7 @@ def test_promises(said, seconds) -> None:
 
 LIMITS = {
     # configured, promise: what may be repeated rests so long, what may not so long
-    "nobody says": (None, None, USUAL, FRESH),
+    "no word of either": (None, None, USUAL, FRESH),
     "the backend says": (None, 4.0, 4.0, 4.0),
     "the policy says": (20.0, None, 20.0, 20.0),
     "both say": (20.0, 4.0, 4.0, 4.0),

@@ -1,4 +1,4 @@
-"""Redaction of a socket: what it knows, what it says of it, and that it hears of new secrets."""
+"""Redaction of a socket: what it knows, what it says of it, and that it takes over new secrets."""
 
 from __future__ import annotations
 

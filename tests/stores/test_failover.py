@@ -1,4 +1,4 @@
-"""Redis breaks under load: nobody notices, and it comes back by itself."""
+"""Redis fails under load: requests go on in memory, and it is used again once it is back."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_whole_answers() -> None:
 
 
 class TestAtTheBound:
-    def test_nobody_who_is_counted_loses_his_window(self) -> None:
+    def test_no_counted_client_loses_its_window(self) -> None:
         store = MemoryRateStore(max_keys=10)
         assert spend(store, "limited", 0.0, 4) == [True, True, True, False]
         for number in range(5000):
@@ -47,18 +47,18 @@ class TestAtTheBound:
         assert spend(store, "limited", 2.0, 1) == [False]
         assert len(store) <= 10 + 1024
 
-    def test_a_stranger_never_gets_more_than_the_limit(self) -> None:
+    def test_a_new_client_never_gets_more_than_the_limit(self) -> None:
         store = MemoryRateStore(max_keys=1)
         spend(store, "known", 0.0, 1)
         assert sum(spend(store, "stranger", 1.0, 10)) == 3
 
-    def test_what_a_stranger_spent_counts_when_there_is_room_again(self) -> None:
+    def test_what_a_new_client_spent_counts_once_it_has_a_window(self) -> None:
         store = MemoryRateStore(max_keys=1)
         spend(store, "known", 0.0, 1)
         assert sum(spend(store, "stranger", 50.0, 2)) == 2
         assert sum(spend(store, "stranger", 70.0, 10)) == 1, "the window of `known` is over by now"
 
-    def test_strangers_share_by_cell_only(self) -> None:
+    def test_new_clients_share_by_cell_only(self) -> None:
         store = MemoryRateStore(max_keys=1)
         spend(store, "known", 0.0, 1)
         passed = [all(t.allowed for t in store.take(asks(f"s{number}"), 1.0)) for number in range(500)]

@@ -72,7 +72,7 @@ async def test_touching_what_is_gone_brings_nothing_back(store: SessionStore) ->
     assert not await found(store, "one", NOW + 10)
 
 
-async def test_a_deleted_session_is_gone_and_its_conversations_are_nobody_elses(store: SessionStore) -> None:
+async def test_a_deleted_session_is_gone_and_its_conversations_stay_its_own(store: SessionStore) -> None:
     await store.create(session("one"), seal_of("one"), HOUR)
     await store.own("thread", key_of("one"), HOUR, NOW)
     assert await store.delete(key_of("one"))

@@ -27,7 +27,7 @@ async def written(url: str, entries: int = 6) -> tuple[Database, AuditLog]:
 
 
 async def altered(database: Database, *statements: str) -> None:
-    """Run statements as whoever can write to the database, and nothing else, would."""
+    """Run statements as a writer of the database without the master key would."""
     async with database.write() as write:
         for statement in statements:
             await write.run(statement)

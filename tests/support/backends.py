@@ -53,7 +53,7 @@ class Backend:
         return taken
 
     def untouched(self, for_: float = 0.1) -> bool:
-        """Tell whether nobody connects for a while."""
+        """Return whether no connection comes for a while."""
         self._socket.settimeout(for_)
         try:
             self._taken.append(Raw(self._socket.accept()[0]))

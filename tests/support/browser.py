@@ -1,4 +1,4 @@
-"""The system's Chromium, driven by playwright, talking to nobody but the servers of a test."""
+"""The system's Chromium, driven by playwright, connecting to the servers of a test only."""
 
 from __future__ import annotations
 

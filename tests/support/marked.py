@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 MARK = 18
-"""Letters and digits of a mark: long enough to be nobody else's, short enough to show that a secret was cut."""
+"""Letters and digits of a mark: long enough to be unique, short enough to show that a secret was cut."""
 
 
 def mark() -> str:

@@ -29,7 +29,7 @@ def tool(name: str) -> str:
 
 
 def free_port(ceiling: int = 65535) -> int:
-    """Return a port that nobody listens on (a cluster node also needs port + 10000)."""
+    """Return a free port (a cluster node also needs port + 10000)."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

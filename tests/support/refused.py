@@ -1,4 +1,4 @@
-"""What every refusal owes to whoever gets it."""
+"""What every refusal contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fan-out: everyone hears, nobody breaks."""
+"""The fan-out: every sink gets each fact, whatever another one raises."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_long_lines_are_bounded_in_bytes(pipe):
     assert b"log_lines_dropped" in taken
     dropped = log.dropped()
     log.record(event(detail={"pad": "y" * 4_000}))
-    assert log.dropped() == dropped, "there is room again"
+    assert log.dropped() == dropped, "lines are taken again"
     while b"yyyy" not in taken and time.monotonic() < deadline:
         if select.select([pipe[0]], [], [], 0.1)[0]:
             taken += os.read(pipe[0], 1 << 20)
@@ -112,7 +112,7 @@ def test_security_lines_outlive_access_lines_when_it_gets_tight(pipe):
     before = log.dropped()
     log.record(event(Event.IP_BANNED))
     assert before >= 125
-    assert log.dropped() == before, "there is room kept for events"
+    assert log.dropped() == before, "a part of the queue is kept for events"
     os.set_blocking(pipe[0], False)
     taken = bytearray()
     deadline = time.monotonic() + 10

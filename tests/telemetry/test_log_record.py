@@ -1,4 +1,4 @@
-"""Lines: shape, order, bounds, and what strangers may put into them."""
+"""Lines: shape, order, bounds, and what clients may put into them."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def test_promtool_finds_nothing_to_say(promtool):
     assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
 
 
-def test_names_that_strangers_choose_are_bounded():
+def test_names_that_clients_choose_are_bounded():
     metrics = Metrics("0", most_routes=3, most_limits=2, most_token_series=2)
     for n in range(50):
         metrics.served(served(route=f"route-{n}"))

@@ -309,7 +309,7 @@ async def test_an_entry_in_the_old_format_cannot_follow_one_in_the_new(url: str)
     head = await log.head()
     row = {**old[0], "seq": 6, "previous": head.place.hash}
     row["hash"] = chain_hash(row)
-    row["mac"] = log.keys._mac(KEY_ID, row["hash"])  # which nobody has but an old replica
+    row["mac"] = log.keys._mac(KEY_ID, row["hash"])  # which only an old replica has
     async with database.write() as write:
         await write.insert("audit", row)
         await write.set(head_seq=6, head_hash=row["hash"], head_entries=6, head_key_id="", head_mac="")

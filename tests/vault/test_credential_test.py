@@ -109,7 +109,7 @@ async def test_a_certificate_that_is_not_trusted_ends_it(running: Provider, monk
     assert running.seen == []
 
 
-async def test_nobody_listening_is_one_line(running: Provider) -> None:
+async def test_a_closed_port_is_one_line(running: Provider) -> None:
     with pytest.raises(ProbeFailed, match="ConnectionRefusedError"):
         await probe(Catalogue.load().get("stripe"), Secret(STRIPE_KEY), ("localhost:1",), url="https://localhost:1")
 

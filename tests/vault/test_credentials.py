@@ -115,7 +115,7 @@ REFUSED = [
     pytest.param({"organization": "a\0b"}, Invalid, id="a NUL in the organization"),
     pytest.param({"provider": "nobody"}, Invalid, id="an unknown provider"),
     pytest.param({"value": Secret("hunter2")}, Invalid, id="not the shape of a key"),
-    pytest.param({"value": Secret("sk-ant-0123456789abcdefghijkl")}, Invalid, id="somebody else's key"),
+    pytest.param({"value": Secret("sk-ant-0123456789abcdefghijkl")}, Invalid, id="another provider's key"),
     pytest.param({"value": Secret(OPENAI_KEY + "\n")}, Invalid, id="a line end"),
     pytest.param({"value": Secret("sk-" + "x" * 5000)}, Invalid, id="far too long"),
     pytest.param({"name": ""}, Invalid, id="an empty name"),
@@ -623,7 +623,7 @@ async def test_a_catalogue_of_a_reloaded_policy_is_used_from_then_on() -> None:
         assert await use(vault, provider="local") == "0123456789abcdef"
 
 
-async def test_a_table_written_by_somebody_else_breaks_nothing(url: str) -> None:
+async def test_a_table_written_by_another_program_breaks_nothing(url: str) -> None:
     async with open_vault(url) as vault:
         await vault.credentials.create(ALICE, "acme", "openai", secret())
         async with vault._database.write() as write:

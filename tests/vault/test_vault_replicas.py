@@ -23,7 +23,7 @@ NOW = FakeClock().now()
 async def until(fact: Callable[[], Any], seconds: float = 10.0) -> None:
     """Wait for the watch to see something: real time, since the other replica is real."""
     async with asyncio.timeout(seconds):
-        while not fact():  # noqa: ASYNC110  # nobody signals it: that is the point
+        while not fact():  # noqa: ASYNC110  # no signal exists: the test polls
             await asyncio.sleep(0.01)
 
 

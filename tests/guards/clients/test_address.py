@@ -24,7 +24,7 @@ WALKS = {
     "untrusted peer is not believed": ("203.0.113.9", {"x_forwarded_for": "1.2.3.4"}, "203.0.113.9"),
     "untrusted peer, Forwarded": ("203.0.113.9", {"forwarded": "for=1.2.3.4"}, "203.0.113.9"),
     "one hop": (PROXY, {"x_forwarded_for": "198.51.100.7"}, "198.51.100.7"),
-    "a lie in front": (PROXY, {"x_forwarded_for": "1.2.3.4, 198.51.100.7"}, "198.51.100.7"),
+    "a forged item in front": (PROXY, {"x_forwarded_for": "1.2.3.4, 198.51.100.7"}, "198.51.100.7"),
     "two trusted hops": (PROXY, {"x_forwarded_for": "1.2.3.4, 198.51.100.7, 10.9.9.9"}, "198.51.100.7"),
     "all trusted: the outermost": (PROXY, {"x_forwarded_for": "10.3.3.3, 10.2.2.2"}, "10.3.3.3"),
     "port": (PROXY, {"x_forwarded_for": "198.51.100.7:4711"}, "198.51.100.7"),
@@ -35,7 +35,7 @@ WALKS = {
     "mapped IPv4": (PROXY, {"x_forwarded_for": "::ffff:198.51.100.7"}, "198.51.100.7"),
     "mapped peer": ("::ffff:10.0.0.1", {"x_forwarded_for": "198.51.100.7"}, "198.51.100.7"),
     "IPv6 peer is trusted": ("2001:db8:ffff::1", {"x_forwarded_for": "198.51.100.7"}, "198.51.100.7"),
-    "rubbish ends the walk": (PROXY, {"x_forwarded_for": "198.51.100.7, rubbish"}, PROXY),
+    "invalid text ends the search": (PROXY, {"x_forwarded_for": "198.51.100.7, rubbish"}, PROXY),
     "rubbish further out": (PROXY, {"x_forwarded_for": "198.51.100.7, rubbish, 10.2.2.2"}, "10.2.2.2"),
     "unknown": (PROXY, {"x_forwarded_for": "unknown"}, PROXY),
     "empty": (PROXY, {"x_forwarded_for": ""}, PROXY),
@@ -49,7 +49,7 @@ WALKS = {
     "Forwarded, hidden": (PROXY, {"forwarded": "for=_hidden"}, PROXY),
     "Forwarded, without for": (PROXY, {"forwarded": "proto=https"}, PROXY),
     "X-Forwarded-For wins": (PROXY, {"x_forwarded_for": "198.51.100.7", "forwarded": "for=1.2.3.4"}, "198.51.100.7"),
-    "X-Real-IP is nobody's word": (PROXY, {"x_real_ip": "1.2.3.4"}, PROXY),
+    "X-Real-IP is never read": (PROXY, {"x_real_ip": "1.2.3.4"}, PROXY),
     "very long": (PROXY, {"x_forwarded_for": "1.2.3.4, " * 500 + "198.51.100.7"}, "198.51.100.7"),
     "more trusted hops than are looked at": (PROXY, {"x_forwarded_for": "1.2.3.4" + ", 10.1.1.1" * 40}, "10.1.1.1"),
 }
@@ -80,7 +80,7 @@ SCHEMES = {
         {"x_forwarded_for": "198.51.100.7, 10.2.2.2", "x_forwarded_proto": "https, http"},
         True,
     ),
-    "a lie in front of the hop's own": (
+    "a forged item in front of the hop's own": (
         PROXY,
         False,
         {"x_forwarded_for": "1.2.3.4, 198.51.100.7", "x_forwarded_proto": "https, http"},
@@ -157,7 +157,7 @@ PUBLIC_HOSTS = {
         {"x_forwarded_for": "198.51.100.7, 10.2.2.2", "x_forwarded_host": "chat.example.com, inner.example"},
         b"chat.example.com",
     ),
-    "a lie in front": (
+    "a forged item in front": (
         PROXY,
         {"x_forwarded_for": "1.2.3.4, 198.51.100.7", "x_forwarded_host": "evil.example, chat.example.com"},
         b"chat.example.com",

@@ -101,7 +101,7 @@ def test_what_an_honest_page_may_cause_is_none(method, refuse) -> None:
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_pictures_on_a_foreign_page_ban_nobody(site) -> None:
+def test_pictures_on_a_foreign_page_ban_no_client(site) -> None:
     made = guard()
     hidden = Refuse(Code.REQUEST_MALFORMED, {"reason": "ambiguous path"})
     assert strike(made, hidden, 50, method="GET", sec_fetch_site=site) == [None] * 50
@@ -209,6 +209,6 @@ def test_one_client_is_one_prefix() -> None:
     assert isinstance(made.check(asked(client=other)), Refuse)
 
 
-def test_nobody_is_not_counted() -> None:
+def test_an_unknown_client_is_not_counted() -> None:
     made = guard()
     assert [made.struck(exchange(), FRAMING, NOW) for _ in range(50)] == [None] * 50

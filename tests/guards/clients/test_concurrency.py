@@ -62,7 +62,7 @@ def test_a_reload_forgets_no_stream() -> None:
     assert open_one(later)[0] is PASS
 
 
-def test_a_limit_that_admits_nobody() -> None:
+def test_a_limit_that_admits_no_request() -> None:
     problems = Problems("requests.concurrent_per_client")
     build_concurrency(0, problems)
     assert [problem.path for problem in problems.found] == ["requests.concurrent_per_client"]

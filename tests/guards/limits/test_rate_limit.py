@@ -207,7 +207,7 @@ def test_a_refusal_before_the_limits_still_tells_their_state() -> None:
     assert headers(asked)["X-RateLimit-Remaining"] == "58"
 
 
-def test_nobody_has_no_state() -> None:
+def test_an_unknown_client_has_no_state() -> None:
     assert RateLimitHeaderWriter(guard(*DEFAULTS)).lines(exchange()) == b""
 
 
@@ -270,7 +270,7 @@ BAD = {
     "a name that breaks the header": ([Limit('a"b', Per.IP, 1, 1.0)], "rate_limits[0].name"),
     "an empty name": ([Limit("", Per.IP, 1, 1.0)], "rate_limits[0].name"),
     "a percent sign": ([Limit("50%d", Per.IP, 1, 1.0)], "rate_limits[0].name"),
-    "admits nobody": ([Limit("x", Per.IP, 0, 1.0)], "rate_limits[0].limit"),
+    "admits no request": ([Limit("x", Per.IP, 0, 1.0)], "rate_limits[0].limit"),
     "no window": ([Limit("x", Per.IP, 1, 0.0)], "rate_limits[0].window"),
     "a year": ([Limit("x", Per.IP, 1, 365 * 86400.0)], "rate_limits[0].window"),
 }

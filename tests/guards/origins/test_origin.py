@@ -120,7 +120,7 @@ def test_loopback(host, expected) -> None:
     assert is_loopback(host) is expected
 
 
-def test_public_suffixes_that_nobody_lists_are_an_operators_own() -> None:
+def test_suffixes_that_are_not_listed_are_an_operators_own() -> None:
     assert not is_public_suffix("internal")
     assert is_public_suffix("co.uk")
 

@@ -8,7 +8,7 @@ from sidecar.guards.response_headers.backend_urls import BackendUrls
 from tests.support.exchanges import exchange
 
 CASES = {
-    # scheme, authority, what it says, what the client hears at chat.example.com over https
+    # scheme, authority, what it says, what the client receives at chat.example.com over https
     "default port left out": (b"http", b"app.internal", b"http://app.internal/a", b"https://chat.example.com/a"),
     "default port spelled": (b"http", b"app.internal", b"http://app.internal:80/a", b"https://chat.example.com/a"),
     "https inside": (b"https", b"app.internal", b"https://app.internal:443/a", b"https://chat.example.com/a"),

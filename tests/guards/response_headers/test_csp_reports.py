@@ -27,7 +27,9 @@ NEW = [{"type": "csp-violation", "body": {"effectiveDirective": "img-src", "bloc
         pytest.param(json.dumps(NEW * 500), [Violation("img-src", "evil.example")] * MAX_REPORTS, id="too many"),
         pytest.param('[{"type":"deprecation","body":{}}, 5, null]', [], id="other reports"),
         pytest.param(
-            '{"csp-report":{"violated-directive":"<x>","blocked-uri":7}}', [Violation("other", "other")], id="lies"
+            '{"csp-report":{"violated-directive":"<x>","blocked-uri":7}}',
+            [Violation("other", "other")],
+            id="wrong types",
         ),
         pytest.param("{broken", [], id="no JSON"),
         pytest.param("", [], id="nothing"),

@@ -401,8 +401,8 @@ async def test_a_store_that_is_away_breaks_no_answer() -> None:
 BODIES = {
     # (does the route see bodies, what the request carries, is the answer looked at)
     "no body": (False, {}, True),
-    "a body that nobody saw": (False, {"Content_Length": "5"}, False),
-    "a chunked body that nobody saw": (False, {"Transfer_Encoding": "chunked"}, False),
+    "a body that was not inspected": (False, {"Content_Length": "5"}, False),
+    "a chunked body that was not inspected": (False, {"Transfer_Encoding": "chunked"}, False),
     "a body that was seen": (True, {"Content_Length": "5"}, True),
 }
 

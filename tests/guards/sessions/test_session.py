@@ -1,4 +1,4 @@
-"""Sessions at the door: which id is presented, whether it lives, and from where it may be used."""
+"""Sessions of requests: which id is presented, whether it lives, and from where it may be used."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ BROKEN = {
             )
         ],
     ),
-    "a provider that nobody knows": (
+    "an unknown provider": (
         BASE + "providers: { acme: { hosts: [a.example] } }\n"
         "routes: [{ name: a, match: { path: /a }, credential: { provider: opnai } }]",
         [
@@ -292,7 +292,7 @@ NOTES = {
             "write the networks of your proxies"
         ),
     ),
-    "observing at the door": (
+    "guards of access that only observe": (
         "observe: [rate_limits, cors, session]",
         "observe: lets pass what it should refuse: cors, session; take it out when you have seen enough",
     ),
@@ -303,7 +303,7 @@ NOTES = {
             "write message: { fields: [...] } at a route"
         ),
     ),
-    "texts that nobody guards": (
+    "texts that no route inspects": (
         "routes: [{ name: a, match: { path: /v1/chat/completions }, protocol: openai, message: null }]",
         (
             "routes[0].protocol: does not guard the texts that it knows, for the route says message: null; "
@@ -326,7 +326,7 @@ NOTES = {
             "had it; write listen.public.tls or clients.trusted_proxies"
         ),
     ),
-    "a proxy that nobody named": (
+    "a proxy that is not named": (
         "requests: { hosts: [chat.example.com] }",
         (
             "requests.hosts: are public names without TLS here: all clients of a proxy in front count as one while it is not "

@@ -308,7 +308,7 @@ routes:
     )
 
 
-def test_what_is_wrong_blames_nobody_else() -> None:
+def test_a_fault_is_reported_once() -> None:
     text = """version: 1
 backend: { url: http://127.0.0.1:1 }
 sessions: { mode: isue }
@@ -417,7 +417,7 @@ routes: [{ name: a, match: { path: /a }, message: null, credential: null }]
 
 
 def test_null_is_the_origin_of_that_name() -> None:
-    """So that whoever builds the list of origins says what is wrong with it."""
+    """The builder of the list of origins reports what is wrong with it."""
     assert read(BASE + "cors: { allowed_origins: [null] }").schema.cors.allowed_origins == ("null",)
 
 
