@@ -6,7 +6,6 @@ client's address, the route, the origin, rate limits, whether a session is there
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -127,13 +126,6 @@ class Report:
     after: int = 0
     more: dict[tuple[str, str, str, str], Group] = field(default_factory=dict)
     less: dict[tuple[str, str, str, str], Group] = field(default_factory=dict)
-
-    def by(self, part: int, groups: Mapping[tuple[str, str, str, str], Group]) -> list[tuple[str, int]]:
-        """Return the counts by one part of the key (0 route, 1 guard, 2 code, 3 network), largest first."""
-        counts: Counter[str] = Counter()
-        for key, group in groups.items():
-            counts[key[part]] += group.count
-        return counts.most_common()
 
     def plain(self) -> dict[str, Any]:
         """Return the report for JSON."""

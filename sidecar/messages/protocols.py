@@ -585,7 +585,6 @@ def union(protocols: Iterable[Protocol]) -> Protocol:
 
 
 AUTO: Final = union(protocol for protocol in KNOWN if not protocol.lenient)
-LENIENT_IN_AUTO: Final = union(protocol for protocol in KNOWN if protocol.lenient)
 BY_NAME: Final[Mapping[str, Protocol]] = {protocol.name: protocol for protocol in (*KNOWN, AUTO)} | {
     "openai-chat": OPENAI,
     "responses": OPENAI_RESPONSES,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
@@ -159,9 +159,6 @@ def rewritten(raw: bytes, pieces: list[Piece], changed: dict[int, bytes]) -> byt
         out += (raw[at:start], _quoted(text) if pieces[number].quoted else text)
         at = pieces[number].end
     return b"".join((*out, raw[at:]))
-
-
-Reader: TypeAlias = Callable[[bytes], list[Piece]]
 
 
 def _parsed(data: bytes) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from sidecar.decision import PASS, Decision, Detail, Refuse
-from sidecar.errors import Problems
 from sidecar.exchange import Exchange
 from sidecar.vocabulary import Code
 
@@ -21,13 +20,6 @@ PARTS: Final = frozenset(
 PARTS_FACTOR: Final = 5
 """Parts of pages that a client may load at once, as a multiple of the limit: several visitors share an address, and
 each browser opens six connections. They are counted apart, so that a page that loads does not refuse a message."""
-
-
-def build_concurrency(limit: int, problems: Problems, open_requests: dict[str, int] | None = None) -> ConcurrencyGuard:
-    """Build the guard; `problems` stands at `requests.concurrent_per_client`."""
-    if limit < 1:
-        problems.add("admits no request", "write 1 or more, or null for no bound")
-    return ConcurrencyGuard(limit, open_requests)
 
 
 class Slot:

@@ -90,11 +90,6 @@ class ConversationIdPlaces:
     header: bytes
     client_named: bool
 
-    @property
-    def looks(self) -> bool:
-        """Return whether the route names conversations anywhere."""
-        return bool(self.paths or self.header or self.url != NOWHERE)
-
 
 def names_of(protocol: str) -> ConversationIdPlaces:
     """Return the places of a protocol. `auto` looks into bodies wherever any protocol has ids.

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sidecar.policy.schema import string_types as strings
 from sidecar.policy.schema.base_model import Many, Section
-from sidecar.policy.schema.quantities import DAY, FLAG, HOUR, MINUTE, span, whole
+from sidecar.policy.schema.quantities import DAY, FLAG, span, whole
 
 
 class Organizations(Section):
@@ -57,8 +57,6 @@ DEFAULT_LIMITS: Final = (
         {"name": "org-hour", "per": "organization", "limit": 1000, "window": "1h", "organizations": "named"}
     ),
 )
-MINUTE_LIMIT: Final = MINUTE
-HOUR_LIMIT: Final = HOUR
 
 
 class Learn(Section):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from sidecar.decision import PASS, Refuse
-from sidecar.errors import Problems
 from sidecar.exchange import Client
-from sidecar.guards.clients.concurrency import ConcurrencyGuard, build_concurrency
+from sidecar.guards.clients.concurrency import ConcurrencyGuard
 from sidecar.vocabulary import Code
 from tests.support.exchanges import exchange
 
@@ -60,12 +59,6 @@ def test_a_reload_forgets_no_stream() -> None:
     assert open_one(later)[0] is not PASS
     stream.releases[0]()
     assert open_one(later)[0] is PASS
-
-
-def test_a_limit_that_admits_no_request() -> None:
-    problems = Problems("requests.concurrent_per_client")
-    build_concurrency(0, problems)
-    assert [problem.path for problem in problems.found] == ["requests.concurrent_per_client"]
 
 
 def test_parts_of_pages_have_a_bound_of_their_own() -> None:
