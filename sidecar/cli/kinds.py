@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any, Final
 
-from sidecar.messages.protocols import BY_NAME
+from sidecar.messages.protocols.catalogue import BY_NAME
 from sidecar.policy.kinds.catalogue import FOLDER, Kind, names, read_kind
 
 FINE: Final = 0

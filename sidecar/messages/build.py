@@ -10,7 +10,7 @@ from sidecar.messages.content_filter import ContentFilterGuard, compile_patterns
 from sidecar.messages.message_guard import MessageGuard, build_message_guard
 from sidecar.messages.moderation import ModerationGuard, OnFailure, OpenAIModerator
 from sidecar.messages.open_webui_turns import RefusedTurns, TurnBegins, TurnGoesOn
-from sidecar.messages.protocols import OPEN_WEBUI
+from sidecar.messages.protocols.pages import OPEN_WEBUI
 from sidecar.messages.websocket_messages import WebSocketMessageGuard, frame_guard
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route

@@ -10,7 +10,10 @@ from sidecar.exchange import Exchange
 from sidecar.json_path import EMBEDDED, Location
 from sidecar.messages import content_type, forms, socketio
 from sidecar.messages.field_names import FormNames
-from sidecar.messages.protocols import AUTO, NICEGUI, SENDING, SOCKET_IO, Protocol, recognise
+from sidecar.messages.protocols.catalogue import AUTO
+from sidecar.messages.protocols.definition import Protocol
+from sidecar.messages.protocols.pages import NICEGUI, SENDING, SOCKET_IO
+from sidecar.messages.protocols.recognition import recognise
 from sidecar.messages.splice import splice
 from sidecar.messages.strict_json import Fault, parse, parse_once
 from sidecar.messages.text_finder import TextFinder, Texts, counted, of_roles

@@ -12,7 +12,8 @@ from sidecar.exchange import Exchange
 from sidecar.json_path import Path, PathError, compile_path
 from sidecar.messages.field_names import FormNames
 from sidecar.messages.message_body import MAX_OPENED, BodyProblem, Message, MessageReader
-from sidecar.messages.protocols import BY_NAME, Protocol
+from sidecar.messages.protocols.catalogue import BY_NAME
+from sidecar.messages.protocols.definition import Protocol
 from sidecar.messages.sanitize import Markup, sanitize_texts
 from sidecar.messages.text_finder import finder
 from sidecar.vocabulary import Code, Event

@@ -8,7 +8,10 @@ from typing import Any, Final, TypeAlias, cast
 
 import orjson
 
-from sidecar.messages.protocols import AUTO, BY_NAME, PLAIN, Protocol, Shape, recognise
+from sidecar.messages.protocols.catalogue import AUTO, BY_NAME
+from sidecar.messages.protocols.definition import Protocol, Shape
+from sidecar.messages.protocols.pages import PLAIN
+from sidecar.messages.protocols.recognition import recognise
 from sidecar.vocabulary import Code
 
 JSON: Final = b"application/json; charset=utf-8"

@@ -10,7 +10,9 @@ from typing import Any, Final, TypeAlias
 
 from sidecar.json_path import BELOW, EMBEDDED, EVERY, Location, Path, Step, children
 from sidecar.messages.field_names import KeyTree, reads_as
-from sidecar.messages.protocols import AUTO, EVERYTHING, KNOWN, PLAIN, Protocol
+from sidecar.messages.protocols.catalogue import AUTO, KNOWN
+from sidecar.messages.protocols.definition import EVERYTHING, Protocol
+from sidecar.messages.protocols.pages import PLAIN
 from sidecar.messages.strict_json import Fault, parse
 
 Texts: TypeAlias = list[tuple[Location, str]]

@@ -8,7 +8,8 @@ from typing import Final
 
 from sidecar.messages.content_filter import Patterns
 from sidecar.messages.message_guard import MessageGuard
-from sidecar.messages.protocols import AUTO, Framing
+from sidecar.messages.protocols.catalogue import AUTO
+from sidecar.messages.protocols.definition import Framing
 from sidecar.messages.sockets.bokeh import BokehInspector
 from sidecar.messages.sockets.inspector import SocketFacts, SocketInspector
 from sidecar.messages.sockets.rules import SocketRules

@@ -17,7 +17,9 @@ from sidecar.guards.egress.phantom_key import KEY_HEADERS, PhantomKeyGuard
 from sidecar.guards.limits.rate_limit import RateLimitGuard, RateLimitHeaderWriter
 from sidecar.guards.local_endpoints import Unmatched
 from sidecar.head import HOP_BY_HOP
-from sidecar.messages.protocols import OPENAI, PLAIN, recognise
+from sidecar.messages.protocols.model_apis import OPENAI
+from sidecar.messages.protocols.pages import PLAIN
+from sidecar.messages.protocols.recognition import recognise
 from sidecar.policy.backend_target import build_target
 from sidecar.policy.policy import BackendTarget, Injection, Policy, RequestBounds, Route
 from sidecar.policy.routes import Pattern, RouteTable

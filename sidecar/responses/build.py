@@ -10,7 +10,7 @@ from sidecar.guards.sessions.build import RouteSessions, SessionGuards
 from sidecar.guards.sessions.ownership import Ownership
 from sidecar.guards.sessions.session import Binding
 from sidecar.json_path import Path, compile_path
-from sidecar.messages.protocols import AUTO, BY_NAME, KNOWN
+from sidecar.messages.protocols.catalogue import AUTO, BY_NAME, KNOWN
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route as RouteSchema
 from sidecar.redaction.filters import build_redaction

@@ -10,7 +10,8 @@ import orjson
 
 from sidecar.exchange import Exchange
 from sidecar.guard import ResponseFilter
-from sidecar.messages.protocols import KNOWN, Usage, usage
+from sidecar.messages.protocols.catalogue import KNOWN
+from sidecar.messages.protocols.definition import Usage, usage
 from sidecar.redaction.filters import media_type
 from sidecar.responses.interfaces import BackendResponseHead
 from sidecar.services import Count

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sidecar.decision import Keep, Refuse, Rewrite
 from sidecar.errors import Problems
 from sidecar.messages.message_guard import build_message_guard
-from sidecar.messages.protocols import BY_NAME, Framing
+from sidecar.messages.protocols.catalogue import BY_NAME
+from sidecar.messages.protocols.definition import Framing
 from sidecar.messages.sanitize import NONE, Markup, sanitize
 from sidecar.messages.sockets.results import KeepMessage, RefuseMessage, RewriteMessage
 from sidecar.messages.websocket_messages import frame_guard

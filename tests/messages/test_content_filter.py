@@ -8,7 +8,7 @@ from sidecar.decision import KEEP, Refuse
 from sidecar.errors import Problems
 from sidecar.messages.content_filter import ContentFilterGuard, compile_patterns
 from sidecar.messages.message_guard import build_reader
-from sidecar.messages.protocols import BY_NAME
+from sidecar.messages.protocols.catalogue import BY_NAME
 from sidecar.vocabulary import Code
 from tests.support.exchanges import exchange
 

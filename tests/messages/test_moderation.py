@@ -12,7 +12,7 @@ import pytest
 from sidecar.decision import KEEP, Finding, Keep, Refuse
 from sidecar.messages.message_guard import build_reader
 from sidecar.messages.moderation import ModerationFailed, ModerationGuard, OnFailure, OpenAIModerator, Verdict, Verdicts
-from sidecar.messages.protocols import BY_NAME
+from sidecar.messages.protocols.catalogue import BY_NAME
 from sidecar.secret import Secret
 from sidecar.vocabulary import Code, Event
 from tests.support.clock import FakeClock

@@ -6,7 +6,7 @@ import httpx2 as httpx  # the one that the locked openai client is built on
 import openai
 import pytest
 
-from sidecar.messages.protocols import BY_NAME
+from sidecar.messages.protocols.catalogue import BY_NAME
 from sidecar.messages.refusals import refusal, stream_refusal
 from sidecar.vocabulary import Code
 

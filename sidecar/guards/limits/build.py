@@ -12,7 +12,7 @@ from sidecar.guards.limits.rate_limit import Costs, CountingRules, RateLimitGuar
 from sidecar.guards.limits.socket_rate_limit import SocketRateLimit
 from sidecar.guards.limits.text_rate_limit import build_text_rate_limit
 from sidecar.limit import Counts, Limit, Per
-from sidecar.messages.protocols import BY_NAME
+from sidecar.messages.protocols.catalogue import BY_NAME
 from sidecar.policy.schema.limits_and_sessions import RateLimit
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route

@@ -16,7 +16,7 @@ from sidecar.json_path import Path
 from sidecar.messages.content_type import ContentType, Kind, media_of
 from sidecar.messages.field_names import FormNames
 from sidecar.messages.forms import multipart, urlencoded
-from sidecar.messages.protocols import AUTO, BY_NAME, KNOWN
+from sidecar.messages.protocols.catalogue import AUTO, BY_NAME, KNOWN
 from sidecar.messages.text_finder import HIDES_CASE, disguised
 from sidecar.vocabulary import Code
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from sidecar.decision import Finding
-from sidecar.messages.protocols import has_string
+from sidecar.messages.protocols.definition import has_string
 from sidecar.messages.sockets.inspector import SocketInspector, message
 from sidecar.messages.sockets.results import (
     HOLD_MESSAGE,

@@ -13,7 +13,10 @@ import orjson
 from sidecar.decision import Detail, Finding
 from sidecar.messages import refusals
 from sidecar.messages.message_body import may_be_textless
-from sidecar.messages.protocols import AUTO, OPENAI_REALTIME, PLAIN, recognise
+from sidecar.messages.protocols.catalogue import AUTO
+from sidecar.messages.protocols.model_apis import OPENAI_REALTIME
+from sidecar.messages.protocols.pages import PLAIN
+from sidecar.messages.protocols.recognition import recognise
 from sidecar.messages.socketio import KEEPALIVES
 from sidecar.messages.sockets.results import (
     KEEP_MESSAGE,

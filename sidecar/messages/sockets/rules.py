@@ -9,7 +9,7 @@ from typing import Any
 from sidecar.decision import Detail
 from sidecar.json_path import Location
 from sidecar.messages.content_filter import Patterns
-from sidecar.messages.protocols import Protocol
+from sidecar.messages.protocols.definition import Protocol
 from sidecar.messages.sanitize import Counts, Markup, sanitize_texts
 from sidecar.messages.text_finder import TextFinder, Texts, of_roles
 from sidecar.vocabulary import Code

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import orjson
 
-from sidecar.messages.protocols import AUTO, CHAINLIT, NICEGUI, SENDING
+from sidecar.messages.protocols.catalogue import AUTO
+from sidecar.messages.protocols.pages import CHAINLIT, NICEGUI, SENDING
 from sidecar.messages.socketio import KEEPALIVES, PACKET, start_of_json
 from sidecar.messages.sockets.inspector import SocketInspector, first, message
 from sidecar.messages.sockets.results import HOLD_MESSAGE, KEEP_MESSAGE, Inspected, RefuseMessage, SocketMessage

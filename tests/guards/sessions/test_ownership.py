@@ -19,7 +19,7 @@ from sidecar.guards.sessions.ownership import (
 )
 from sidecar.guards.sessions.session import UNAVAILABLE
 from sidecar.json_path import compile_path
-from sidecar.messages.protocols import BY_NAME, KNOWN
+from sidecar.messages.protocols.catalogue import BY_NAME, KNOWN
 from sidecar.session import Session
 from sidecar.stores.memory_sessions import MemorySessionStore
 from sidecar.vocabulary import Code

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.messages.protocols import BY_NAME
+from sidecar.messages.protocols.catalogue import BY_NAME
 from sidecar.policy.document.cross_checks import BUILT_IN_PROVIDERS
 from sidecar.policy.document.effective_values import values
 from sidecar.policy.schema import route

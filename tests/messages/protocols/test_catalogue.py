@@ -1,11 +1,12 @@
+"""Each protocol: its texts, messages without text, and its token counts."""
+
 from __future__ import annotations
 
 import orjson
 import pytest
 
-from sidecar.json_path import compile_path
-from sidecar.messages.protocols import BY_NAME, KNOWN, recognise
-from sidecar.messages.text_finder import counted, finder, of_roles
+from sidecar.messages.protocols.catalogue import BY_NAME, KNOWN
+from sidecar.messages.text_finder import finder
 
 TEXT = {"type": "text", "text": "t"}
 IMAGE = {"type": "image_url", "image_url": {"url": "u"}}
@@ -81,13 +82,6 @@ def test_what_is_no_text_at_a_text_s_place_is_refused(name, body):
     assert finder(BY_NAME[name]).find(body) is None
 
 
-def test_fields_stand_instead_of_the_plain_message():
-    places = finder(BY_NAME["plain"], [compile_path("$.q"), compile_path("$.more[*]")])
-    assert places.find({"q": "a", "more": ["b"], "message": 5}) == [(("q",), "a"), (("more", 0), "b")]
-    assert places.find({"q": "a", "more": [5]}) is None
-    assert places.find({"message": "a"}) == []
-
-
 TEXTLESS = [
     ("plain", {}, False),
     ("plain", {"message": None}, False),
@@ -135,89 +129,6 @@ def test_which_messages_may_do_without_text(name, body, fine):
     assert BY_NAME[name].may_be_textless(body) is fine
 
 
-ROLES = [
-    ("openai", {"messages": [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]}, ["b"]),
-    ("anthropic", {"system": "a", "messages": [{"role": "user", "content": [TEXT, {"type": "tool_result", "content": [{"text": "c"}]}]}]}, ["t"]),
-    ("openai-responses", {"instructions": "a", "input": [{"role": "developer", "content": "b"}, {"role": "user", "content": "c"}]}, ["c"]),
-    ("open-webui", {"user_message": {"content": "a"}, "messages": [{"role": "system", "content": "b"}]}, ["a"]),
-    ("plain", {"message": "a"}, ["a"]),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "body", "texts"), ROLES, ids=[row[0] for row in ROLES])
-def test_roles_leave_out_the_turns_of_others(name, body, texts):
-    found = finder(BY_NAME[name]).find(body)
-    chosen = of_roles(BY_NAME[name], body, found, frozenset({"user"}))
-    assert [text for _, text in chosen] == texts
-
-
-def test_fields_are_looked_for_beside_those_of_another_protocol():
-    places = finder(BY_NAME["openai"], [compile_path("$.title")])
-    assert places.find({"title": "a", "messages": [{"content": "b"}]}) == [
-        (("title",), "a"),
-        (("messages", 0, "content"), "b"),
-    ]
-
-
-LENGTHS = [
-    ("plain", {"message": "four"}, 4),
-    ("openai", {"messages": [{"role": "user", "content": "x" * 9}, {"role": "user", "content": [TEXT, TEXT]}, {"role": "assistant", "content": "long enough"}]}, 2),
-    ("openai", {"messages": [{"role": "system", "content": "x" * 9}]}, 9),
-    ("anthropic", {"system": "x" * 9, "messages": [{"role": "user", "content": "abc"}]}, 3),
-    ("openai-responses", {"input": "abcd", "instructions": "abcde"}, 5),
-    ("openai-responses", {"input": [{"role": "user", "content": "ab"}], "instructions": "abcde"}, 2),
-    ("langgraph", {"input": {"messages": [{"type": "human", "content": "ab"}, {"type": "ai", "content": "abc"}]}}, 2),
-    ("langgraph", {"input": {"messages": [["user", "abc"]]}}, 3),
-    ("langgraph", {"input": {"messages": [["user", "abc"]], "question": "abcd e"}}, 6),
-    ("langgraph", {"command": {"update": {"messages": [{"role": "user", "content": "abc"}, {"role": "ai", "content": "abcd"}]}}}, 3),
-    ("langgraph", [{"input": {"messages": [{"role": "user", "content": "abc"}]}}, {"input": {"messages": [{"role": "user", "content": "abcd"}]}}], 4),
-    ("gradio", {"data": [None, [{"role": "assistant", "content": [{"text": "abcdef"}]}]]}, 0),
-    ("gradio", {"data": [{"text": "abc"}, [{"role": "user", "content": [{"text": "abcdef"}]}]]}, 3),
-    ("open-webui", {"user_message": {"content": "abc"}, "messages": [{"role": "user", "content": "ab"}]}, 3),
-    ("open-webui-api", {"chat": {"history": {"messages": {"m": {"content": "abcdef"}}}}}, 0),
-    ("plain", {"message": "👩‍💻"}, 3),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "body", "length"), LENGTHS, ids=[f"{row[0]} {row[2]}" for row in LENGTHS])
-def test_the_limit_counts_the_last_message_of_the_user(name, body, length):
-    texts = finder(BY_NAME[name]).find(body)
-    assert counted(BY_NAME[name], body, texts) == length
-
-
-RECOGNISED = [
-    ("/v1/chat/completions", {}, "openai"),
-    ("/api/chat/completions", {}, "open-webui"),
-    ("/v1/responses/", {}, "openai-responses"),
-    ("/v1/messages", {}, "anthropic"),
-    ("/gradio_api/queue/join", {}, "gradio"),
-    ("/gradio_api/call/chat", {}, "gradio"),
-    ("/threads/x/runs/stream", {}, "langgraph"),
-    ("/mcp", {}, "mcp"),
-    ("/api/chat", {"message": "x"}, "plain"),
-    ("/api/chat", {"message": {"parts": []}}, "vercel-ai"),
-    ("/api/chat", {"messages": [{"parts": []}]}, "vercel-ai"),
-    ("/api/chat", {"messages": [{"content": ""}]}, "openai"),
-    ("/api/chat", {"messages": [], "system": "", "max_tokens": 1}, "anthropic"),
-    ("/", {"threadId": "t", "runId": "r", "messages": []}, "ag-ui"),
-    ("/", {"type": "threads.create", "params": {}}, "chatkit"),
-    ("/", {"data": [], "session_hash": "x"}, "gradio"),
-    ("/", {"assistant_id": "x", "input": {}}, "langgraph"),
-    ("/", {"input": "x"}, "openai-responses"),
-    ("/", {"jsonrpc": "2.0", "method": "x"}, "mcp"),
-    ("/", [{"jsonrpc": "2.0"}], "mcp"),
-    ("/", {"x": 1}, None),
-    ("/", [], None),
-    ("/", "x", None),
-]
-
-
-@pytest.mark.parametrize(("path", "value", "name"), RECOGNISED, ids=[f"{row[0]} {row[1]}" for row in RECOGNISED])
-def test_recognises(path, value, name):
-    protocol = recognise(path, value)
-    assert (protocol.name if protocol else None) == name
-
-
 ANSWERS = [
     ("openai", {"model": "m", "usage": {"prompt_tokens": 3, "completion_tokens": 4}}, (3, 4, "m")),
     ("openai-responses", {"type": "response.completed", "response": {"model": "m", "usage": {"input_tokens": 3, "output_tokens": 4}}}, (3, 4, "m")),
@@ -233,21 +144,6 @@ def test_usage(name, answer, usage):
         (one.input.first(answer), one.output.first(answer), one.model.first(answer)) for one in BY_NAME[name].usage
     ]
     assert usage in found
-
-
-DELTAS = [
-    ("openai", {"choices": [{"delta": {"content": "x"}}]}),
-    ("openai-responses", {"type": "response.output_text.delta", "delta": "x"}),
-    ("anthropic", {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "x"}}),
-    ("chatkit", {"type": "thread.item.updated", "update": {"delta": "x"}}),
-    ("vercel-ai", {"type": "text-delta", "id": "1", "delta": "x"}),
-    ("ag-ui", {"type": "TEXT_MESSAGE_CONTENT", "delta": "x"}),
-]
-
-
-@pytest.mark.parametrize(("name", "event"), DELTAS, ids=[name for name, _ in DELTAS])
-def test_text_of_a_stream(name, event):
-    assert "x" in [path.first(event) for path in BY_NAME[name].deltas]
 
 
 def test_names_are_unique():
