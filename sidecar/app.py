@@ -20,7 +20,7 @@ from sidecar.policy.compile import compile_policy
 from sidecar.policy.document.read import PolicyDocument, draft_policy
 from sidecar.policy.dry_run import isolated_services
 from sidecar.policy.schema.policy_schema import PolicySchema
-from sidecar.process import give_back_memory
+from sidecar.process_memory import give_back_memory
 from sidecar.running import (
     KEYS_IN_REQUESTS,
     TOKENS_OF_CLIENTS,

@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
         "head",
         "limit",
         "json_path",
-        "process",
+        "process_memory",
         "trace_context",
         "vocabulary",
     },

@@ -13,7 +13,7 @@ from sidecar.admin.console_files import Console
 from sidecar.admin.dispatch import Dispatcher, refusal_response
 from sidecar.admin.ports import Ports
 from sidecar.admin.refusal import INTERNAL, SECURITY_HEADERS, Refusal, refuse
-from sidecar.admin.reserved_site import ReservedSite, SpareDescriptors
+from sidecar.admin.spare_descriptors import SpareDescriptors, SpareSite
 from sidecar.errors import cannot_listen
 from sidecar.events import SecurityEvent
 from sidecar.vocabulary import Code, Event, Outcome
@@ -54,7 +54,7 @@ class ManagementServer:
             if self._path:
                 await web.UnixSite(runner, self._path, backlog=128).start()
             else:
-                await ReservedSite(runner, self._host, self._port, self._spare).start()
+                await SpareSite(runner, self._host, self._port, self._spare).start()
         except OSError as error:
             await runner.cleanup()
             self._spare.close()

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.process import keep_memory_private
+from sidecar.process_memory import keep_memory_private
 from sidecar.settings import read_settings
 
 if TYPE_CHECKING:

@@ -104,8 +104,8 @@ class _AcceptingServer:
             connection.close()  # the client is gone already
 
 
-class ReservedSite(web.BaseSite):
-    """An address of the management listener."""
+class SpareSite(web.BaseSite):
+    """An address of the management listener, accepted on with spare descriptors."""
 
     def __init__(self, runner: web.ServerRunner, host: str, port: int, spare: SpareDescriptors) -> None:
         super().__init__(runner, backlog=128)

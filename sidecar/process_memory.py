@@ -1,4 +1,4 @@
-"""What the operating system may show of this process: plain keys are in its memory."""
+"""The memory of this process, which holds plain keys: kept private, and given back once a policy has compiled."""
 
 from __future__ import annotations
 

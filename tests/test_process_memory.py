@@ -12,7 +12,7 @@ from tests.support.sidecar import MASTER, sidecar
 
 SEEN = """
 import ctypes, resource
-from sidecar.process import keep_memory_private
+from sidecar.process_memory import keep_memory_private
 before = ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)  # PR_GET_DUMPABLE
 keep_memory_private()
 print(before, ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), *resource.getrlimit(resource.RLIMIT_CORE))
@@ -35,7 +35,7 @@ def test_the_running_sidecar_is_private(tmp_path):
 def test_freed_memory_goes_back_to_the_system():
     program = """
 import resource
-from sidecar.process import give_back_memory
+from sidecar.process_memory import give_back_memory
 def resident(): return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
 small = [bytes(400) for _ in range(100_000)]
 pin = bytes(400)
