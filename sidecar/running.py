@@ -130,6 +130,7 @@ class Running:
         self._services = self._build_services()
         self.live: LivePolicy[Compiled] = LivePolicy(self._compile(), self.events, self._clock)
         self.live.current.adopt(self._services)
+        self._declare_routes()
         require_compiled_parser()
         new_id = request_ids(os.urandom)
         shared = ProxyServices(
@@ -204,6 +205,12 @@ class Running:
         webhook_target(compiled.schema.events, self._foundation.settings)  # ConfigError: it cannot be used
         return compiled
 
+    def _declare_routes(self) -> None:
+        compiled = self.live.current
+        self._metrics.declare(
+            route.name for policy in (compiled.public, compiled.egress) for route in policy.routes.rows()
+        )
+
     def _certificate(self, tls: ServerTls | None) -> Any:
         if tls is None:
             return None
@@ -271,6 +278,7 @@ class Running:
             return
         compiled = self.live.current
         compiled.adopt(self._services)
+        self._declare_routes()
         if self.vault is not None:
             self.vault.audit_retention = compiled.schema.events.audit_retention
             if compiled.schema.providers != before.schema.providers:

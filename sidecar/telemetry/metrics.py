@@ -20,10 +20,16 @@ from sidecar.limit import LimitReport
 from sidecar.telemetry.counters import OTHER, UNMATCHED, BoundCounters, Histogram, LimitCounts, RouteCounts
 from sidecar.telemetry.gauges import Gauges, Reading, read
 from sidecar.telemetry.request_outcome import is_processed_message
-from sidecar.vocabulary import Event, Outcome
+from sidecar.vocabulary import Code, Event, Outcome
 
 DIRECTIONS: Final = frozenset({"input", "output"})
 STREAM_KINDS: Final = frozenset({"sse", "websocket", "chunked", "egress"})
+DECLARED: Final = (
+    *sorted({(code.event, Outcome.REFUSED) for code in Code if code.event is not None}, key=lambda pair: pair[0].value),
+    (Event.IP_BANNED, Outcome.REFUSED),
+    (Event.SECRET_REDACTED, Outcome.CHANGED),
+)
+"""Events that are 0 for each route from the start: `increase` does not see the first one of a series that it begins."""
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/@+-]{0,99}")
 
 
@@ -52,10 +58,16 @@ class Metrics:
         self._most_token_series = most_token_series
         self._most_credentials = most_credentials
         self._sink_failures = 0
+        self._declared: tuple[str, ...] = ()
+        self._most_routes = most_routes
 
     def watch(self, gauges: Gauges) -> None:
         """Set the source of the gauges; called once, when the parts exist."""
         self._gauges = gauges
+
+    def declare(self, routes: Iterable[str]) -> None:
+        """Name the routes of the policy in force: their `DECLARED` events are shown from now on, 0 included."""
+        self._declared = tuple(dict.fromkeys(name or UNMATCHED for name in routes))[: self._most_routes]
 
     # Recording: on the event loop, a few additions each.
 
@@ -136,7 +148,11 @@ class Metrics:
         events = CounterMetricFamily(
             "sidecar_security_events", "Recorded events.", labels=["event", "route", "outcome"]
         )
-        for (event, route, result), count in list(self._events.items()):
+        counted = dict(self._events)
+        for route in self._declared:
+            for event, result in DECLARED:
+                counted.setdefault((event, route, result), 0)
+        for (event, route, result), count in counted.items():
             events.add_metric([event.name, route, result.value], count)
         for route, counts in list(self._routes.items()):
             if counts.processed:

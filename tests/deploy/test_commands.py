@@ -12,7 +12,12 @@ from sidecar.cli import parse
 from tests.support.policies import BASE, read
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/**/*.md"), *ROOT.glob("sidecar/**/*.md")]
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/**/*.md"),
+    *ROOT.glob("deploy/**/*.md"),
+    *ROOT.glob("sidecar/**/*.md"),
+]
 SHOWN = re.compile(r"^(?:    )?(?:[^`\n#]*[|(] *)?(sidecar [a-z].*)$", re.MULTILINE)
 INLINE = re.compile(r"`(sidecar [a-z][^`]*)`")
 NEEDED = re.compile(r"arguments .*(?:is|are) required")

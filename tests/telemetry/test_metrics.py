@@ -9,8 +9,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from sidecar.limit import Ask, Limit, LimitReport, Per, Take
-from sidecar.telemetry.gauges import CredentialState, Gauges, PolicyState
-from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.gauges import CredentialState, Gauges, PolicyState, WebhookState
+from sidecar.telemetry.metrics import DECLARED, Metrics
 from sidecar.vocabulary import Event, Outcome
 from tests.support.facts import event, served
 
@@ -57,6 +57,7 @@ def full() -> Metrics:
                 CredentialState("acme", "stripe", "for good", None, undecryptable=True),
             ],
             log_dropped=lambda: 7,
+            webhook=lambda: WebhookState(3, 1, 2),
         )
     )
     metrics.served(served(inspected=True))
@@ -134,6 +135,9 @@ NUMBERS = [
         {"organization": "acme", "provider": "openai", "model": "gpt-5", "direction": "input"},
     ),
     (7, "sidecar_log_lines_dropped_total", {}),
+    (3, "sidecar_webhook_events_total", {"outcome": "delivered"}),
+    (1, "sidecar_webhook_events_total", {"outcome": "lost"}),
+    (2, "sidecar_webhook_waiting", {}),
     (1, "sidecar_build_info", {"version": "1.2.3"}),
 ]
 
@@ -141,6 +145,29 @@ NUMBERS = [
 @pytest.mark.parametrize(("number", "name", "labels"), NUMBERS, ids=lambda v: str(v)[:60])
 def test_the_numbers_are_right(number, name, labels):
     assert value(full(), name, **labels) == (pytest.approx(number) if number is not None else None)
+
+
+def test_events_that_alerts_wait_for_are_zero_before_the_first_one():
+    metrics = Metrics("0")
+    metrics.declare(["chat", "", "chat"])
+    for route in ("chat", "unmatched"):
+        for event_, outcome in DECLARED:
+            labels = {"event": event_.name, "route": route, "outcome": outcome.value}
+            assert value(metrics, "sidecar_security_events_total", **labels) == 0
+    metrics.record(event(Event.CORS_BLOCKED, Outcome.REFUSED))
+    assert value(metrics, "sidecar_security_events_total", event="CORS_BLOCKED", route="chat", outcome="refused") == 1
+    metrics.declare(["other-policy"])
+    assert (
+        value(metrics, "sidecar_security_events_total", event="CSRF_BLOCKED", route="chat", outcome="refused") is None
+    )
+    assert value(metrics, "sidecar_security_events_total", event="CORS_BLOCKED", route="chat", outcome="refused") == 1
+
+
+def test_the_routes_of_a_policy_are_declared_within_the_bound():
+    metrics = Metrics("0", most_routes=3)
+    metrics.declare(f"route-{number}" for number in range(10))
+    routes = {dict(labels)["route"] for name, labels in samples(metrics) if name == "sidecar_security_events_total"}
+    assert routes == {"route-0", "route-1", "route-2"}
 
 
 def test_process_metrics_come_along():
