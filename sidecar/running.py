@@ -21,6 +21,7 @@ from sidecar.clock import Clock
 from sidecar.decision import Detail
 from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink
+from sidecar.exchange import Exchange
 from sidecar.explain.explainer import Explainer
 from sidecar.explain.provenance import Provenance
 from sidecar.explain.why import reason
@@ -37,11 +38,14 @@ from sidecar.proxy.codec.parser import require_compiled_parser
 from sidecar.proxy.credential_injection import VaultKeys
 from sidecar.proxy.descriptors import DescriptorReserve
 from sidecar.proxy.exchange_context import ProxyServices
+from sidecar.proxy.handler import Handler
 from sidecar.proxy.in_flight import ActivityCounts
 from sidecar.proxy.listener import Listener
 from sidecar.proxy.request_ids import request_ids
+from sidecar.proxy.revocations import Revocations
 from sidecar.proxy.tls import Certificate
 from sidecar.proxy.upstream import Pools
+from sidecar.revoked import Cause, Revoked, SubjectKind
 from sidecar.secret import Secret
 from sidecar.services import Services
 from sidecar.settings import Settings
@@ -159,6 +163,10 @@ class Running:
             lambda: (self.live.current.schema.ready, self.live.current.backend), self._clock, self.events
         )
         address = listen.management.address
+        self.revocations = Revocations(self._clock, self._exchanges, self._is_spared)
+        self.stores.revoked = self.revocations.end
+        if self.vault is not None:
+            self.vault.on_change = self._vault_changed
         self.management = ManagementServer(self._ports(new_id), address.host, address.port, address.path)
 
     async def open(self, schema: PolicySchema) -> None:
@@ -176,6 +184,29 @@ class Running:
 
     def _trusts(self, peer: str) -> bool:
         return self.live.current.address.trusts(peer)  # of the policy of this moment
+
+    def _exchanges(self) -> list[Handler]:
+        """Return what runs on both listeners now."""
+        return self.public.running() + (self.egress.running() if self.egress is not None else [])
+
+    def _is_spared(self, exchange: Exchange) -> bool:
+        """Say whether no ban ends a client's requests: what the guard of bans lets pass."""
+        client = exchange.client
+        return client.exempt or (not client.trusted and self._services.proxies.is_probable(exchange.peer))
+
+    async def _vault_changed(self) -> None:
+        """End what stands on handles that are revoked and on credentials that are deleted by now."""
+        vault, stands_on = self.vault, self.revocations.stands_on()
+        if vault is None:
+            return
+        for credential in stands_on.credentials - vault.credential_ids():
+            self.revocations.end(Revoked(SubjectKind.CREDENTIAL, credential, Cause.DELETED))
+        for organization, session in stands_on.sessions:
+            if vault.handles.is_session_revoked(organization, session, self._clock.now()):
+                self.revocations.end(Revoked(SubjectKind.SESSION, session, Cause.REVOKED, organization))
+        if stands_on.handles:
+            for handle in await vault.handles.which_revoked(stands_on.handles):
+                self.revocations.end(Revoked(SubjectKind.HANDLE, handle, Cause.REVOKED))
 
     def _build_services(self) -> Services:
         vault, stores = self.vault, self.stores
@@ -246,6 +277,7 @@ class Running:
             why=self._why,
             maintenance=self._services.maintenance,
             drain=self.begin_drain,
+            revoke=self.stores.revoke,
         )
 
     def _follow(self) -> None:
@@ -313,7 +345,11 @@ class Running:
         return supply
 
     async def _session_ended(self, organization: str, session: str) -> bool:
-        """Refuse from now on every handle that was made for a session; False when the vault cannot be reached."""
+        """End what runs for a session that its owner ended, and refuse every handle that was made for it.
+
+        Return False when the vault cannot be reached.
+        """
+        self.stores.revoke(Revoked(SubjectKind.SESSION, session, Cause.ENDED, organization))
         routes = self.live.current.schema.routes
         if self.vault is None or not any(route.credential and route.credential.form == "handle" for route in routes):
             return True
@@ -436,6 +472,7 @@ class Running:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.revocations.close()
         self._public_tokens.close()
         self._admin_tokens.close()
         for listener in (self.public, self.egress):

@@ -78,6 +78,7 @@ class Event(Enum):
     OVERLOADED = (Category.SYSTEM, Level.WARNING)
     PROXY_UNDECLARED = (Category.SYSTEM, Level.WARNING)
     CSP_VIOLATION = (Category.SECURITY, Level.WARNING)
+    STREAM_REVOKED = (Category.SECURITY, Level.WARNING)
     MAINTENANCE = (Category.SYSTEM, Level.WARNING)
 
     # Two events may share a value; without this an Enum would make them aliases of one another.
@@ -105,6 +106,7 @@ class Code(Enum):
     IP_BLOCKED = (403, "This address is not allowed", Event.IP_BLOCKED)
     CONTENT_BLOCKED = (403, "This content is not allowed", Event.CONTENT_BLOCKED)
     FORBIDDEN = (403, "This is not allowed", Event.AUTH_FAILED)
+    ACCESS_REVOKED = (403, "Access has been revoked", Event.STREAM_REVOKED)
     NOT_FOUND = (404, "Not found", None)
     METHOD_NOT_ALLOWED = (405, "This method is not allowed", None)
     REQUEST_TIMEOUT = (408, "The request took too long to arrive", Event.REQUEST_MALFORMED)

@@ -22,6 +22,7 @@ LAYERS: list[set[str]] = [
         "limit",
         "json_path",
         "process_memory",
+        "revoked",
         "trace_context",
         "vocabulary",
     },

@@ -7,6 +7,7 @@ from sidecar.admin.limits import address, session_key
 from sidecar.admin.refusal import invalid
 from sidecar.events import SecurityEvent
 from sidecar.limit import Per
+from sidecar.revoked import Cause, Revoked, SubjectKind
 from sidecar.vocabulary import Event, Outcome
 
 MAX_SUBJECT = 512
@@ -30,6 +31,7 @@ async def erase(call: ApiRequest) -> ApiResponse:
     call.subject = f"{kind}:{name[:8] if kind == 'session' else name}"
     await call.note()
     erased = await _erase(call, kind, name)
+    call.parts.revoke(Revoked(SubjectKind(kind), name, Cause.ERASED))
     _tell(call, kind, erased)
     return ApiResponse({"type": kind, "erased": erased}, facts={"type": kind, **erased})
 

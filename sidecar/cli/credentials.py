@@ -47,8 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _url(rotate)
     _finish(rotate, _rotate)
 
-    delete = commands.add_parser("delete", help="delete a key; it stops working at once")
+    delete = commands.add_parser("delete", help="delete a key: requests get it no more, running answers end")
     _which(delete)
+    delete.add_argument(
+        "--now", action="store_true", help="say that answers under way may end with it, as they do in any case"
+    )
     _finish(delete, _delete)
 
     test = commands.add_parser("test", help="ask the provider whether a key is good: one from stdin, or a stored one")

@@ -60,20 +60,26 @@ def refusal(
         code = cast(Code, Worded(code, sentence))
     if b"application/problem+json" in accept.lower():
         return PROBLEM, orjson.dumps(problem(code, request_id))
-    spoken = known(protocol)
-    if spoken is AUTO:
-        spoken = recognise(path, None) or AUTO
-    shape = spoken.shape
+    named = known(protocol)
+    if named is AUTO:
+        named = recognise(path, None) or AUTO
+    shape = named.shape
     if streaming and shape is Shape.CHATKIT:
-        return EVENT_STREAM, stream_refusal(spoken, code, request_id)
+        return EVENT_STREAM, stream_refusal(named, code, request_id)
     if shape is Shape.VERCEL:
         return TEXT, code.sentence.encode()  # `useChat` shows the body as it is
     return JSON, orjson.dumps(BODIES.get(shape, plain)(code, request_id))
 
 
-def stream_refusal(protocol: Protocol | str, code: Code, request_id: str) -> bytes:
+def stream_refusal(protocol: Protocol | str, code: Code, request_id: str, *, path: str = "") -> bytes:
     """Return the event that reports a refusal in a stream whose head is sent already."""
-    return STREAMS[known(protocol).shape](code, request_id)
+    return STREAMS[spoken(protocol, path).shape](code, request_id)
+
+
+def spoken(protocol: Protocol | str, path: str) -> Protocol:
+    """Return the protocol of a stream; where the route names none, the one that the path tells of."""
+    named = known(protocol)
+    return named if named.shape is not Shape.PLAIN else recognise(path, None) or named
 
 
 def known(protocol: Protocol | str) -> Protocol:

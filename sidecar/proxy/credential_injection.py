@@ -36,6 +36,7 @@ class VaultKeys:
         found = vault.cached(exchange.organization, injection.provider, exchange.now, injection.name)
         if found is None:
             return self._load(vault, exchange, injection, target)
+        exchange.credential = found.id
         return _put(found, injection, target)
 
     async def _load(
@@ -45,6 +46,7 @@ class VaultKeys:
             found = await vault.credential(exchange.organization, injection.provider, exchange.now, injection.name)
         except (VaultError, StoreUnavailable):
             return None
+        exchange.credential = found.id
         return _put(found, injection, target)
 
     def _handle(self, vault: Vault, exchange: Exchange, injection: Injection) -> Fields | None:

@@ -21,6 +21,7 @@ from sidecar.proxy import response_heads
 from sidecar.proxy.backend_connection import BackendConnection
 from sidecar.proxy.codec.response_heads import ResponseHead
 from sidecar.proxy.connection import PeerLeft, TooSlow
+from sidecar.proxy.early_end import EarlyEnd, last_event
 from sidecar.proxy.exchange_context import ExchangeContext
 from sidecar.proxy.failure_headers import provider_request_id, retry_advice, unread_request
 from sidecar.proxy.request_body import CollectedBody, StreamedBody, TooLarge, request_body
@@ -71,6 +72,9 @@ class Handler(ExchangeContext):
     upstream: Upstream | None = None
     upload: StreamedBody | None = None
     relay: ResponseRelay | None = None
+    socket: WebSocketRelay | None = None
+    early: EarlyEnd | None = None  # it is being ended before its end
+    refused = False  # a refusal is about to be written
     task: asyncio.Task[None] | None = None
     body: bytes | None = None  # None: it streams
     drop = _NO_NAMES  # what the head loses because it described the body as it was
@@ -322,9 +326,17 @@ class Handler(ExchangeContext):
         if kind == "sse" and b"x-accel-buffering" not in answer.index:
             lines += b"X-Accel-Buffering: no\r\n"
         if body is None:
-            kind = "egress" if route.outward else kind
+            readable = response.chosen is not None or b"content-encoding" not in answer.index
             self.relay = ResponseRelay(
-                self, self, back, response.chosen, response.decoder(), kind, chunked=chunked, framed=chunked or known
+                self,
+                self,
+                back,
+                response.chosen,
+                response.decoder(),
+                "egress" if route.outward else kind,
+                chunked=chunked,
+                framed=chunked or known,
+                events=kind == "sse" and readable and not known,
             )
         if exchange.pending:
             self.wait(settle(exchange), lambda _: self.write_response(answer.status, lines, body, response.unopened))
@@ -398,8 +410,13 @@ class Handler(ExchangeContext):
         self.connection.write(head)
         back, self.back = self.back, None
         assert back is not None
-        relay = WebSocketRelay(self, self.connection.stream(), back.stream())
-        self.wait(relay.run(), lambda _: self.finish())
+        self.socket = WebSocketRelay(self, self.connection.stream(), back.stream())
+        self.exchange.releases.append(self.forget_socket)
+        self.wait(self.socket.run(), lambda _: self.finish())
+
+    def forget_socket(self) -> None:
+        """Let the relay go: it refers to this exchange."""
+        self.socket = None
 
     # --- what is said here ---------------------------------------------------------------------
 
@@ -425,6 +442,7 @@ class Handler(ExchangeContext):
         if exchange.limits is None and self.route.peek is not None and refuse.code is not Code.IP_BLOCKED:
             peeked = self.route.peek(exchange)
             if peeked is not None:
+                self.refused = True
                 self.wait(peeked, lambda _: self.write_refusal(refuse, status))
                 return
         self.write_refusal(refuse, status)
@@ -545,6 +563,55 @@ class Handler(ExchangeContext):
         if self.relay.framed:
             self.connection.close()
         else:
+            self.connection.reset()  # nothing else can tell the client of it
+        self.finish()
+
+    @property
+    def outward(self) -> bool:
+        """It goes to a provider, by the egress listener."""
+        return self.route.outward
+
+    def end_early(self, why: EarlyEnd) -> None:
+        """End the exchange now: refuse what is not answered yet, and end what streams in its protocol's own words."""
+        if self.done or self.refused or self.early is not None:
+            return
+        if not self.head_sent:
+            self.early = why
+            task, self.task = self.task, None
+            if task is not None:
+                task.cancel()  # what it waits for would go on beside the refusal
+            self.connection.stop_body()
+            self.refuse(Refuse(why.code, dict(why.detail), close=self.unread != 0))
+        elif self.socket is not None:
+            self.record_early(why)
+            self.socket.end_early(why.close_reason)
+        elif self.relay is not None:
+            self.early = why
+            self.relay.end_early(last_event(self.route.protocol, self.exchange, why))
+
+    def record_early(self, why: EarlyEnd) -> None:
+        """Record that a stream was ended, and for how many seconds it ran."""
+        self.early = why
+        clock = self.services.clock
+        detail = {**why.detail, "code": why.code.name, "seconds": round(clock.monotonic() - self.exchange.started, 3)}
+        assert why.code.event is not None
+        event = about(self.exchange, why.code.event, Outcome.REFUSED, clock.now(), self.status, detail)
+        self.services.events.record(event)
+
+    def ended_early(self) -> None:
+        """The relay has said what there is to say: end the rest."""
+        relay, why = self.relay, self.early
+        assert relay is not None
+        assert why is not None
+        self.leave_backend()
+        if self.connection.left:
+            self.client_left()
+            return
+        self.record_early(why)
+        self.keep = False
+        if relay.cut and relay.framed:
+            self.connection.close()
+        elif relay.cut:
             self.connection.reset()  # nothing else can tell the client of it
         self.finish()
 

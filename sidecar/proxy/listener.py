@@ -154,6 +154,10 @@ class Listener:
         handler.only_refuse = Refuse(error.code, {"reason": error.reason}, close=True)
         handler.begin()
 
+    def running(self) -> list[Handler]:
+        """Return the exchanges that run now."""
+        return [each for connection in self._connections if isinstance(each := connection.exchange, Handler)]
+
     # --- the end -------------------------------------------------------------------------------
 
     def announce_end(self) -> None:

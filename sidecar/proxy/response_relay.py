@@ -11,6 +11,7 @@ from sidecar.guard import ResponseFilter
 from sidecar.proxy.backend_connection import BackendConnection
 from sidecar.proxy.body_framing import LAST_CHUNK, chunk
 from sidecar.proxy.content_codings import Decoder
+from sidecar.proxy.early_end import LastEvent, after_event, end_of_event
 from sidecar.proxy.exchange_context import ExchangeContext
 
 TURN: Final = 16 * 1024
@@ -18,6 +19,8 @@ TURN: Final = 16 * 1024
 OPENED_TURN: Final = 256 * 1024
 """Bytes that come out of a content coding before others get their turn: a few bytes may stand for gigabytes."""
 _STEP: Final = 64 * 1024
+_EVENT_ENDS: Final = 0.25
+"""Seconds that the event under way has to end before an early end breaks it off."""
 
 
 class RelayedExchange(Protocol):
@@ -31,6 +34,10 @@ class RelayedExchange(Protocol):
         """All of the response has been written."""
         ...
 
+    def ended_early(self) -> None:
+        """The response has ended before its end; its last event, if it has one, is written."""
+        ...
+
 
 class TruncatedResponse(Exception):
     """The response ended before its end."""
@@ -40,8 +47,8 @@ class ResponseRelay:
     """A ResponseSink that writes a body to the client as it comes, and holds the backend back where it must."""
 
     __slots__ = (
-        "_activity", "_back", "_chosen", "_chunked", "_decoder", "_exchange", "_front", "_handler", "_idle", "_kind",
-        "_opening", "_over", "_piece", "framed", "holding",
+        "_activity", "_back", "_chosen", "_chunked", "_decoder", "_events", "_exchange", "_front", "_handler", "_idle",
+        "_kind", "_last", "_opening", "_over", "_piece", "_tail", "_timer", "cut", "framed", "holding",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +62,7 @@ class ResponseRelay:
         *,
         chunked: bool,
         framed: bool,
+        events: bool = False,
     ) -> None:
         self._handler = handler
         self._exchange = context.exchange
@@ -71,6 +79,11 @@ class ResponseRelay:
         self._opening = False  # the decoder may have more to give
         self._over = False  # the body ended meanwhile
         self.holding = False  # the client does not read
+        self._events = events  # it is an event stream in plain text, to which an event may be added
+        self._tail = b""  # the last four bytes of it that were written
+        self._last: LastEvent | None = None  # ends the response once the event under way is complete
+        self._timer: asyncio.TimerHandle | None = None
+        self.cut = True  # an early end has to be shown by breaking the body off
 
     def begin(self, whole: bytes | None = None) -> None:
         """Let the body flow; `whole`: all of it has come, and is too long to be opened at once."""
@@ -85,7 +98,32 @@ class ResponseRelay:
 
     def end(self) -> None:
         """The stream is over, however it ended."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._activity.stream_ended(self._kind)
+
+    def end_early(self, last: LastEvent) -> None:
+        """End the response: after the event that is under way, with `last`; what is no event stream is broken off."""
+        if not self._events or self._last is not None:
+            self._handler.ended_early()
+        elif after_event(self._tail):
+            self._last = last
+            self._end_with(b"")
+        else:
+            self._last = last
+            self._timer = self._front.loop.call_later(_EVENT_ENDS, self._end_with, b"\n\n")
+
+    def _end_with(self, rest: bytes) -> None:
+        last = self._last
+        assert last is not None
+        data = rest + last.data
+        self.cut = self.framed and not last.complete
+        if self._chunked:
+            data = chunk(data) + (LAST_CHUNK if last.complete else b"")
+        if not self._front.left:
+            self._front.write(data)
+        self._over = self._opening = False  # nothing of the answer is looked for any more
+        self._handler.ended_early()
 
     def response_piece(self, data: bytes) -> None:
         if self._decoder is None:
@@ -134,14 +172,34 @@ class ResponseRelay:
                 self._piece = data
                 self._handler.wait(settle(self._exchange), self._settled)
                 return
+        if self._last is not None:
+            self._go_on_to_end(data)
+            return
         front = self._front
         front.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        if self._events:
+            self._tail = data[-4:] if len(data) > 3 else (self._tail + data)[-4:]
         if front.full:
             self._hold()
 
+    def _go_on_to_end(self, data: bytes) -> None:
+        """Write what of `data` belongs to the event under way; end after it."""
+        end = end_of_event(self._tail, data)
+        if end >= 0:
+            self._end_with(data[:end])
+            return
+        self._front.write(chunk(data) if self._chunked else data)
+        self._tail = (self._tail + data)[-4:]
+
     def _settled(self, _: None) -> None:
-        self._front.write(chunk(self._piece) if self._chunked else self._piece)
-        self._piece = b""
+        data, self._piece = self._piece, b""
+        if self._last is not None:
+            self._go_on_to_end(data)
+            self._go_on()
+            return
+        self._front.write(chunk(data) if self._chunked else data)
+        if self._events:
+            self._tail = (self._tail + data)[-4:]
         if self._front.full and not (self._over and not self._opening):
             self._hold()
         else:

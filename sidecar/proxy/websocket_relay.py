@@ -111,17 +111,29 @@ class WebSocketRelay:
         self._closing: Frame | None = None
         self._observer = context.route.observer
         self._report: LimitReport | None = None  # of the message that a limit refused
+        self._pumps: list[asyncio.Task[None]] = []
+        self._early = ""  # why it is ended here
+
+    def end_early(self, reason: str) -> None:
+        """End the socket: close frame 1008 with the reason to the client, 1001 to the backend."""
+        self._early = reason
+        for pump in self._pumps:
+            pump.cancel()
 
     async def run(self) -> None:
         """Relay both ways, then close the backend's side; the client's is closed by its exchange."""
         activity = self._context.services.activity
         activity.stream_began("websocket")
-        pumps = [
+        pumps = self._pumps = [
             asyncio.create_task(self._pump(self._front, self._back, from_client=True)),
             asyncio.create_task(self._pump(self._back, self._front, from_client=False)),
         ]
         try:
             done, _ = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            if self._early:
+                self._say_close(close_frame(POLICY_VIOLATION, self._early), to_client=True)
+                self._say_close(close_frame(GOING_AWAY), to_client=False)
+                return
             # Both may end in the same turn; the client's side speaks first.
             first = pumps[0] if pumps[0] in done else pumps[1]
             await self._end(first, pumps)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from sidecar.clock import Clock
 from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink, SecurityEvent
+from sidecar.revoked import Cause, Revoked, SubjectKind
 from sidecar.secret import Secret
 from sidecar.stores.interfaces import BanStore, RateStore, SessionStore
 from sidecar.stores.memory_bans import MemoryBanStore
@@ -20,12 +22,20 @@ CLEANING = 1.0
 """Seconds between two cleanings; each is bounded, so that no request waits for it."""
 
 
+LEAST_PAUSE = 0.1
+"""Seconds between two rounds with Redis, however much there is to tell."""
+
+
 async def _nothing() -> None:
     """Memory has nothing to close."""
 
 
 def _ignore(_seconds: float) -> None:
     """Memory has nothing to wait for."""
+
+
+def _untold(_revoked: Revoked) -> None:
+    """Without Redis there is no other replica to tell, and before the start nothing runs that could be ended."""
 
 
 @dataclass(slots=True)
@@ -49,6 +59,10 @@ class Stores:
     _hang_up: Callable[[], Awaitable[None]]
     use_timeout: Callable[[float], None] = _ignore
     """Take over how long a request may wait for a shared store, in seconds."""
+    _tell: Callable[[Revoked], None] = _untold
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    revoked: Callable[[Revoked], None] = _untold
+    """Called with each revocation that this replica makes, or hears of, and with each ban that begins."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -66,10 +80,23 @@ class Stores:
         self._tasks = []
         await self._hang_up()
 
+    def revoke(self, revoked: Revoked) -> None:
+        """End what stands on a subject: here at once, on the other replicas within a second."""
+        self.revoked(revoked)
+        self._tell(revoked)
+
+    def ban_began(self, subject: str) -> None:
+        """A ban began here; the replicas tell each other of bans themselves."""
+        self.revoked(Revoked(SubjectKind.IP, subject, Cause.BANNED))
+
     async def _keep(self, pause: float) -> None:
         while True:
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            self._wake.clear()
             pause = await self._round()
+            await asyncio.sleep(min(pause, LEAST_PAUSE))
 
     async def _cleaning(self) -> None:
         while True:
@@ -113,19 +140,32 @@ def open_stores(
 
     if redis_url is None:
         sessions = MemorySessionStore(max_sessions, per_client)
-        return Stores(rates, bans, sessions, lambda: {"memory": True}, lambda: 1, clock, events, clean, _once, _nothing)
+        states = {"memory": True}
+        local = Stores(rates, bans, sessions, lambda: states, lambda: 1, clock, events, clean, _once, _nothing)
+        bans.began = local.ban_began
+        return local
     # redis-py costs 19 MiB: imported only where it is used.
     from sidecar.stores.redis_stores import SharedStores
 
+    wake = asyncio.Event()
     shared = SharedStores(
-        redis_url, clock, events, mirror=rates, bans=bans, per_client=per_client, prefix=prefix, timeout=timeout
+        redis_url,
+        clock,
+        events,
+        mirror=rates,
+        bans=bans,
+        per_client=per_client,
+        prefix=prefix,
+        timeout=timeout,
+        heard=lambda revoked: stores.revoked(revoked),  # noqa: PLW0108  `revoked` is set once all is made
+        hurry=wake.set,
     )
 
     def clean_all() -> None:
         clean()
         shared.rates.cleanup(clock.monotonic())
 
-    return Stores(
+    stores = Stores(
         shared.rates,
         shared.bans,
         shared.sessions,
@@ -137,7 +177,11 @@ def open_stores(
         shared.round,
         shared.close,
         shared.use_timeout,
+        shared.revocations.tell,
+        wake,
     )
+    bans.began = stores.ban_began
+    return stores
 
 
 async def _once() -> float:

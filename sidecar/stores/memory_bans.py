@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sidecar.stores.interfaces import Ban
 from sidecar.stores.sliding_window import BUCKETS, SPAN, Row, add, empty, expire, width_of
+
+
+def _ignore(_subject: str) -> None:
+    """Nobody asked to be told."""
 
 
 class MemoryBanStore:
@@ -14,7 +18,7 @@ class MemoryBanStore:
 
     At most `max_subjects` are banned and as many are counted. When too many are counted, the one whose last
     strike is oldest is forgotten. When too many are banned, no ban is added until one ends; the rate
-    limits still hold for those requests.
+    limits still hold for those requests. `began` is told of each ban that begins here or on another replica.
     """
 
     def __init__(
@@ -24,6 +28,7 @@ class MemoryBanStore:
         self._bans: dict[str, Ban] = {}
         self._rows: OrderedDict[str, Row] = OrderedDict()
         self._full_until = 0.0
+        self.began: Callable[[str], None] = _ignore
         self.rule(strikes, within, duration)
 
     def rule(self, strikes: int, within: float, duration: float) -> None:
@@ -76,7 +81,10 @@ class MemoryBanStore:
                 # Looking through a full table is worth the time once, not at every strike of a flood.
                 self._full_until = min([other.until for other in self._bans.values()])
                 return False
+        is_new = ban.subject not in self._bans
         self._bans[ban.subject] = ban
+        if is_new:
+            self.began(ban.subject)
         return True
 
     def forget(self, subject: str) -> bool:
@@ -91,6 +99,7 @@ class MemoryBanStore:
             del self._bans[min(self._bans.values(), key=lambda ban: ban.until).subject]
         self._rows.pop(subject, None)
         self._bans[subject] = Ban(subject, until, reason)
+        self.began(subject)
 
     async def lift(self, subject: str) -> bool:
         """End a ban and forget the strikes; return whether there was a ban."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -27,7 +28,13 @@ class RedisBanStore:
     up in the background: refusals that are spread over replicas lead to a ban half a second later.
     """
 
-    def __init__(self, wire: RedisClient, local: MemoryBanStore, prefix: str = "sidecar") -> None:
+    def __init__(
+        self,
+        wire: RedisClient,
+        local: MemoryBanStore,
+        prefix: str = "sidecar",
+        hurry: Callable[[], None] = lambda: None,
+    ) -> None:
         self._wire = wire
         self._local = local
         self._bans = f"{prefix}:bans"
@@ -38,6 +45,7 @@ class RedisBanStore:
         self._queue: deque[tuple[str, bytes]] = deque(maxlen=QUEUED)
         self._heard = b""
         self._until_reading = 0
+        self._hurry = hurry  # asks for the next exchange soon
         self.banned = local.banned
         self.rule = local.rule
         self.count = local.count
@@ -107,6 +115,7 @@ class RedisBanStore:
     def _tell(self, ban: Ban) -> None:
         self._struck.pop(ban.subject, None)
         self._queue.append((ban.subject, orjson.dumps([ban.until, ban.reason, ban.strikes])))
+        self._hurry()
 
     def _said(self, subject: str, value: bytes) -> list[Command]:
         log = ("XADD", self._log, "MAXLEN", "~", LOG_LENGTH, "*", subject, value)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sidecar.clock import Clock
 from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink
+from sidecar.revoked import Revoked
 from sidecar.secret import Secret
 from sidecar.stores.failover import Circuit, FailoverRateStore
 from sidecar.stores.memory_bans import MemoryBanStore
@@ -19,6 +20,7 @@ from sidecar.stores.redis_cluster import ClusterConnection
 from sidecar.stores.redis_connection import CONNECT, Command, RedisClient, RedisConnection
 from sidecar.stores.redis_heartbeat import Heartbeat
 from sidecar.stores.redis_rates import RedisRateStore
+from sidecar.stores.redis_revocations import RedisRevocations
 from sidecar.stores.redis_sessions import RedisSessionStore
 from sidecar.stores.redis_urls import RedisAddress, connector, parse_redis_url
 
@@ -76,6 +78,8 @@ class SharedStores:
         per_client: int,
         prefix: str,
         timeout: float,
+        heard: Callable[[Revoked], None],
+        hurry: Callable[[], None],
     ) -> None:
         target = parse_redis_url(url)
         self._clock = clock
@@ -83,7 +87,9 @@ class SharedStores:
         self._fast, self._wire = _wire(target, timeout), _wire(target, timeout)
         self._primary = RedisRateStore(self._fast, prefix)
         self.rates = FailoverRateStore(self._primary, mirror, self.circuit, mirror.room)
-        self.bans = RedisBanStore(self._wire, bans, prefix)
+        self._soon = hurry
+        self.bans = RedisBanStore(self._wire, bans, prefix, self._hurry)
+        self.revocations = RedisRevocations(self._wire, heard, prefix, self._hurry)
         self.sessions = RedisSessionStore(CircuitConnection(self._wire, self.circuit), per_client, prefix)
         self._heart = Heartbeat(self._wire, secrets.token_hex(8), prefix)
         self._lost = False
@@ -109,12 +115,14 @@ class SharedStores:
             if pulse.reset:
                 self._primary.forget()
             if self._lost:
+                self.revocations.begin_anew()
                 await self.bans.tell_all(self._clock.now())
             if self._lost or not circuit.up:
                 await self.rates.settle(self._clock.monotonic, self._lost)
                 self._lost = False
                 if not was_up:
                     self._came_back()
+            await self.revocations.exchange()
             await self.bans.exchange(self._clock.now())
         except StoreUnavailable as error:
             circuit.trip(error)
@@ -126,12 +134,18 @@ class SharedStores:
         """Say goodbye, and hang up."""
         try:
             if self.circuit.up:
+                await self.revocations.exchange()
                 await self.bans.exchange(self._clock.now())
                 await self._heart.leave()
         except StoreUnavailable:
             pass  # It forgets a silent replica by itself.
         await self._fast.close()
         await self._wire.close()
+
+    def _hurry(self) -> None:
+        """Ask for the next round soon: something has to be told. A server that is away is probed in its own time."""
+        if self.circuit.up:
+            self._soon()
 
     def _came_back(self) -> None:
         """Note a return; one soon after another makes the next probe wait longer."""

@@ -50,6 +50,10 @@ class WatchedVault(Protocol):
         """Open every credential that is not open yet: redaction must know every key."""
         ...
 
+    async def tell_changed(self) -> None:
+        """Tell of a change of the database, once it has been read."""
+        ...
+
     def confirm(self, at: float) -> None:
         """Note that the database was reached at `at` (epoch seconds) and nothing had changed."""
         ...
@@ -140,6 +144,8 @@ class DatabaseWatch:
             self._housekeeping_at = float("-inf")
         if self._seen is None or versions.handles != self._seen.handles:
             await self._vault.handles.refresh()
+        if versions != self._seen:
+            await self._vault.tell_changed()
         self._seen = versions
 
     def _keep_house(self) -> None:

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -100,8 +100,9 @@ class Handles:
         digest, generation = _digest(token), self._generation
         rows = await self._database.rows("SELECT * FROM handles WHERE digest = ?", digest)
         known = _known(rows[0]) if rows else _Known(None, "unknown", now + RETRY_SECONDS)
-        if generation == self._generation:
-            self._keep(digest, known)
+        if generation != self._generation:
+            return await self.resolve(token, provider, now)  # it may have been revoked while it was read
+        self._keep(digest, known)
         if known.grant is None:
             raise HandleRefused(known.cause)
         return self._valid(known.grant, provider, now)
@@ -201,6 +202,21 @@ class Handles:
                 await write.changed(handles=True)
                 await self._journal.append(write, entry)
             self._revoked[organization, session] = int(now + seconds)
+
+    async def which_revoked(self, ids: Collection[str]) -> set[str]:
+        """Return which of these stored handles are revoked."""
+        found: set[str] = set()
+        wanted = list(ids)
+        for start in range(0, len(wanted), READ_AT_ONCE):
+            some = wanted[start : start + READ_AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            query = f"SELECT id FROM handles WHERE revoked_at IS NOT NULL AND id IN ({marks})"
+            found |= {row["id"] for row in await self._database.rows(query, *some)}
+        return found
+
+    def is_session_revoked(self, organization: str, session: str, now: float) -> bool:
+        """Say whether all handles of a session are revoked, as of the last look at the database."""
+        return now < self._revoked.get((organization, session), 0)
 
     # --- following the database
 

@@ -7,7 +7,7 @@ for requests. The SQL libraries are imported by `Vault.open`, not by this module
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from sidecar.clock import Clock
@@ -39,7 +39,8 @@ RETENTION_SECONDS: Final = 90 * 86400.0
 class Vault:
     """An open vault. `journal` takes audit entries of other parts.
 
-    `audit_retention` (seconds, None: for good) is set when a policy is reloaded.
+    `audit_retention` (seconds, None: for good) is set when a policy is reloaded. `on_change` is called when
+    credentials or handles were changed, here or elsewhere, and what is known of them has been read anew.
     """
 
     credentials: Credentials
@@ -47,6 +48,7 @@ class Vault:
     audit: AuditLog
     journal: AuditRecorder
     audit_retention: float | None = RETENTION_SECONDS
+    on_change: Callable[[], Awaitable[None]] | None = None
 
     def __init__(self, database: Database, keys: MasterKeys, catalogue: Catalogue, clock: Clock) -> None:
         self._database = database
@@ -221,6 +223,15 @@ class Vault:
         from sidecar.vault.audit_verify import verify
 
         return await verify(self.audit, anchors=anchors, retired=retired)
+
+    def credential_ids(self) -> set[str]:
+        """Return the ids of all credentials, as of the last look at the database."""
+        return {row.id for row in self._rows}
+
+    async def tell_changed(self) -> None:
+        """Call `on_change`."""
+        if self.on_change is not None:
+            await self.on_change()
 
     def confirm(self, at: float) -> None:
         """The database was reached at this time and nothing has changed."""

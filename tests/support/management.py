@@ -16,6 +16,7 @@ from sidecar.admin.server import ManagementServer
 from sidecar.errors import StoreUnavailable
 from sidecar.limit import Limit, Per
 from sidecar.maintenance import MaintenanceSwitch
+from sidecar.revoked import Revoked
 from sidecar.secret import Secret
 from sidecar.stores.memory_bans import MemoryBanStore
 from sidecar.stores.memory_rates import MemoryRateStore
@@ -182,6 +183,7 @@ class Management:
     metrics: Metrics
     questions: list[Question]
     reasons: list[str]
+    revoked: list[Revoked]
 
     @property
     def base(self) -> str:
@@ -208,6 +210,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
     credentials, book, metrics = FakeCredentials(), FakeBook(), Metrics("1.2.3")
     questions: list[Question] = []
     reasons: list[str] = []
+    revoked: list[Revoked] = []
     numbers = iter(range(1, 1_000_000))
 
     async def explain(question: Question) -> Mapping[str, Any]:
@@ -239,6 +242,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
         "why": lambda request_id, organization: None,
         "maintenance": MaintenanceSwitch(),
         "drain": lambda: reasons.append("draining"),
+        "revoke": revoked.append,
         "undeclared_proxies": lambda: ["10.0.0.7"],
     }
     parts = Ports(**(fields | changes))
@@ -259,6 +263,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
             metrics,
             questions,
             reasons,
+            revoked,
         )
     finally:
         await server.stop()

@@ -63,6 +63,7 @@ class PhantomKeyGuard:
     def _belongs(self, exchange: Exchange, grant: Grant) -> None:
         exchange.organization = grant.organization
         exchange.session_key = grant.session
+        exchange.handle = grant.id
         # Limits per session count calls without one under their handle: all come from one address.
         key = grant.session or grant.id or f"organization:{grant.organization}"
         exchange.session = Session(key, grant.organization, exchange.now, exchange.now, "")

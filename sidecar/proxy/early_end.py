@@ -1,0 +1,67 @@
+"""Ending what runs: an answer or a WebSocket that may not go on, in the words of its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sidecar.exchange import Exchange
+from sidecar.messages.protocols.definition import Shape
+from sidecar.messages.refusals import spoken, stream_refusal
+from sidecar.vocabulary import Code
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyEnd:
+    """Why an exchange ends before its end.
+
+    code    its sentence and name are what the client reads, its event is what is recorded
+    detail  what the event says besides
+    """
+
+    code: Code
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def close_reason(self) -> str:
+        """Return the reason in a WebSocket's close frame: at most 123 bytes (RFC 6455 §5.5)."""
+        return self.code.sentence[:123]
+
+
+@dataclass(frozen=True, slots=True)
+class LastEvent:
+    """The error event at the end of a stream.
+
+    complete  the clients of this protocol read the event as an error, so that the body may end in order; others
+              have to see that it was broken off
+    """
+
+    data: bytes
+    complete: bool
+
+
+def last_event(protocol: str, exchange: Exchange, why: EarlyEnd) -> LastEvent:
+    """Return the event that reports an early end to the client of a server-sent event stream."""
+    path = exchange.head.path
+    data = stream_refusal(protocol, why.code, exchange.id, path=path)
+    return LastEvent(data, spoken(protocol, path).shape is not Shape.PLAIN)
+
+
+def after_event(tail: bytes) -> bool:
+    """Say whether an event stream stands between two events; `tail`: its last four bytes, fewer at its start."""
+    return not tail or tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+
+
+def end_of_event(tail: bytes, data: bytes) -> int:
+    """Return how many bytes of `data` belong to the event that is under way; -1: all, and more is to come.
+
+    tail  the last four bytes before `data`
+    """
+    text, before = tail + data, len(tail)
+    ends = []
+    for mark in (b"\n\n", b"\r\n\r\n", b"\r\r"):
+        at = text.find(mark, max(0, before - len(mark) + 1))
+        if at >= 0:
+            ends.append(at + len(mark) - before)
+    return min(ends, default=-1)
