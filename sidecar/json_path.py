@@ -21,7 +21,7 @@ class Embedded:
 
 EMBEDDED: Final = Embedded()
 Location: TypeAlias = tuple[str | int | Embedded, ...]
-"""Where one value stands: names and non-negative indexes from the root, EMBEDDED into the JSON of a string."""
+"""Where one value is: names and non-negative indexes from the root, EMBEDDED into the JSON of a string."""
 
 MAX_TEXT: Final = 1024
 MAX_STEPS: Final = 32
@@ -82,7 +82,7 @@ class Path:
         return found
 
     def selects(self, place: Location) -> bool:
-        """Say whether the path selects what stands at this place."""
+        """Say whether the path selects what is at this place."""
         for at, step in enumerate(self.steps):
             if step is BELOW:
                 return len(place) > at

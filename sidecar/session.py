@@ -32,7 +32,7 @@ class Session:
 
     @property
     def short(self) -> str:
-        """The first eight characters of the hash: what stands in a log line."""
+        """The first eight characters of the hash: what is in a log line."""
         return self.key[:8]
 
 

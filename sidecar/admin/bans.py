@@ -16,7 +16,7 @@ SHOWN: Final = 1000
 
 
 async def list_all(call: ApiRequest) -> ApiResponse:
-    """`GET /api/bans`: the bans that stand, soonest end first."""
+    """`GET /api/bans`: the bans in force, soonest end first."""
     call.needs_all()
     now = call.parts.clock.now()
     bans = await call.parts.bans.list(now)

@@ -61,7 +61,7 @@ def _subject(call: ApiRequest, kind: str, key: str) -> tuple[Per, str]:
         key = address(call, key)
     elif per is Per.SESSION:
         key = session_key(key)
-    # The id of a session is a secret of its browser: its hash stands in the record.
+    # The id of a session is a secret of its browser: its hash is in the record.
     call.subject = f"{per.value}:{key[:8] if per is Per.SESSION else key}"
     return per, key
 

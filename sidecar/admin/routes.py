@@ -80,7 +80,7 @@ class Table:
             self._router.add_route("*", re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", path), _never_called)
 
     async def find(self, request: web.BaseRequest) -> Match | None:
-        """Return what stands at a request's path, or None. A fixed path comes before one with a name in its place."""
+        """Return what is at a request's path, or None. A fixed path comes before one with a name in its place."""
         found = await self._router.resolve(cast(web.Request, request))  # it looks at the path and the method only
         resource = found.route.resource
         if resource is None:

@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="a file with AUDIT_ANCHOR lines of the sidecar's log, whatever else stands in it; - is stdin",
+        help="a file with AUDIT_ANCHOR lines of the sidecar's log, whatever else is in it; - is stdin",
     )
     verify.add_argument(
         "--retired-key",
@@ -120,7 +120,7 @@ def _anchors(files: list[str]) -> Iterator[Seal]:
         except OSError as error:
             raise ConfigError(f"--anchors: {name} cannot be read ({error.strerror})") from None
         if not found:
-            raise ConfigError(f"--anchors: no anchor stands in {name}")
+            raise ConfigError(f"--anchors: no anchor is in {name}")
         yield from found
 
 

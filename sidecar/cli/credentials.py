@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _url(test)
     _finish(test, _test)
 
-    imports = commands.add_parser("import-env", help="store the keys that stand in environment variables")
+    imports = commands.add_parser("import-env", help="store the keys that are in environment variables")
     imports.add_argument("organization", metavar="ORG")
     _finish(imports, _import)
 

@@ -31,7 +31,7 @@ _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
 
 
 class Unwatched:
-    """An event sink for a command: what it does stands in the audit log and on its own output."""
+    """An event sink for a command: what it does is in the audit log and on its own output."""
 
     def record(self, event: SecurityEvent) -> None:
         """Drop the event."""

@@ -7,7 +7,7 @@ from typing import Final
 
 POLICY: Final = Path(__file__).with_name("policy.yaml")
 
-# What stands in the file, each exactly once; a test keeps it so.
+# What is in the file, each exactly once; a test keeps it so.
 PUBLIC: Final = "127.0.0.1:8080"
 MANAGEMENT: Final = "127.0.0.1:9090"
 BACKEND: Final = "http://127.0.0.1:3001"

@@ -27,7 +27,7 @@ class RequestGuards:
 
 
 def build(schema: PolicySchema, services: Services, problems: Problems) -> RequestGuards:
-    """Build the guards of a policy; `problems` stands at its root."""
+    """Build the guards of a policy; `problems` is at its root."""
     section, notice = schema.organizations, schema.maintenance
     return RequestGuards(
         maintenance=MaintenanceGuard(

@@ -23,7 +23,7 @@ MISDIRECTED: Final = Refuse(Code.MISDIRECTED_REQUEST, {"reason": "host"})
 
 
 def build_host(hosts: Sequence[str], problems: Problems) -> HostGuard | None:
-    """Build the guard, or None when every host is served; `problems` stands at `requests.hosts`."""
+    """Build the guard, or None when every host is served; `problems` is at `requests.hosts`."""
     kept = []
     for number, text in enumerate(hosts):
         if HOST.fullmatch(text.lower()) is None or ".." in text:

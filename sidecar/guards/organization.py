@@ -42,7 +42,7 @@ def build_organization(
     *,
     verify: Verify | None = None,
 ) -> OrganizationGuard:
-    """Build the guard; `problems` stands at `organizations`. Without `verify` no token counts."""
+    """Build the guard; `problems` is at `organizations`. Without `verify` no token counts."""
     for number, source in enumerate(sources):
         if source not in SOURCES:
             problems.at(f"from[{number}]").add(f"{source!r} is not a source", f"write {', '.join(SOURCES)}")

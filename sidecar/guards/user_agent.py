@@ -17,7 +17,7 @@ DENIED: Final = Refuse(Code.FORBIDDEN, {"reason": "user agent"})
 
 
 def build_user_agent(denied: Sequence[str], problems: Problems) -> UserAgentGuard | None:
-    """Build the guard, or None when no program is denied; `problems` stands at `requests.denied_user_agents`."""
+    """Build the guard, or None when no program is denied; `problems` is at `requests.denied_user_agents`."""
     for number, text in enumerate(denied):
         if len(text) < SHORTEST or not text.isascii():
             problems.at(f"[{number}]").add(

@@ -42,7 +42,7 @@ class Messages:
         self._patterns = compile_patterns(patterns, problems.at("content_filter.patterns")) if patterns else None
 
     def for_route(self, route: Route | None, problems: Problems, enforced: Enforced) -> RouteMessages:
-        """Return the guards of one route; `problems` stands at it. None is what no route matches."""
+        """Return the guards of one route; `problems` is at it. None is what no route matches."""
         if route is None or route.message is None:
             return RouteMessages()
         message = route.message
@@ -88,5 +88,5 @@ class Messages:
 
 
 def build(schema: PolicySchema, services: Services, problems: Problems) -> Messages:
-    """Build the message guards of a policy; `problems` stands at its root."""
+    """Build the message guards of a policy; `problems` is at its root."""
     return Messages(schema, services, problems)

@@ -31,7 +31,7 @@ TEXT_TYPES: Final = frozenset({b"", b"text/plain", b"text/plain; charset=utf-8",
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One text field; its value stands at body[start:end]."""
+    """One text field; its value is at body[start:end]."""
 
     name: str
     start: int

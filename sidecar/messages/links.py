@@ -14,7 +14,7 @@ from typing import Final
 DEFANG: Final = "unsafe:"
 PASSABLE_IMAGE: Final = "image/(?:png|gif|jpe?g|webp|avif|bmp|apng|x-icon|vnd\\.microsoft\\.icon)"
 
-# What renderers and browsers drop, or what stands between two letters without being seen.
+# What renderers and browsers drop, or what is between two letters without being seen.
 IGNORED: Final = (
     r"(?:[\x00-\x20\x7f-\xa0\u00ad\u034f\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufe00-\ufe0f\ufeff\\]"
     r"|&(?:amp;)*+(?:Tab|NewLine|nbsp|shy|ZeroWidthSpace|zwj|zwnj|lrm|rlm|NoBreak|bsol);"

@@ -44,7 +44,7 @@ UNREAD: Final = BodyProblem(Code.MESSAGE_INVALID, "no_text", event=Event.MESSAGE
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One packet of a long-polling body; its texts stand in the message under its number."""
+    """One packet of a long-polling body; its texts are in the message under its number."""
 
     prefix: str
     body: bytes

@@ -77,7 +77,7 @@ def build_message_guard(
 ) -> MessageGuard | None:
     """Build the guard of a route from the policy's values, or add every problem and return None.
 
-    `problems` stands at the route's `message`; `protocol` stands beside it.
+    `problems` is at the route's `message`; `protocol` is beside it.
     """
     known = BY_NAME.get(protocol)
     if known is None:

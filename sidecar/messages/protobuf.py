@@ -37,7 +37,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One string, its path, and where it stands: the field itself and those that hold it, outermost first."""
+    """One string, its path, and where it is: the field itself and those that hold it, outermost first."""
 
     path: FieldPath
     text: str
@@ -121,7 +121,7 @@ def _walk(
 
 def put_back(data: bytes, found: list[Text], changes: Mapping[int, str]) -> bytes:
     """Return the message with the texts of these numbers in `found` changed; lengths around them are written anew."""
-    edits: dict[tuple[int, int], bytes] = {}  # (start, end) of a value → what stands there instead
+    edits: dict[tuple[int, int], bytes] = {}  # (start, end) of a value → what is there instead
     parents: dict[tuple[int, int], Field] = {}
     for at, text in changes.items():
         *around, own = found[at].fields

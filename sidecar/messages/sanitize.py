@@ -60,7 +60,7 @@ class MarkupFound(Exception):
 def sanitize(text: str, mode: Markup = Markup.ESCAPE) -> tuple[str, Counts]:
     """Return the sanitized text, and what was done to it.
 
-    The order matters: hidden characters go first (they could stand between `<` and a letter), then
+    The order matters: hidden characters go first (they could be between `<` and a letter), then
     markup, links last (removing a tag could have joined a scheme). `strip` looks for hidden
     characters again, because what it removes changes their neighbours.
     """

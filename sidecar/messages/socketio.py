@@ -1,4 +1,4 @@
-"""The packets of socket.io: what stands around the JSON, and which of them carry text.
+"""The packets of socket.io: what is around the JSON, and which of them carry text.
 
 https://socket.io/docs/v4/socket-io-protocol/#packet-encoding
 """

@@ -38,7 +38,7 @@ def is_label(where: Location, value: Any, labels: frozenset[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One path of texts, and what else than a string may stand there."""
+    """One path of texts, and what else than a string may be there."""
 
     path: Path
     lists: bool
@@ -50,13 +50,13 @@ class Place:
     labels: frozenset[str] = frozenset()  # names of members whose values are protocol tokens
 
     def allows(self, value: Any) -> bool:
-        """Return whether a value that is no string may stand here without making the message invalid."""
+        """Return whether a value that is no string may be here without making the message invalid."""
         if value is None or self.lenient:
             return True
         return (self.lists and isinstance(value, list)) or (self.objects and isinstance(value, dict))
 
     def find(self, value: Any) -> list[tuple[Location, Any]]:
-        """Return what stands at the path, with its places."""
+        """Return what is at the path, with its places."""
         found = self.path.find(value)
         if not self.path.steps or self.path.steps[-1] is not BELOW:
             return found
@@ -83,7 +83,7 @@ class TextFinder:
         return self.keys.ambiguous(value)
 
     def find(self, value: Any) -> Texts | None:
-        """Return the texts with their places, or None: something that is no text stands at a text's place."""
+        """Return the texts with their places, or None: something that is no text is at a text's place."""
         if self.only is not None:
             if type(value) is not dict:
                 return None
@@ -125,7 +125,7 @@ def embedded_texts(where: Location, text: str) -> Texts | None:
 def finder(protocol: Protocol, fields: Sequence[Path] = ()) -> TextFinder:
     """Build the finder of a route: the protocol's texts, and the policy's own `fields`.
 
-    With `plain` the fields stand instead of `$.message`, and at least one of them must be there.
+    With `plain` the fields replace `$.message`, and at least one of them must be there.
     """
     if protocol.name == PLAIN.name and fields:
         return TextFinder(*_places(fields))
@@ -225,7 +225,7 @@ def of_roles(protocol: Protocol, value: Any, texts: Texts, roles: frozenset[str]
 
 
 def role_in(turns: list[Any], where: Location) -> str:
-    """Return the role of the text that stands at this place of a list of turns."""
+    """Return the role of the text that is at this place of a list of turns."""
     value: Any = turns
     role = ""
     for depth, step in enumerate(where[:-1]):

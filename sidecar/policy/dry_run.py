@@ -128,7 +128,7 @@ class ReadOnlyBans:
         return await self._live.list(now)
 
     def count(self) -> int:
-        """Return how many bans stand."""
+        """Return how many bans are in force."""
         return self._live.count()
 
 

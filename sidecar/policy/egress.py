@@ -72,7 +72,7 @@ class Shared:
 
 
 def build_egress(schema: PolicySchema, shared: Shared, digest: str, problems: Problems) -> Policy:
-    """Build one row for each provider's allowed path, and refusals for all else; `problems` stands at `egress`."""
+    """Build one row for each provider's allowed path, and refusals for all else; `problems` is at `egress`."""
     build = _Egress(schema, shared)
     rows: list[tuple[Pattern, Route]] = []
     for name, provider in schema.egress.providers.items():

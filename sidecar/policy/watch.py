@@ -93,7 +93,7 @@ class PolicyWatch:
 def _state(path: Path) -> State | None:
     """Return what changes with a file, or with the one that its links lead to; None when it cannot be reached.
 
-    In the caller's thread: the answer stands in the kernel's memory.
+    In the caller's thread: the answer is in the kernel's memory.
     """
     try:
         found = path.stat()

@@ -71,7 +71,7 @@ class AssignmentScanner:
         cut = b"|".join(re2.escape(word) for word in sorted(self._cut))
         self.suspects = Prefilter(b"(?i:" + names + b")", b"(?i:" + cut + b")")
 
-    def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:  # noqa: ARG002  # names may stand in words
+    def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:  # noqa: ARG002  # names may be in words
         """Return hits over the values alone; see Scanner."""
         size = len(text)
         live = size if final else self._live_from(text)

@@ -60,7 +60,7 @@ _NEAR: Final = 40
 
 
 Token: TypeAlias = tuple[tuple[int, int], bytes]
-"""Where an escape or an invisible character stands, and what it means."""
+"""Where an escape or an invisible character is, and what it means."""
 
 
 def undo(text: bytes) -> tuple[bytes, list[Token] | None]:
@@ -149,7 +149,7 @@ class Positions:
         self._upper = [end - less for end, less in zip(self._end, shrunk[1:], strict=True)]
 
     def start(self, at: int) -> int:
-        """Return where what stands at a position of the undone text began."""
+        """Return where what is at a position of the undone text began."""
         token = bisect_right(self._lower, at) - 1
         if token < 0:
             return at

@@ -1,7 +1,7 @@
 r"""Patterns of what a text holds when it may hold a secret, for an engine that reads a text once whatever it holds.
 
-A match may be false, and no secret is missed: an escaped character is a run of `%`, `\`, `&` and what stands between
-them and its digits, and anything invisible may stand between two characters.
+A match may be false, and no secret is missed: an escaped character is a run of `%`, `\`, `&` and what is between
+them and its digits, and anything invisible may be between two characters.
 """
 
 from __future__ import annotations

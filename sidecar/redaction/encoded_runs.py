@@ -26,7 +26,7 @@ class Run(NamedTuple):
     octets: int  # … that hold so many bytes
 
     def begin(self, at: int) -> int:
-        """Return where in the text the first character stands that holds nothing before a byte."""
+        """Return where in the text the first character is that holds nothing before a byte."""
         return self.start + -(-at * self.unit // self.octets)
 
     def end(self, at: int) -> int:
@@ -35,7 +35,7 @@ class Run(NamedTuple):
 
 
 def base64_runs(text: bytes, end: int) -> Iterator[tuple[int, int]]:
-    """Return where runs of base64 stand before `end`: long ones, and any that reaches it."""
+    """Return where runs of base64 are before `end`: long ones, and any that reaches it."""
     return (found.span() for found in _RUN.finditer(text, 0, end))
 
 

@@ -112,7 +112,7 @@ class SecretMatcher:
         return hits, live if live >= size - self.reach else size
 
     def _spans(self, text: bytes, final: bool, nested: int) -> tuple[list[tuple[int, int]], int]:
-        """Return where secrets stand in a text, in any layer of it, and where it turns live."""
+        """Return where secrets are in a text, in any layer of it, and where it turns live."""
         spans: list[tuple[int, int]] = []
         live = len(text)
         found = layers(text, final=final)
@@ -135,7 +135,7 @@ class SecretMatcher:
         return spans, live
 
     def _found(self, text: bytes, stop: int, final: bool) -> tuple[list[tuple[int, int]], int]:
-        """Return where secrets stand as they are, and where one begins that the end of the text cuts.
+        """Return where secrets are as they are, and where one begins that the end of the text cuts.
 
         At `stop` begins an escape that the end cuts.
         """
@@ -165,7 +165,7 @@ class SecretMatcher:
         return end
 
     def _runs(self, text: bytes, stop: int, final: bool, nested: int) -> tuple[list[tuple[int, int]], int]:
-        """Return the same for what stands in base64 and hex."""
+        """Return the same for what is in base64 and hex."""
         spans: list[tuple[int, int]] = []
         live = len(text)
         for runs, readings in ((base64_runs, base64_readings), (hex_runs, hex_readings)):

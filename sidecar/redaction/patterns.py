@@ -100,7 +100,7 @@ class _Part:
         self._sizes = sorted({len(start) for start in starts}, reverse=True)
         probes = sorted({_probe(rule, start) for rule in rules for start in rule.starts}, key=len, reverse=True)
         self._quick = re2.compile(b"|".join(probes) if probes else b"[^\\x00-\\xff]", _latin1())
-        # A start that the end of a text cuts: whether it may stand in the middle of a word.
+        # A start that the end of a text cuts: whether it may be in the middle of a word.
         self._cut: dict[bytes, bool] = {}
         for start, shape in shapes:
             for size in range(1, len(start)):
@@ -196,7 +196,7 @@ def looks_random(text: bytes, turns: int = 2) -> bool:
 
 
 def _inside_word(text: bytes, at: int, before: bytes) -> bool:
-    r"""Say whether a letter or digit stands before `at`, unless that is the end of an escape (`\n`, `%3D`)."""
+    r"""Say whether a letter or digit is before `at`, unless that is the end of an escape (`\n`, `%3D`)."""
     ahead = text[max(0, at - 6) : at] if at >= 6 else before + text[:at]
     return bool(ahead) and ahead[-1:].isalnum() and _ESCAPED_BEFORE.search(ahead) is None
 
@@ -208,7 +208,7 @@ def _sure(rule: KeyFormat, start: bytes) -> bytes:
 
 
 def _unsure(cut: dict[bytes, bool], shapes: Iterable[tuple[bytes, _Shape]]) -> bytes:
-    """Return what a text ends with when it cuts a start, or what stands behind one."""
+    """Return what a text ends with when it cuts a start, or what is behind one."""
     ends = [re2.escape(start) + shape.rule.run + b"{0,%d}" % (shape.rule.least - 1) for start, shape in shapes]
     free = [re2.escape(prefix) for prefix, anywhere in cut.items() if anywhere]
     bound = [re2.escape(prefix) for prefix, anywhere in cut.items() if not anywhere]

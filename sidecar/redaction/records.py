@@ -36,9 +36,9 @@ _PLAIN: Final = "plain"
 class Piece(NamedTuple):
     """A text in a record.
 
-    start, end  where it stands in the record; -1 for a line break that framing puts between two pieces
+    start, end  where it is in the record; -1 for a line break that framing puts between two pieces
     text        what a reader gets, as UTF-8
-    quoted      it stands in a JSON string
+    quoted      it is in a JSON string
     patient     the record waits even when only one byte of the text may begin a secret
     """
 
@@ -51,7 +51,7 @@ class Piece(NamedTuple):
 
 
 def read_json(raw: bytes, spans: Iterable[tuple[int, int]], place: Place) -> list[Piece] | None:
-    """Return the string values of JSON that stands in the spans of a record; None when it is no JSON."""
+    """Return the string values of JSON that is in the spans of a record; None when it is no JSON."""
     spans = list(spans)
     value = _parsed(b"\n".join(raw[start:end] for start, end in spans))
     if value is None:
@@ -60,7 +60,7 @@ def read_json(raw: bytes, spans: Iterable[tuple[int, int]], place: Place) -> lis
     _walk(value, (*place, *_kind(value)), leaves)
     strings = [found.span(1) for start, end in spans for found in _STRING.finditer(raw, start, end)]
     if len(strings) != len(leaves):
-        return read_tokens(raw, spans, place)  # names that stand twice: a parser keeps the last
+        return read_tokens(raw, spans, place)  # names that occur twice: a parser keeps the last
     pairs = [(leaf, span) for leaf, span in zip(leaves, strings, strict=True) if leaf is not None]
     return [
         Piece(leaf, start, end, _text(raw[start:end]), True, len(leaf) == len(place) or leaf[-1] in TEXT_NAMES)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 MARK: Final = b"[redacted]"
-OUTSIDE: Final = b""  # what stands before the first byte of a stream
+OUTSIDE: Final = b""  # what is before the first byte of a stream
 _CONTEXT: Final = 96  # bytes of what has passed that a scanner may ask for: a secret may have begun there
 
 

@@ -91,7 +91,7 @@ class Responses:
 
 
 def build(schema: PolicySchema, services: Services, problems: Problems) -> Responses:
-    """Build the response filters of a policy; `problems` stands at its root."""
+    """Build the response filters of a policy; `problems` is at its root."""
     return Responses(schema, services, problems)
 
 

@@ -168,7 +168,7 @@ class BodyObserver:
 
 
 def conversations(ownership: Ownership, paths: tuple[Path, ...]) -> list[IdRule]:
-    """Return the rules that conversations belong to the session in whose answer they stand.
+    """Return the rules that conversations belong to the session in whose answer they are.
 
     Where a request makes one (`POST /conversations`) the answer's plain `id` is it.
     """

@@ -29,7 +29,7 @@ WHOLE: Final = 256 * 1024
 HEAD: Final = 4 * 1024
 TAIL: Final = 64 * 1024
 """Up to WHOLE bytes of an answer (or of one event) are kept; of a longer one its two ends, where the model and
-the counts stand: before them are embeddings, pictures, long texts."""
+the counts are: before them are embeddings, pictures, long texts."""
 LARGEST: Final = 2**53
 
 _REPORTS: Final = re.compile(rb'"(usage|usageMetadata)"\s*:\s*\{')
@@ -153,7 +153,7 @@ class _Counter:
 
 
 class _Whole:
-    """A JSON answer. One that was cut off reports nothing: its counts stand at its end."""
+    """A JSON answer. One that was cut off reports nothing: its counts are at its end."""
 
     __slots__ = ("_cut", "_text", "told")
 

@@ -17,7 +17,7 @@ class RateStore(Protocol):
         """Consume one request of every counted ask, or none: all limits of a request in one round trip.
 
         `now` is in seconds and never runs backwards (shared stores use their own clock instead).
-        The answers stand in the order of the asks. A store in this process answers at once (a tuple);
+        The answers are in the order of the asks. A store in this process answers at once (a tuple);
         one across the network returns an awaitable. Refused requests are not counted. No two asks of a
         request are the same limit and subject.
         """
@@ -54,7 +54,7 @@ class BanStore(Protocol):
         ...
 
     def rule(self, strikes: int, within: float, duration: float) -> None:
-        """Take over a reloaded policy's rule: bans that stand keep their end, strikes count on."""
+        """Take over a reloaded policy's rule: bans in force keep their end, strikes count on."""
         ...
 
     async def ban(self, subject: str, until: float, reason: str) -> None:
@@ -66,11 +66,11 @@ class BanStore(Protocol):
         ...
 
     async def list(self, now: float) -> Sequence[Ban]:
-        """Return the bans that stand, soonest end first."""
+        """Return the bans in force, soonest end first."""
         ...
 
     def count(self) -> int:
-        """Return how many bans stand (to within a second). Local, no I/O."""
+        """Return how many bans are in force (to within a second). Local, no I/O."""
         ...
 
 

@@ -106,11 +106,11 @@ class MemoryBanStore:
         return self.forget(subject)
 
     async def list(self, now: float) -> Sequence[Ban]:
-        """Return the bans that stand, soonest end first."""
+        """Return the bans in force, soonest end first."""
         return sorted((ban for ban in self._bans.values() if ban.until > now), key=lambda ban: ban.until)
 
     def count(self) -> int:
-        """Return how many bans stand (those just over may be among them until the next cleanup)."""
+        """Return how many bans are in force (those just over may be among them until the next cleanup)."""
         return len(self._bans)
 
     def cleanup(self, now: float) -> int:

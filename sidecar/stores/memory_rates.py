@@ -27,7 +27,7 @@ class Spent:
 
 
 class Table:
-    """The windows of one limit. `rows` is ordered by newest bucket, so that expired rows stand in front."""
+    """The windows of one limit. `rows` is ordered by newest bucket, so that expired rows are in front."""
 
     __slots__ = ("crowd", "current", "empties", "limit", "rows", "until", "width")
 
@@ -234,7 +234,7 @@ class MemoryRateStore:
 
 
 def _state(most: int, table: Table, row: Row | None, now: float) -> Take:
-    """Say how a window stands, nothing being consumed."""
+    """Return the state of a window; nothing is consumed."""
     if row is None or not row[0]:
         return Take(most > 0, most, 0.0 if most > 0 else table.limit.window, 0.0)
     remaining = max(0, most - row[0])

@@ -29,7 +29,7 @@ class Operation(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a string stands. `form` is json, packet, field, query or protobuf; `event` names a socket's event."""
+    """Where a string is. `form` is json, packet, field, query or protobuf; `event` names a socket's event."""
 
     form: str
     path: str

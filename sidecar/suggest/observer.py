@@ -60,7 +60,7 @@ class Observer:
         return PASS
 
     def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
-        """Note where the strings of a body stand."""
+        """Note where the strings of a body are."""
         counts = self._counts(exchange) if body else None
         if counts is not None:
             kind, places = _read(exchange, body[:LARGEST])
@@ -72,7 +72,7 @@ class Observer:
         return KEEP
 
     def socket_message(self, exchange: Exchange, data: bytes, *, binary: bool) -> None:
-        """Note where the strings of a client's message stand."""
+        """Note where the strings of a client's message are."""
         pattern = path_pattern(exchange.head.path)
         if not pattern or len(data) > LARGEST:
             return

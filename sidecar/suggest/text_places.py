@@ -55,7 +55,7 @@ def _walk(value: Any, path: str, form: str, event: str, depth: int) -> Iterator[
             if len(name) <= LONGEST_NAME and name.isprintable():
                 yield from _walk(item, path + _step(name), form, event, depth + 1)
     elif isinstance(value, list):
-        # Arguments stand in order, and each is another thing; items of a list are alike.
+        # Arguments are in order, and each is another thing; items of a list are alike.
         kinds = {dict if isinstance(item, dict) else list if isinstance(item, list) else None for item in value}
         ordered = kinds == {None} or len(kinds) > 1 or (path == "$" and form == "packet")
         for number, item in enumerate(value[:MAX_ITEMS]):

@@ -113,7 +113,7 @@ class AuditLog:
         return _ends(await self._database.state())
 
     async def outside(self) -> int:
-        """Return how many rows stand beyond the ends of the log: the program never leaves any there."""
+        """Return how many rows are beyond the ends of the log: the program never leaves any there."""
         [found] = await self._database.rows(
             "SELECT count(*) AS number FROM audit, state WHERE seq > head_seq OR seq <= base_seq"
         )

@@ -56,7 +56,7 @@ class AuditRecorder:
 
     @asynccontextmanager
     async def refusals(self, actor: Actor, action: str, organization: str, subject: str) -> AsyncIterator[None]:
-        """Write down that what stands inside was refused, then let the refusal go on."""
+        """Record a refusal that is raised in the block, then let it pass on."""
         try:
             yield
         except VaultError as error:

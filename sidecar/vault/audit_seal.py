@@ -1,6 +1,6 @@
 """The sealed ends of the audit log, and anchors: a place in the chain with count, time and a MAC.
 
-Both ends stand in the columns `head_…` and `base_…` of `state`. As a text, the head is an anchor, for the
+Both ends are in the columns `head_…` and `base_…` of `state`. As a text, the head is an anchor, for the
 log, a webhook, or a file:
 
     sca1:<seq>:<hash>:<entries>:<milliseconds>:<key id>:<mac>
@@ -41,7 +41,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """One end of the chain. `entries`: of the head how many stand in the log, of the base how many were removed
+    """One end of the chain. `entries`: of the head how many are in the log, of the base how many were removed
     with it; `at`: milliseconds since the epoch.
     """
 
@@ -56,7 +56,7 @@ class Seal:
 
     @classmethod
     def of(cls, end: str, state: Mapping[str, Any]) -> Self:
-        """Return the `head` or `base` that stands in the row of `state`."""
+        """Return the `head` or `base` that is in the row of `state`."""
         place = Place(state[f"{end}_seq"], state[f"{end}_hash"])
         rest = (state[f"{end}_{name}"] for name in ("entries", "at", "key_id", "mac"))
         return cls(place, *rest)
@@ -75,7 +75,7 @@ class Seal:
 
     @classmethod
     def find(cls, lines: Iterable[str]) -> Iterator[Self]:
-        """Yield every sealed end that stands in some lines, whatever stands around it."""
+        """Yield every sealed end that is in some lines, whatever is around it."""
         for line in lines:
             for found in _TEXT.finditer(line):
                 if found[5]:

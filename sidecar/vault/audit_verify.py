@@ -148,7 +148,7 @@ class _Walk:
         self._judge_base()
         self._judge_head(self.head)
         if outside and not self.faults:
-            self._fault(Statement.END, f"{outside} entries stand beyond the ends of the log")
+            self._fault(Statement.END, f"{outside} entries are beyond the ends of the log")
         met = frozenset(self.met)
         for seq, anchors in self.anchors.by_seq.items():
             for anchor in anchors:

@@ -83,7 +83,7 @@ class CredentialCache:
         self._fresh_until = at + self.ttl
 
     def kept(self, row: RowName) -> OpenCredential | None:
-        """Return what is known of a row, if it is this version and stands in this place."""
+        """Return what is known of a row, if it is this version and is in this place."""
         entry = self._by_id.get(row.id)
         return entry if entry is not None and entry.row == row else None
 

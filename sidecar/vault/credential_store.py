@@ -19,7 +19,7 @@ ORDER: Final = f"ORDER BY organization, provider, created_at DESC, id LIMIT {MAX
 
 
 class CredentialStore:
-    """Rows in and out; each change stands in one transaction with its audit entry."""
+    """Rows in and out; each change is in one transaction with its audit entry."""
 
     def __init__(self, database: Database, audit: AuditLog) -> None:
         self._database = database

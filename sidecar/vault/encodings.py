@@ -13,7 +13,7 @@ def spellings(value: str) -> tuple[bytes, ...]:
     found = {raw, json.dumps(value)[1:-1].encode(), quote(value, safe="").encode(), raw.hex().encode()}
     found.add(raw.hex().upper().encode())
     for skipped in range(3):
-        # The first and last characters mix with what stands beside the value: leave them out.
+        # The first and last characters mix with what is beside the value: leave them out.
         inner = base64.b64encode(b"\0" * skipped + raw).rstrip(b"=")
         inner = inner[4:-1] if skipped else inner[:-1]
         found |= {inner, inner.replace(b"+", b"-").replace(b"/", b"_")}
@@ -21,5 +21,5 @@ def spellings(value: str) -> tuple[bytes, ...]:
 
 
 def echoes(seen: bytes, value: str) -> bool:
-    """Say whether a value, in any spelling, stands in what was seen."""
+    """Say whether a value, in any spelling, is in what was seen."""
     return any(spelling in seen for spelling in spellings(value))

@@ -1,4 +1,4 @@
-"""Keys that stand in environment variables today, found for `import-env`."""
+"""Keys that are in environment variables today, found for `import-env`."""
 
 from __future__ import annotations
 

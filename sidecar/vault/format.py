@@ -53,7 +53,7 @@ class Envelope:
         return self.header() + self.sealed
 
     def to_text(self) -> str:
-        """Return what stands in a database column: `scv2:` and base64url without padding."""
+        """Return what is in a database column: `scv2:` and base64url without padding."""
         return f"scv{self.format}:" + base64.urlsafe_b64encode(self.to_bytes()).rstrip(b"=").decode()
 
 

@@ -1,4 +1,4 @@
-"""Phantom keys: what stands in a backend where a key would be. Only our egress listener takes them.
+"""Phantom keys: what is in a backend where a key would be. Only our egress listener takes them.
 
 Two kinds. A *stored* handle (`phk_` and 43 characters: 256 random bits) is made by an operator and
 kept as its SHA-256; a fast hash is right for what cannot be guessed. A *signed* one (`phk_1.…`,

@@ -1,6 +1,6 @@
 """Master keys, and the keys derived from them.
 
-A master's secret never leaves this file. Below it stand: the key of each entry (PBKDF2 with the
+A master's secret never leaves this file. Below it are: the key of each entry (PBKDF2 with the
 entry's own salt) and one root per master (PBKDF2 with a fixed salt), whose subkeys name the master,
 sign handles, authenticate the audit log and make fingerprints. Deriving the root
 costs as much as deriving an entry's key, so none of those is a cheaper way to guess the secret.
@@ -83,7 +83,7 @@ class MasterKeys:
     ) -> MasterKeys:
         """Build the keys from the environment's secrets; the first of them seals.
 
-        JWT_SECRET stands last: it seals only when there is no ENCRYPTION_KEY, and goes on opening
+        JWT_SECRET is last: it seals only when there is no ENCRYPTION_KEY, and goes on opening
         what it has sealed when one is set later.
         """
         named = [("ENCRYPTION_KEY", encryption_key)] if encryption_key else []

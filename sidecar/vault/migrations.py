@@ -1,7 +1,7 @@
 """The schema, as a list of revisions that follow each other. Both databases take the same statements.
 
 Times are integers: milliseconds since the epoch, but `expires_at` and `until`, which are whole seconds.
-The table `state` has one row. Every write locks it first, so writers stand in one line and the audit
+The table `state` has one row. Every write locks it first, so writers are in one line and the audit
 log has one end. Its versions tell other replicas that something changed; `head_…` and `base_…` are the
 sealed ends of the audit log (audit_seal.py).
 """

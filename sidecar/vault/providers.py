@@ -61,7 +61,7 @@ class Provider:
     test: Trial | None
 
     def write_header(self, value: str) -> tuple[str, str]:
-        """Return the header's name and what stands in it for a plain key."""
+        """Return the header's name and what is in it for a plain key."""
         if self.scheme == "Basic" and ":" in value:
             return self.header, "Basic " + base64.b64encode(value.encode()).decode()
         if self.scheme == "none":

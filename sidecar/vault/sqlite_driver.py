@@ -26,7 +26,7 @@ PRAGMAS: Final = (
     "PRAGMA synchronous=FULL",  # a commit that was acknowledged survives a power cut
     "PRAGMA secure_delete=ON",  # what was deleted does not stay behind in free pages
     "PRAGMA trusted_schema=OFF",
-    "PRAGMA cache_size=-512",  # KiB; the rows that are used stand in our own memory
+    "PRAGMA cache_size=-512",  # KiB; the rows that are used are in our own memory
 )
 
 
@@ -145,7 +145,7 @@ class SqliteDriver:
     async def stamp(self) -> int:
         """Return SQLite's counter of commits; for a database in memory, of rows that were changed.
 
-        In the caller's thread: the counter stands in shared memory, and a visit to another thread costs
+        In the caller's thread: the counter is in shared memory, and a visit to another thread costs
         twenty times as much as reading it.
         """
         if self._watched is None:

@@ -47,7 +47,7 @@ def build_address(
     problems: Problems,
     proxies: UndeclaredProxies | None = None,
 ) -> AddressGuard:
-    """Build the guard that must be asked first; `problems` stands at `clients`.
+    """Build the guard that must be asked first; `problems` is at `clients`.
 
     `proxies` is told of untrusted peers that send forwarding headers; None: they are not recorded.
     """

@@ -26,7 +26,7 @@ class ClientGuards:
 
 
 def build(schema: PolicySchema, services: Services, problems: Problems) -> ClientGuards:
-    """Build the guards of a policy; `problems` stands at its root."""
+    """Build the guards of a policy; `problems` is at its root."""
     clients, concurrent = schema.clients, schema.requests.concurrent_per_client
     return ClientGuards(
         address=build_address(

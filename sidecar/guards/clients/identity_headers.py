@@ -129,7 +129,7 @@ def _sorted(claims: set[bytes], names: Iterable[bytes]) -> Iterator[str]:
 
 
 def build_identity_headers(pass_headers: Iterable[str], dropped: BoundedCounts, problems: Problems) -> IdentityHeaders:
-    """Build the verdicts of a policy; `problems` stands at `clients.pass_headers`."""
+    """Build the verdicts of a policy; `problems` is at `clients.pass_headers`."""
     passed = []
     for number, text in enumerate(pass_headers):
         name = text.lower().encode("latin-1", "replace")

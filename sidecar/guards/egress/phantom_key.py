@@ -16,7 +16,7 @@ from sidecar.vault.models import Grant
 from sidecar.vocabulary import Code, Event
 
 KEY_HEADERS: Final = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
-"""Where the clients of providers put keys. Whatever stands there never goes on: one of them is replaced."""
+"""Where the clients of providers put keys. Whatever is there never goes on: one of them is replaced."""
 
 MARK: Final = "phk_"
 SOCKET_KEY: Final = b"openai-insecure-api-key."

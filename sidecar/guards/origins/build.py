@@ -20,7 +20,7 @@ class OriginGuards:
 
 
 def build(schema: PolicySchema, _: Services, problems: Problems) -> OriginGuards:
-    """Build the guards of a policy; `problems` stands at its root."""
+    """Build the guards of a policy; `problems` is at its root."""
     cors = schema.cors
     guard = build_cors(
         cors.allowed_origins,

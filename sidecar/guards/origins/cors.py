@@ -73,7 +73,7 @@ def build_cors(
     *,
     observe: bool = False,
 ) -> CorsGuard:
-    """Build the guard and its `header_writer`. `problems` stands at `cors`.
+    """Build the guard and its `header_writer`. `problems` is at `cors`.
 
     `observe`: nothing is refused, so the backend's own CORS headers must go on working; the header writer
     writes nothing then, and the answer to a preflight carries its own headers.
@@ -231,7 +231,7 @@ class CorsGuard:
 
     @property
     def anywhere(self) -> bool:
-        """Whether `*` stands in the list."""
+        """Whether `*` is in the list."""
         return self._origins.anywhere
 
 

@@ -49,7 +49,7 @@ class OriginPattern:
         return not (self.subdomains or self.any_port)
 
     def spelled(self) -> str:
-        """Return the pattern as it should stand in a policy."""
+        """Return the pattern as it should be in a policy."""
         port = ":*" if self.any_port else f":{self.port}" if self.port else ""
         return f"{self.scheme}://{'*.' if self.subdomains else ''}{self.host}{port}"
 

@@ -39,7 +39,7 @@ class SecurityHeaderSections:
         return self._path if self._collects else None
 
     def report_guard(self, origin: Callable[[str], str]) -> CspReportGuard:
-        """Return the guard that reads browsers' reports; `origin` tells where a key of the policy stands."""
+        """Return the guard that reads browsers' reports; `origin` tells where a key of the policy is."""
         policy = self.of(None, observe=self._observe).policy
         preset, written = self._default.preset, "Content-Security-Policy" in self._default.overrides()
 
@@ -68,5 +68,5 @@ class SecurityHeaderSections:
 
 
 def build(schema: PolicySchema, services: Services, problems: Problems) -> SecurityHeaderSections:
-    """Build the security headers of a policy; `problems` stands at its root."""
+    """Build the security headers of a policy; `problems` is at its root."""
     return SecurityHeaderSections(schema, services, problems)

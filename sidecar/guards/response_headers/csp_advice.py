@@ -27,7 +27,7 @@ _NO_DEFAULT: Final = frozenset({"base-uri", "form-action", "frame-ancestors", "r
 
 
 class Advice(NamedTuple):
-    """The key that decides, where it stands (`policy.yaml:12`, `default`), and what to write to allow it."""
+    """The key that decides, where it is (`policy.yaml:12`, `default`), and what to write to allow it."""
 
     key: str
     place: str = ""
@@ -70,7 +70,7 @@ def advice(violation: Violation, policy: str, *, preset: str, written: bool) -> 
 
     policy   the Content-Security-Policy in force
     preset   the preset that it comes from
-    written  it stands in the policy word for word, in place of the preset's
+    written  it is in the policy word for word, in place of the preset's
     """
     source = source_of(violation.blocked)
     if not source or violation.directive == OTHER:

@@ -81,7 +81,7 @@ def blocked_source(text: str) -> str:
 class CspReportGuard:
     """Read a browser's reports, and answer them. Asked as the only guard of the body of the reports' own path.
 
-    advise  says which key of the policy decides about a violation, where it stands, and what to write instead
+    advise  says which key of the policy decides about a violation, where it is, and what to write instead
     """
 
     name = "csp_reports"

@@ -15,7 +15,7 @@ SHAPES: Final = {
     "X-Content-Type-Options": (r"nosniff", "nosniff"),
     "X-Frame-Options": (
         r"DENY|SAMEORIGIN",
-        "DENY or SAMEORIGIN; who else may frame stands in frame-ancestors of the CSP",
+        "DENY or SAMEORIGIN; frame-ancestors of the CSP names others that may frame",
     ),
     "X-XSS-Protection": (r"0|1(; ?mode=block)?", "0"),
     "Strict-Transport-Security": (
@@ -93,7 +93,7 @@ def check_csp(value: str, problems: Problems) -> None:
                 f"{name!r} is not a CSP directive", f"did you mean {close[0]}?" if close else "see CSP Level 3"
             )
         elif lowered in seen:
-            problems.add(f"{name} stands there twice, browsers follow the first", "join the two")
+            problems.add(f"{name} occurs twice, browsers follow the first", "join the two")
         seen.add(lowered)
         if lowered.endswith("-src") or lowered in {"base-uri", "form-action", "frame-ancestors"}:
             _check_sources(name, sources, problems)

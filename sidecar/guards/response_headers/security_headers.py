@@ -64,7 +64,7 @@ def build_security_headers(
     embedders: Sequence[str] = (),
     directives: Mapping[str, str] | None = None,
 ) -> SecurityHeaders:
-    """Build the header_writer; `problems` stands at `security_headers`.
+    """Build the header_writer; `problems` is at `security_headers`.
 
     overrides    header → a value, None (no such header), or "backend" (the backend's own passes)
     report_only  the CSP reports and blocks nothing

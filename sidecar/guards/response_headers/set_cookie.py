@@ -46,7 +46,7 @@ DEFAULT: Final = CookieRules()
 
 
 def build_cookie_rules(readable: Sequence[str], same_site: str, partitioned: bool, problems: Problems) -> CookieRules:
-    """Build the rules; `problems` stands at `cookies`."""
+    """Build the rules; `problems` is at `cookies`."""
     if partitioned and same_site == "lax":
         problems.at("same_site").add(
             "keeps cookies out of frames, where partitioned is for", "write same_site: none, or partitioned: false"

@@ -50,7 +50,7 @@ class RouteSessions:
     head       asked before the limits
     after      asked after the limits
     body       asked after the message's guard
-    in_body    the session may stand in the body
+    in_body    the session may be in the body
     ownership  of the conversations that its responses name; None where there is no such guard
     reads_bodies  the request's body is looked into, so an id in it is known
     """
@@ -187,7 +187,7 @@ class SessionGuards:
 
 
 def build(schema: PolicySchema, services: Services, problems: Problems) -> SessionGuards:
-    """Build the session guards of a policy; `problems` stands at its root."""
+    """Build the session guards of a policy; `problems` is at its root."""
     return SessionGuards(schema, services, problems)
 
 
@@ -204,7 +204,7 @@ def matcher(pattern: str) -> Shape:
 
 
 class BodyIds:
-    """Find what stands at the policy's places in a body: JSON, or the fields of a form."""
+    """Find what is at the policy's places in a body: JSON, or the fields of a form."""
 
     def __init__(self, paths: tuple[Path, ...]) -> None:
         self._paths = paths

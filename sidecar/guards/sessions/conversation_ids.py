@@ -123,7 +123,7 @@ class BodyIdPrefilter:
 
 
 def hides_names(body: bytes) -> bool:
-    """Say whether a name may stand there otherwise than in its own letters; what is quick to ask comes first."""
+    """Say whether a name may be there otherwise than in its own letters; what is quick to ask comes first."""
     if b"\\" in body and b"\\u" in body:
         return True
     return not body.isascii() and any(one in body for one in HIDES_CASE)

@@ -97,7 +97,7 @@ class Ownership:
 class OwnershipGuard:
     """Ask about the conversations that a URL or a header names. After the session's guard.
 
-    Where the session itself may stand in the body (`in_body`) the question waits for it.
+    Where the session itself may be in the body (`in_body`) the question waits for it.
     """
 
     name = "ownership"

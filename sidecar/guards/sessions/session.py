@@ -167,7 +167,7 @@ class SessionGuard:
 
 
 class BodySessionGuard:
-    """Settle the sessions that stand in bodies. `find` returns what stands at the policy's paths, or nothing."""
+    """Settle the sessions that are in bodies. `find` returns what is at the policy's paths, or nothing."""
 
     name = "session"
 

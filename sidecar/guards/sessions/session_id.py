@@ -1,4 +1,4 @@
-"""The session id that a client presents: where it stands, what it must look like, and that there is one only."""
+"""The session id that a client presents: where it is, what it must look like, and that there is one only."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SessionIdSources:
 
 
 def build_session_id_sources(texts: Sequence[str], problems: Problems) -> SessionIdSources:
-    """Read `header:NAME`, `cookie:NAME`, `body:PATH`; `problems` stands at `sessions.in`."""
+    """Read `header:NAME`, `cookie:NAME`, `body:PATH`; `problems` is at `sessions.in`."""
     headers, cookies, body = [], [], []
     for number, text in enumerate(texts):
         place = problems.at(f"[{number}]")
@@ -139,7 +139,7 @@ class SessionIdGuard:
 
 
 def presented(cookies: bytes, names: Sequence[bytes]) -> list[bytes]:
-    """Return the values of the named cookies, in order, each as often as it stands there."""
+    """Return the values of the named cookies, in order, each as often as it is there."""
     pairs = (part.strip().partition(b"=") for part in cookies.split(b";"))
     return [value.strip(b'"') for name, separator, value in pairs if separator and name in names]
 

@@ -117,7 +117,7 @@ class Protocol:
 
 
 def has_string(value: Any) -> bool:
-    """Say whether a string stands anywhere below a list or an object (names of members are none)."""
+    """Say whether a string is anywhere below a list or an object (names of members are none)."""
     return any(isinstance(each, str) for _, each in EVERYTHING.find(value))
 
 

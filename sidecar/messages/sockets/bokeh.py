@@ -88,7 +88,7 @@ class BokehInspector(SocketInspector):
         if part is Part.METADATA:
             self._from_client.take()
             value = parse(body)
-            # Bokeh's own pages send `{}`; what else stands there is read by nothing that could be looked up.
+            # Bokeh's own pages send `{}`; what else is there is read by nothing that could be looked up.
             self._faulty = not isinstance(value, dict) or has_string(value)
             if self._faulty and self.rules.pass_uninspectable:
                 self._faulty = False
@@ -109,7 +109,7 @@ class BokehInspector(SocketInspector):
         return self._buffer(fine=True)
 
     def passed(self, data: bytes, *, binary: bool) -> bool:
-        """Count the parts of the server's messages: ours may only stand between two of them."""
+        """Count the parts of the server's messages: ours may only be between two of them."""
         if self._to_client.part is Part.HEADER and not binary:
             self._to_client.take(_buffers(parse(data)))
         else:
@@ -196,7 +196,7 @@ def _buffers(header: Any) -> int:
 
 
 def _event(value: Any, where: tuple[object, ...]) -> dict[str, Any]:
-    """Return the event that a text stands in; an empty one if it stands in none."""
+    """Return the event that a text is in; an empty one if it is in none."""
     events = value.get("events") if isinstance(value, dict) else None
     if isinstance(events, list) and len(where) > 1 and isinstance(where[1], int) and where[1] < len(events):
         event = events[where[1]]

@@ -42,7 +42,7 @@ class SocketFacts:
     """What an inspector knows of its socket.
 
     path        of the handshake, without its query
-    request_id  of the handshake; stands in the replies
+    request_id  of the handshake; is in the replies
     now         seconds since the epoch
     """
 
@@ -123,7 +123,7 @@ class SocketInspector:
     # --- what differs between protocols ---------------------------------------------------------
 
     def chosen(self, value: Any, texts: Texts) -> Texts:  # noqa: ARG002
-        """Return the texts that are looked at, of those that stand at the protocol's places."""
+        """Return the texts that are looked at, of those that are at the protocol's places."""
         return texts
 
     def is_textless(self, value: Any) -> bool:

@@ -61,7 +61,7 @@ class SocketIoInspector(SocketInspector):
 
 
 class ChainlitInspector(SocketIoInspector):
-    """Chainlit: a refusal stands in the conversation, under the message that was refused."""
+    """Chainlit: a refusal is in the conversation, under the message that was refused."""
 
     def counts(self, value: Any, texts: Texts) -> bool:
         """Say whether a message or an answer to a question came; settings and signals say nothing new."""
@@ -81,7 +81,7 @@ class ChainlitInspector(SocketIoInspector):
 
 
 class NiceGuiInspector(SocketIoInspector):
-    """NiceGUI: each key stroke sends what stands in the box; a key or a click sends it off."""
+    """NiceGUI: each key stroke sends what is in the box; a key or a click sends it off."""
 
     def counts(self, value: Any, texts: Texts) -> bool:  # noqa: ARG002
         """Say whether a person sent something off; what is typed comes again with each key stroke."""

@@ -1,7 +1,7 @@
 """Put what is known about the backend's kind under what the operator wrote; the operator's keys win.
 
 A route of the kind is merged into the operator's route of the same name, or of the same or a narrower path.
-Where a wider route of the operator would take its requests, it stands before that one and has all of its
+Where a wider route of the operator would take its requests, it comes before that one and has all of its
 keys, so that `/*` with `session: required` does not switch the text's guard off. Otherwise it comes last.
 """
 
@@ -55,7 +55,7 @@ def with_kind(document: Document) -> Merged:
 
 
 def made(value: Any, origin: str) -> Node:
-    """Return a node for a value that stands in no file of the operator's."""
+    """Return a node for a value that is in no file of the operator's."""
     if isinstance(value, dict):
         children = {key: made(item, origin) for key, item in value.items()}
     elif isinstance(value, list):

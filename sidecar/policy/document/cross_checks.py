@@ -33,7 +33,7 @@ def broken_rules(schema: PolicySchema, made: Collection[int] = ()) -> list[Probl
 
 
 def _with_written_limits(schema: PolicySchema, made: Collection[int]) -> PolicySchema:
-    """Leave out limits that a kind's route shares with the wider route of the operator that it stands in."""
+    """Leave out limits that a kind's route shares with the wider route of the operator that it is merged with."""
     if not made:
         return schema
     routes = (

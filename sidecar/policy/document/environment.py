@@ -93,7 +93,7 @@ def _session(result: EnvironmentOverrides, text: str) -> None:
 
 
 def _mapping(tree: dict[str, Any], key: str) -> dict[str, Any] | None:
-    """Return the section, made if it is missing; None when something else stands there (which is reported)."""
+    """Return the section, made if it is missing; None when something else is there (which is reported)."""
     section = tree.setdefault(key, {})
     return section if isinstance(section, dict) else None
 

@@ -20,18 +20,18 @@ _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A policy's text as plain values (`tree`), and where each of them stands in `source`."""
+    """A policy's text as plain values (`tree`), and where each of them is in `source`."""
 
     source: str
     tree: dict[str, Any]
     root: Node
 
     def place(self, path: str) -> Place:
-        """Return where `cors.allowed_origins[1]` stands, or else the nearest part of it that does."""
+        """Return where `cors.allowed_origins[1]` is, or else the nearest part of it that is written."""
         return self._find(path)[0].place
 
     def key_place(self, path: str) -> Place:
-        """Return where the key itself stands: for keys that should not be there."""
+        """Return where the key itself is: for keys that should not be there."""
         node, whole = self._find(path)
         return node.key_at if whole and node.key_at != NOWHERE else node.place
 

@@ -90,7 +90,7 @@ def _copied(value: Any) -> Any:
 
 
 def _faulty(error: ErrorDetails) -> Loc:
-    """Return the smallest part without which the rest may stand: a value, or what lacks a key."""
+    """Return the smallest part to leave out so that the rest is valid: a value, or what lacks a key."""
     loc = error["loc"]
     if error["type"] == "missing":
         loc = loc[:-1] or loc

@@ -35,7 +35,7 @@ class PolicyDocument:
     notes     what is right, but probably not meant
     digest    SHA-256 of the text and of what the environment gave, hex
     text_digest  SHA-256 of the text alone, hex: what a watcher compares with
-    kind      what is known about the backend's kind, whose values stand in `document` under those of the file
+    kind      what is known about the backend's kind, whose values are in `document` under those of the file
     """
 
     schema: PolicySchema

@@ -100,7 +100,7 @@ def _unknown(loc: Loc) -> tuple[str, str]:
 
 
 def _missing(loc: Loc) -> tuple[str, str]:
-    """A missing key: show what could stand there."""
+    """A missing key: show what could be there."""
     model = _model_at(loc[:-1])
     for name, field in model.model_fields.items() if model else ():
         if (field.alias or name) == loc[-1] and field.examples:

@@ -47,7 +47,7 @@ def _dangers(schema: PolicySchema, notes: Problems) -> None:
 
 
 def _embedding(schema: PolicySchema, notes: Problems) -> None:
-    """Tell of pages that may stand in frames of other sites, where browsers leave Lax cookies out."""
+    """Tell of pages that may be in frames of other sites, where browsers leave Lax cookies out."""
     if schema.cookies.partitioned or schema.cookies.same_site == "none":
         return
     places = [("security_headers.preset", schema.security_headers)] + [

@@ -157,7 +157,7 @@ class Builder:
             if isinstance(event, MappingEndEvent):
                 return
             key_at = _start(event)
-            # Keys stand in problems and logs: an escape in quotes must not bring a line break there.
+            # Keys are in problems and logs: an escape in quotes must not bring a line break there.
             if not isinstance(event, ScalarEvent) or len(event.value) > MAX_KEY or not event.value.isprintable():
                 raise Broken("has a key that is not a short word", "write `key: value`", key_at, path.path[:MAX_KEY])
             key = event.value

@@ -6,7 +6,7 @@ title      name for people
 tested     versions that the file was written against
 guarded    what is looked at, one sentence each
 unguarded  what is not
-policy     sections of the policy (headers, sizes, cookies) that stand under the operator's
+policy     sections of the policy (headers, sizes, cookies) that are under the operator's
 operations routes with text; a name starts with the kind's name
 textless   operations that carry no text, with their reason: they get no route
 """

@@ -70,7 +70,7 @@ class Backend(BackendServer):
 
     kind: KindName = Field(
         default="generic",
-        description="which chat system it is: its operations, text places, CSP and sizes stand under what is written "
+        description="which chat system it is: its operations, text places, CSP and sizes are under what is written "
         "here (`sidecar kinds`)",
     )
 

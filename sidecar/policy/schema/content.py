@@ -47,9 +47,7 @@ class Message(MessageDefaults):
 class ContentPattern(Section):
     """Text that is refused."""
 
-    name: Annotated[str, strings.NAME] = Field(
-        description="stands in the log in place of the text", examples=["jailbreak"]
-    )
+    name: Annotated[str, strings.NAME] = Field(description="logged in place of the text", examples=["jailbreak"])
     pattern: Annotated[str, strings.REGEX] = Field(
         description="regular expression (RE2, linear time), found anywhere in the text",
         examples=["(?i)ignore all previous"],

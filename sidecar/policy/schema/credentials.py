@@ -57,7 +57,7 @@ class Provider(Section):
 
     header: Annotated[str, strings.TOKEN] = Field(default="Authorization", description="the request header of the key")
     scheme: Literal["Bearer", "Basic", "none"] = Field(
-        default="Bearer", description="what stands before the key; Basic: keys are user:password, sent in base64"
+        default="Bearer", description="what is before the key; Basic: keys are user:password, sent in base64"
     )
     shape: Annotated[str, strings.REGEX] = Field(
         default="[!-~]{8,}", description="what a whole key looks like (RE2)", examples=["ak_[a-z0-9]{32}"]

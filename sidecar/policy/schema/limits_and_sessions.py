@@ -29,7 +29,7 @@ class RateLimit(Section):
     """At most `limit` requests in any `window`."""
 
     name: Annotated[str, strings.NAME] = Field(
-        description="unique in the policy; stands in headers and metrics", examples=["ip-minute"]
+        description="unique in the policy; named in headers and metrics", examples=["ip-minute"]
     )
     per: Literal["ip", "organization", "session", "user", "route", "global"] = Field(
         description="what is counted", examples=["ip"]

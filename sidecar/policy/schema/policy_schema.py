@@ -68,7 +68,7 @@ class PolicySchema(Section):
     ownership: Ownership = Field(default_factory=Ownership, description="which session a conversation belongs to")
     content_filter: ContentFilter = Field(default_factory=ContentFilter, description="texts that are refused")
     message: MessageDefaults = Field(
-        default_factory=MessageDefaults, description="what stands under the `message` of each route"
+        default_factory=MessageDefaults, description="defaults of the `message` of each route"
     )
     routes: Many[Route] = Field(default=(), description="what is special about some requests; first match wins")
     providers: dict[Annotated[str, strings.PROVIDER], Provider] = Field(

@@ -37,7 +37,7 @@ class Match(Section):
     """Which requests. Letter case, repeated slashes and percent-encoding make no difference."""
 
     path: Annotated[str, strings.PATTERN] = Field(
-        description="exact; `/assets/*` is everything below; a `*` elsewhere stands within one segment, `/**/` for "
+        description="exact; `/assets/*` is everything below; a `*` elsewhere is within one segment, `/**/` for "
         "any number of segments",
         examples=["/api/chat"],
     )
@@ -51,7 +51,7 @@ def _or_none(schema: dict[str, Any]) -> None:
 class Route(Section):
     """First match wins."""
 
-    name: Annotated[str, strings.NAME] = Field(description="unique; stands in logs and metrics", examples=["chat"])
+    name: Annotated[str, strings.NAME] = Field(description="unique; named in logs and metrics", examples=["chat"])
     match: Match = Field(description="which requests", examples=["{ path: /api/chat, methods: [POST] }"])
     protocol: Protocol = Field(
         default="plain", description="where the text is, and what a refusal looks like to that client"
