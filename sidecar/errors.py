@@ -15,7 +15,7 @@ class ConfigError(SidecarError):
 
 
 def cannot_listen(address: str, error: OSError) -> SidecarError:
-    """Say why an address could not be had."""
+    """Return the error of an address that cannot be listened on."""
     taken = error.errno == errno.EADDRINUSE
     says = "is in use by another process" if taken else (error.strerror or "cannot be used")
     return SidecarError(f"cannot listen on {address}: the address {says}")

@@ -82,7 +82,7 @@ class Path:
         return found
 
     def selects(self, place: Location) -> bool:
-        """Say whether the path selects what is at this place."""
+        """Return whether the path selects what is at this place."""
         for at, step in enumerate(self.steps):
             if step is BELOW:
                 return len(place) > at

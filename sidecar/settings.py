@@ -36,7 +36,7 @@ class MasterSecret:
 
     @property
     def fallback(self) -> bool:
-        """Tell whether JWT_SECRET stands in for a missing ENCRYPTION_KEY: worth a warning at start."""
+        """Return whether JWT_SECRET stands in for a missing ENCRYPTION_KEY: worth a warning at start."""
         return self.name == "JWT_SECRET"
 
 

@@ -36,7 +36,7 @@ class Grant:
     expires: float
 
     def covers(self, organization: str) -> bool:
-        """Tell whether what belongs to this organization may be seen or changed."""
+        """Return whether what belongs to this organization may be seen or changed."""
         return self.organization is None or self.organization == organization
 
 

@@ -18,7 +18,7 @@ def bearer(request: web.Request) -> str:
 
 
 def is_authorized(request: web.Request) -> bool:
-    """Say whether the request carries the key; where no key was set, any token will do."""
+    """Return whether the request carries the key; where no key was set, any token will do."""
     expected = request.app[KEY]
     token = bearer(request)
     if expected is None:

@@ -101,7 +101,7 @@ def _file(name: str, media_type: str) -> web.Response:
 
 
 async def _about(request: web.Request) -> web.Response:
-    """Tell the page where it can be opened without the sidecar, which makes that address a foreign origin."""
+    """Return the backend's own address, from which the page can be opened as a foreign origin."""
     address = request.transport.get_extra_info("sockname") if request.transport else None
     direct = f"http://{address[0]}:{address[1]}" if address else None
     return web.json_response({"name": "parrot chat", "direct": direct})

@@ -197,7 +197,7 @@ class Evaluation:
     # --- what came of it -----------------------------------------------------------------------
 
     def _sent(self, exchange: Exchange, route: Route, body: bytes, drop: frozenset[bytes]) -> None:
-        """Say what the backend would receive, in names only."""
+        """Write down what the backend would receive, in names only."""
         target = route.target
         put = self._key_name(route.injection)
         host = exchange.host if target.preserve_host else None
@@ -290,5 +290,5 @@ class Evaluation:
 
 
 def _expects_body(exchange: Exchange) -> bool:
-    """Say whether a question without a body more likely left it out than meant an empty one."""
+    """Return whether a question without a body more likely left it out than meant an empty one."""
     return exchange.head.method in CARRYING and b"content-length" not in exchange.head.index

@@ -42,7 +42,7 @@ def folded(name: str, dropped: Mapping[int, None] = _DROPPED) -> str:
 
 
 def reads_as(key: str, name: str) -> bool:
-    """Say whether a key is another spelling of a name: by case, blanks, invisible characters, a NUL behind it.
+    """Return whether a key is another spelling of a name: by case, blanks, invisible characters, a NUL behind it.
 
     Separators count: `session_id` beside `sessionId` is a second id, and may be the client's own.
     """
@@ -87,13 +87,13 @@ class FormNames:
         return bool(self.exact)
 
     def ambiguous(self, name: str) -> bool:
-        """Say whether a name is none of ours, and some reader would take it for one."""
+        """Return whether a name is none of ours, and some reader would take it for one."""
         return name not in self.exact and any(
             one in self._folded for one in form_readings(name, prefixed=self._prefixed)
         )
 
     def in_query(self, target: bytes) -> bool:
-        """Say whether a query names one of ours: readers merge it with the form, some before it."""
+        """Return whether a query names one of ours: readers merge it with the form, some before it."""
         query = target.partition(b"?")[2].decode("latin-1")
         names = (unquote_plus(pair.partition("=")[0]) for pair in re.split("[&;]", query) if pair)
         return any(name in self.exact or self.ambiguous(name) for name in names)
@@ -116,7 +116,7 @@ class KeyTree:
         self._flat = not any(node.below for node in self._root.below.values())
 
     def ambiguous(self, value: Any) -> bool:
-        """Say whether an object on a path has a key that is none of the path's names and reads as one."""
+        """Return whether an object on a path has a key that is none of the path's names and reads as one."""
         if self._flat and type(value) is dict:
             # The answer depends on the keys alone, and clients send the same ones again and again.
             keys = tuple(value)

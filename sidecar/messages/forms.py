@@ -72,13 +72,13 @@ def decoded(raw: bytes) -> str:
 
 
 def hides_field(pair: bytes, wanted: FormNames) -> bool:
-    """Say whether readers that also split at `;` (HTML 4.01, B.2.2) find one of our fields in a pair."""
+    """Return whether readers that also split at `;` (HTML 4.01, B.2.2) find one of our fields in a pair."""
     names = (decoded(each.partition(b"=")[0]) for each in pair.split(b";")[1:])
     return any(name in wanted.exact or wanted.ambiguous(name) for name in names) or b";" in pair.partition(b"=")[0]
 
 
 def names_other_charset(name: str, text: str) -> bool:
-    """Say whether a field tells some readers to decode the others by something else than UTF-8."""
+    """Return whether a field tells some readers to decode the others by something else than UTF-8."""
     if name.lower() == CHARSET_FIELD:
         return text.lower() not in {"utf-8", "utf8"}
     return name.lower() == "utf8" and text == LATIN_1_SENTINEL

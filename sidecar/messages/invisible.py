@@ -61,7 +61,7 @@ SEEN: Final = bytes((9, 10, 13, *range(32, 127)))
 
 
 def hides(text: str) -> bool:
-    """Say whether a text holds anything that `remove_invisible` would look at twice."""
+    """Return whether a text holds anything that `remove_invisible` would look at twice."""
     if text.isascii():
         return bool(text.encode().translate(None, SEEN))  # five times as fast as a pattern
     return SUSPECT.search(text) is not None

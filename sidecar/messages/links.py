@@ -66,7 +66,7 @@ def defang_links(text: str) -> tuple[str, int]:
 
 
 def is_dangerous(text: str, at: int, harmless: re.Pattern[str]) -> bool:
-    """Say whether the destination at this place has a scheme that runs, or that carries what would."""
+    """Return whether the destination at this place has a scheme that runs, or that carries what would."""
     name, end = scheme(text, at)
     return name in RUNS or (name == CARRIES and harmless.match(text, end) is None)
 
@@ -109,7 +109,7 @@ def harmless_for(text: str, opening: re.Match[str]) -> re.Pattern[str]:
 
 
 def is_image(text: str, close: int) -> bool:
-    """Say whether the `]` at `close` surely ends the label of an image (`![label]`)."""
+    """Return whether the `]` at `close` surely ends the label of an image (`![label]`)."""
     start = text.rfind("[", max(0, close - LONGEST_LABEL), close)
     if start < 1 or text[start - 1] != "!" or text.startswith("\\", max(0, start - 2)):
         return False  # `\\![` is a link behind an exclamation mark

@@ -61,7 +61,7 @@ def parse_once(exchange: Exchange, body: bytes) -> Any | Fault:
 
 
 def surely_unique(body: bytes, value: Any) -> bool:
-    r"""Say whether no key can be there twice, by counting colons; False means: look closer.
+    r"""Return whether no key can be there twice, by counting colons; False means: look closer.
 
     A duplicate that the parser dropped takes at least its own colon with it, and orjson writes
     colons in strings as they are. So equal counts mean that nothing was dropped, unless the text

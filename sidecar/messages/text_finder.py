@@ -77,7 +77,7 @@ class TextFinder:
     keys: KeyTree = NO_KEYS
 
     def disguised(self, value: Any) -> bool:
-        """Say whether a key beside the texts is read as one of theirs by some backend (`Message`)."""
+        """Return whether a key beside the texts is read as one of theirs by some backend (`Message`)."""
         if self.only is not None and len(value) == 1:
             return False
         return self.keys.ambiguous(value)

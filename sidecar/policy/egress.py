@@ -170,7 +170,7 @@ class _Egress:
 
 
 def protocol(provider: str, paths: Sequence[str]) -> str:
-    """Say how the clients of a provider read a refusal."""
+    """Return the protocol in whose error shape the clients of a provider read refusals."""
     if provider == "anthropic":
         return provider
     if provider in _OPENAI_LIKE:

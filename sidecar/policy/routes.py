@@ -44,7 +44,7 @@ class Pattern:
         return self._expression(self.path)
 
     def covers(self, other: Pattern) -> bool:
-        """Say whether every request that the other takes would be taken here, methods included."""
+        """Return whether every request that the other takes would be taken here, methods included."""
         if self.methods and not (other.methods and other.methods <= self.methods):
             return False
         expression = re.compile(self.expression(), re.DOTALL)

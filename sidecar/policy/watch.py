@@ -63,7 +63,7 @@ class PolicyWatch:
                 await asyncio.sleep(self._look)
 
     def _is_due(self, state: State | None, read_at: float) -> bool:
-        """Say whether the text has to be read again."""
+        """Return whether the text has to be read again."""
         now = _state(self._path)
         changed_just_now = now is not None and abs(time.time() - now[0] / 1e9) < COARSE
         return now != state or changed_just_now or time.monotonic() - read_at >= self._poll

@@ -119,7 +119,7 @@ class Redaction:
         return RecordLinesFilter(self._text, body, question=self._question)
 
     def passes_whole(self, content_type: bytes, lines: bytes, body: bytes) -> bool:
-        """Say whether header lines and a complete body are surely as they may be; False: ask one by one.
+        """Return whether header lines and a complete body are surely as they may be; False: ask one by one.
 
         A JSON object on one line is one record, which no stream of texts in pieces is made of.
         """
@@ -180,7 +180,7 @@ def media_type(content_type: bytes) -> bytes:
 
 
 def is_text(kind: bytes) -> bool:
-    """Say whether people or programs read it as text: patterns over pictures find only accidents."""
+    """Return whether people or programs read it as text: patterns over pictures find only accidents."""
     return kind.startswith(b"text/") or kind in _TEXT_TYPES or kind in _RECORDS or kind.endswith((b"+json", b"+xml"))
 
 

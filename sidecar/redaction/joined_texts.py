@@ -86,7 +86,7 @@ class JoinedTexts:
         return not self._queue
 
     def skips(self, raw: bytes) -> bool:
-        """Say whether a record may leave unread, as most do; if so, its text is joined with the others.
+        """Return whether a record may leave unread, as most do; if so, its text is joined with the others.
 
         It may when it differs from earlier ones in one text only, and nothing is suspicious in that.
         """
@@ -172,7 +172,7 @@ class JoinedTexts:
         self._settle(known, hits, live)
 
     def _waits(self, before: bytes, text: bytes, waits: int) -> bool:
-        """Say whether what may begin a secret is too long to be there by chance; it may have begun before."""
+        """Return whether what may begin a secret is too long to be there by chance; it may have begun before."""
         if waits == len(text) < _SHORT:
             joined = before + text
             waits = len(joined) - self._scanner.scan(joined, OUTSIDE, False)[1]

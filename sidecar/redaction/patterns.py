@@ -191,12 +191,12 @@ def _end(shape: _Shape, text: bytes, at: int, final: bool) -> int:
 
 
 def looks_random(text: bytes, turns: int = 2) -> bool:
-    """Say whether letters and digits alternate as they do in keys, and not in words, versions or dates."""
+    """Return whether letters and digits alternate as they do in keys, and not in words, versions or dates."""
     return len(_TURN.findall(text, 0, _JUDGED)) >= turns
 
 
 def _inside_word(text: bytes, at: int, before: bytes) -> bool:
-    r"""Say whether a letter or digit is before `at`, unless that is the end of an escape (`\n`, `%3D`)."""
+    r"""Return whether a letter or digit is before `at`, unless that is the end of an escape (`\n`, `%3D`)."""
     ahead = text[max(0, at - 6) : at] if at >= 6 else before + text[:at]
     return bool(ahead) and ahead[-1:].isalnum() and _ESCAPED_BEFORE.search(ahead) is None
 

@@ -172,7 +172,7 @@ class RecordLinesFilter:
         return MAX_LINE if self._body is Body.RECORDS else MAX_SEEN_LINE
 
     def _waits(self, rest: bytes) -> bool:
-        """Say whether an unfinished line may be a record."""
+        """Return whether an unfinished line may be a record."""
         if self._body is not Body.TEXT:
             return True
         return (_RECORD.match(rest) or _MAYBE.match(rest)) is not None

@@ -43,7 +43,7 @@ class ResponseObserver(Protocol):
         ...
 
     def reads_whole(self, answer: BackendResponseHead) -> bool:
-        """Say whether `read_whole` does for a complete body what the filter would; False: ask the filter."""
+        """Return whether `read_whole` does for a complete body what the filter would; False: ask the filter."""
         ...
 
     def read_whole(self, exchange: Exchange, answer: BackendResponseHead, body: bytes) -> None:

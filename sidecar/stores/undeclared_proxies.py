@@ -44,7 +44,7 @@ class UndeclaredProxies:
         return False
 
     def is_probable(self, peer: str) -> bool:
-        """Say whether a peer is probably a proxy: a private address that forwarded differing ones."""
+        """Return whether a peer is probably a proxy: a private address that forwarded differing ones."""
         return self._private.get(peer, "") is None
 
     def peers(self) -> list[str]:

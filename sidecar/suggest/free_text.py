@@ -20,7 +20,7 @@ _MACHINE = re.compile(
 
 
 def is_free_text(text: str) -> bool:
-    """Say whether a string reads like a sentence: words with spaces between them, mostly letters."""
+    """Return whether a string reads like a sentence: words with spaces between them, mostly letters."""
     sample = text[:LONGEST].strip()
     if len(sample) < 3 or _MACHINE.search(sample):
         return False

@@ -99,7 +99,7 @@ def _last_name(place: Place) -> str:
 
 
 def is_reachable(place: TextPlace) -> bool:
-    """Say whether a route's `message.fields` can name the place."""
+    """Return whether a route's `message.fields` can name the place."""
     return place.place.form in ("json", "packet", "field") and " | " not in place.place.path
 
 

@@ -12,7 +12,7 @@ def is_processed_message(served: Served) -> bool:
 
 
 def outcome(served: Served) -> Outcome:
-    """Say what came of it, as far as an access line can know."""
+    """Return the outcome of an access line: by its status and whether the backend was asked."""
     if served.status >= 500 or served.status < 100:
         return Outcome.FAILED
     if served.status >= 400 and served.backend < 0.0:

@@ -17,7 +17,7 @@ _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_E
 
 
 def wants_tracing(environ: Mapping[str, str]) -> bool:
-    """Say whether the environment asks for spans: an endpoint or the exporter is named, and nothing switches it off."""
+    """Return whether the environment asks for spans: an endpoint or exporter is named, and none switches it off."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()

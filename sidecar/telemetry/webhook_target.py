@@ -56,7 +56,7 @@ class Target:
     tls: ssl.SSLContext | None = None
 
     def chooses(self, event: Event) -> bool:
-        """Tell whether events of this kind are sent."""
+        """Return whether events of this kind are sent."""
         if self.events is not None:
             return event in self.events
         return event.category is Category.AUDIT or event.level is not Level.INFO or event is Event.POLICY_RELOADED

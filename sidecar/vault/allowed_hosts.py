@@ -27,7 +27,7 @@ def parse_hosts(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def allows(hosts: tuple[str, ...], host: str, port: int = HTTPS_PORT) -> bool:
-    """Say whether a key sealed for `hosts` may go to `host:port`. No port in an entry means 443."""
+    """Return whether a key sealed for `hosts` may go to `host:port`. No port in an entry means 443."""
     name = host.lower().removesuffix(".")
     if ":" in name and not name.startswith("["):
         name = f"[{name}]"

@@ -164,7 +164,7 @@ class AuditLog:
         )
 
     def is_authentic(self, row: Row) -> bool:
-        """Say whether an entry is as a holder of a known key wrote it."""
+        """Return whether an entry is as a holder of a known key wrote it."""
         known = self.keys.knows(row["key_id"]) and chain_hash(row) == row["hash"]
         return known and self.keys.entry_format(row["key_id"], row["hash"], row["mac"]) > 0
 

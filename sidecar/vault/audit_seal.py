@@ -120,7 +120,7 @@ class AuditKeys:
         return replace(blank, mac=self._mac(self.current, _sealed(label, blank)))
 
     def holds(self, label: str, seal: Seal) -> bool:
-        """Say whether an end was sealed by a holder of a key that is known here."""
+        """Return whether an end was sealed by a holder of a key that is known here."""
         return seal.key_id in self._keys and _same(self._mac(seal.key_id, _sealed(label, seal)), seal.mac)
 
     def _mac(self, key_id: str, text: str) -> str:

@@ -75,7 +75,7 @@ class CredentialCache:
         return absent.cause if absent is not None and now < absent.until else ""
 
     def fresh(self, now: float) -> bool:
-        """Say whether the database was reached lately enough for what is known of it to be used."""
+        """Return whether the database was reached lately enough for what is known of it to be used."""
         return now < self._fresh_until
 
     def confirm(self, at: float) -> None:
@@ -166,7 +166,7 @@ class CredentialCache:
         return self._known
 
     def undecryptable(self, row: RowName) -> bool:
-        """Say whether this row was tried and did not open."""
+        """Return whether this row was tried and did not open."""
         entry = self.kept(row)
         return entry is not None and entry.cause == "undecryptable"
 

@@ -37,7 +37,7 @@ class CredentialHistory:
                 self._seen = row["seq"]
 
     def allows(self, credential: str, version: int, envelope_format: int) -> bool:
-        """Say whether a row of this version, sealed in this format, may be the newest one."""
+        """Return whether a row of this version, sealed in this format, may be the newest one."""
         known = self._known.get(credential)
         if known is None:
             return True

@@ -21,5 +21,5 @@ def spellings(value: str) -> tuple[bytes, ...]:
 
 
 def echoes(seen: bytes, value: str) -> bool:
-    """Say whether a value, in any spelling, is in what was seen."""
+    """Return whether a value, in any spelling, is in what was seen."""
     return any(spelling in seen for spelling in spellings(value))

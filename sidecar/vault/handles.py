@@ -215,7 +215,7 @@ class Handles:
         return found
 
     def is_session_revoked(self, organization: str, session: str, now: float) -> bool:
-        """Say whether all handles of a session are revoked, as of the last look at the database."""
+        """Return whether all handles of a session are revoked, as of the last look at the database."""
         return now < self._revoked.get((organization, session), 0)
 
     # --- following the database

@@ -99,7 +99,7 @@ class MasterKeys:
         return cls(masters, clock, iterations=iterations)
 
     def knows(self, key_id: str) -> bool:
-        """Say whether an entry under this key id (hex) could open at all."""
+        """Return whether an entry under this key id (hex) could open at all."""
         return key_id in self._names
 
     def subkeys(self, purpose: str) -> dict[bytes, bytes]:

@@ -56,7 +56,7 @@ class Credential:
     expires_at: int | None
 
     def allows(self, host: str, port: int = HTTPS_PORT) -> bool:
-        """Say whether this key may go to `host:port`."""
+        """Return whether this key may go to `host:port`."""
         return allows(self.hosts, host, port)
 
 
@@ -196,7 +196,7 @@ def is_organization(text: str) -> bool:
 
 
 def is_id(text: str) -> bool:
-    """Say whether this could be the id of a credential or handle at all (a NUL would break a query)."""
+    """Return whether this could be the id of a credential or handle at all (a NUL would break a query)."""
     return _ID.fullmatch(text) is not None
 
 

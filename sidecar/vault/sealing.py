@@ -84,7 +84,7 @@ class Sealing:
         return OpenCredential(row, ready, (plain, *password))
 
     def is_current(self, row: SealedCredential) -> bool:
-        """Say whether the row is sealed in the current format, under the current master key and iterations."""
+        """Return whether the row is sealed in the current format, under the current master key and iterations."""
         try:
             envelope = parse_text(row.envelope)
         except Undecryptable:
@@ -93,7 +93,7 @@ class Sealing:
         return used == (CURRENT_FORMAT, self._keys.sealing.id, self._keys.iterations)
 
     def state(self, row: SealedCredential, opened: CredentialCache, now: float) -> State:
-        """Say what a row can be used for, without opening it: a key that is gone, a row put back, a try that failed."""
+        """Return a row's state without opening it: its key may be gone, the row put back, or a try have failed."""
         known = self._keys.knows(row.key_id) and self.history.allows(row.id, row.version, format_of(row.envelope))
         if not known or opened.undecryptable(row.row):
             return State.UNDECRYPTABLE

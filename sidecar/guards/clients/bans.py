@@ -34,7 +34,7 @@ FOREIGN: Final = frozenset({b"cross-site", b"same-site"})
 
 
 def is_strike(exchange: Exchange, refuse: Refuse, *, message: bool = False) -> bool:
-    """Say whether no honest page can have caused a refusal. Refusals by rate limits are counted elsewhere.
+    """Return whether no honest page can have caused a refusal. Refusals by rate limits are counted elsewhere.
 
     message  one message of a WebSocket was refused, not the request
     """

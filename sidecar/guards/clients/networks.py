@@ -39,7 +39,7 @@ PRIVATE: Final = tuple(
 
 
 def is_private(address: Address) -> bool:
-    """Say whether an address cannot be one of the internet's."""
+    """Return whether an address cannot be one of the internet's."""
     return any(address in network for network in PRIVATE if network.version == address.version)
 
 

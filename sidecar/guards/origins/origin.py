@@ -54,7 +54,7 @@ class OriginPattern:
         return f"{self.scheme}://{'*.' if self.subdomains else ''}{self.host}{port}"
 
     def matches(self, origin: bytes) -> bool:
-        """Say whether an origin, as sent, is one of those that the pattern stands for."""
+        """Return whether an origin, as sent, is one of those that the pattern stands for."""
         start = f"{self.scheme}://".encode()
         if len(origin) > LONGEST_ORIGIN or not origin.startswith(start):
             return False
@@ -181,7 +181,7 @@ def _is_ipv4(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine, so that plain http stays on it."""
+    """Return whether a host is this machine, so that plain http stays on it."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

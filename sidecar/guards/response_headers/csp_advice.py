@@ -61,12 +61,12 @@ def source_of(blocked: str) -> str:
 
 
 def allows(policy: dict[str, list[str]], directive: str, source: str) -> bool:
-    """Say whether a policy's own words already hold a source for a directive."""
+    """Return whether a policy's own words already hold a source for a directive."""
     return source in policy.get(governing(policy, directive), ())
 
 
 def advice(violation: Violation, policy: str, *, preset: str, written: bool) -> Advice:
-    """Say what to write so that a violation becomes allowed.
+    """Return what to write so that a violation becomes allowed.
 
     policy   the Content-Security-Policy in force
     preset   the preset that it comes from

@@ -97,7 +97,7 @@ def harden_set_cookie(line: bytes, secure: bool, rules: CookieRules = DEFAULT) -
 
 
 def is_readable(lowered: bytes, rules: CookieRules) -> bool:
-    """Say whether page scripts are meant to read the cookie of this lower-case name."""
+    """Return whether page scripts are meant to read the cookie of this lower-case name."""
     plain = lowered.removeprefix(b"__secure-").removeprefix(b"__host-")
     return (
         any(part in plain for part in READABLE)

@@ -123,7 +123,7 @@ class BodyIdPrefilter:
 
 
 def hides_names(body: bytes) -> bool:
-    """Say whether a name may be there otherwise than in its own letters; what is quick to ask comes first."""
+    """Return whether a name may be there otherwise than in its own letters; what is quick to ask comes first."""
     if b"\\" in body and b"\\u" in body:
         return True
     return not body.isascii() and any(one in body for one in HIDES_CASE)
@@ -187,7 +187,7 @@ def in_target(target: bytes, places: UrlIdPlaces) -> list[str]:
 
 
 def begins(exchange: Exchange, places: UrlIdPlaces) -> bool:
-    """Say whether a request makes a conversation: `POST …/{after}`, or `…/{after}/new`."""
+    """Return whether a request makes a conversation: `POST …/{after}`, or `…/{after}/new`."""
     parts = [part.lower() for part in segments(exchange.head.path)]
     if parts and parts[-1] == "new":
         parts.pop()

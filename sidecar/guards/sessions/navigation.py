@@ -19,7 +19,7 @@ FRAMES: Final = frozenset({b"iframe", b"frame"})
 
 
 def is_navigation(exchange: Exchange) -> bool:
-    """Say whether a browser loads a page (Fetch Metadata): a GET for HTML, in a tab or in a frame."""
+    """Return whether a browser loads a page (Fetch Metadata): a GET for HTML, in a tab or in a frame."""
     head = exchange.head
     get = head.index.get
     if head.method != "GET" or get(b"sec-fetch-mode") != b"navigate" or b"upgrade" in head.index:
@@ -91,6 +91,6 @@ class NavigationSession:
         return Pass(tuple(findings))
 
     def _is_kept(self, exchange: Exchange) -> bool:
-        """Say whether the browser will keep the cookie: in a frame of another site it drops a Lax one."""
+        """Return whether the browser will keep the cookie: in a frame of another site it drops a Lax one."""
         get = exchange.head.index.get
         return self._embedded or get(b"sec-fetch-dest") not in FRAMES or get(b"sec-fetch-site") != b"cross-site"

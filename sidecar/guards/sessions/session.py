@@ -147,7 +147,7 @@ class SessionGuard:
         return decision
 
     def _judged(self, exchange: Exchange, session: Session | None) -> Pass | Refuse:
-        """Say whether this client may use this session here; set `exchange.session` when it may."""
+        """Return whether this client may use this session here; set `exchange.session` when it may."""
         if session is None:
             expires = expiry_of(exchange.session_id)
             reason, event = "unknown", None
@@ -206,12 +206,12 @@ def expiry_of(session_id: str) -> int | None:
 
 
 def has_body(exchange: Exchange) -> bool:
-    """Say whether a body follows the head, so that guards of the body will be asked (RFC 9112 §6)."""
+    """Return whether a body follows the head, so that guards of the body will be asked (RFC 9112 §6)."""
     index = exchange.head.index
     length = index.get(b"content-length")
     return b"transfer-encoding" in index or (length is not None and int(length) > 0)
 
 
 def loads_page(exchange: Exchange) -> bool:
-    """Say whether a request only reads. A WebSocket's handshake begins more than that."""
+    """Return whether a request only reads. A WebSocket's handshake begins more than that."""
     return exchange.head.method in READING and b"upgrade" not in exchange.head.index

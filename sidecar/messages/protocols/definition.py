@@ -112,12 +112,12 @@ class Protocol:
     learned: tuple[Path, ...] = ()
 
     def may_be_textless(self, value: Any) -> bool:
-        """Say whether a message in which no text was found is one of those that have none."""
+        """Return whether a message in which no text was found is one of those that have none."""
         return any(condition.holds(value) for condition in self.textless)
 
 
 def has_string(value: Any) -> bool:
-    """Say whether a string is anywhere below a list or an object (names of members are none)."""
+    """Return whether a string is anywhere below a list or an object (names of members are none)."""
     return any(isinstance(each, str) for _, each in EVERYTHING.find(value))
 
 

@@ -157,7 +157,7 @@ class BokehInspector(SocketInspector):
         return max((len(text) for where, text in texts if _is_sent(value, where)), default=0)
 
     def counts(self, value: Any, texts: Texts) -> bool:
-        """Say whether a text is sent off."""
+        """Return whether a text is sent off."""
         return any(_is_sent(value, where) for where, _ in texts)
 
     def instead(self) -> tuple[SocketMessage, ...]:
@@ -205,7 +205,7 @@ def _event(value: Any, where: tuple[object, ...]) -> dict[str, Any]:
 
 
 def _is_sent(value: Any, where: tuple[object, ...]) -> bool:
-    """Say whether a text is sent off: a message, or the value of a box; not what is being typed."""
+    """Return whether a text is sent off: a message, or the value of a box; not what is being typed."""
     event = _event(value, where)
     return event.get("kind") == "MessageSent" or event.get("attr") == "value" or not event
 
@@ -227,7 +227,7 @@ def _files(value: Any) -> set[tuple[object, ...]]:
 
 
 def _is_data(value: Any) -> bool:
-    """Say whether a value can only be data: base64, or a list of it."""
+    """Return whether a value can only be data: base64, or a list of it."""
     if isinstance(value, list):
         return all(_is_data(each) for each in value)
     return isinstance(value, str) and value.isascii() and value.replace("+", "").replace("/", "").rstrip("=").isalnum()

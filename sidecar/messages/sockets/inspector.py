@@ -127,7 +127,7 @@ class SocketInspector:
         return texts
 
     def is_textless(self, value: Any) -> bool:
-        """Say whether a message in which no text was found is one of those that have none."""
+        """Return whether a message in which no text was found is one of those that have none."""
         protocol = self.rules.protocol
         if protocol in (PLAIN, AUTO) and is_signal(value):
             return True
@@ -170,7 +170,7 @@ def message(value: Any, prefix: str = "") -> tuple[SocketMessage, ...]:
 
 
 def is_signal(value: Any) -> bool:
-    """Say whether a message has no room for text: `{"type": "ping", "n": 5}`, `{"seen": true}`."""
+    """Return whether a message has no room for text: `{"type": "ping", "n": 5}`, `{"seen": true}`."""
     if not isinstance(value, dict) or not 0 < len(value) <= MAX_SIGNAL:
         return False
     return all(_says_nothing(key, each) for key, each in value.items())

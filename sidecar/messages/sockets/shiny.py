@@ -22,7 +22,7 @@ class ShinyInspector(SocketInspector):
         return super().length(value, [(w, text) for w, text in texts if not _name(w).startswith(".clientdata")])
 
     def counts(self, value: Any, texts: Texts) -> bool:  # noqa: ARG002
-        """Say whether a chat message was sent or a button pressed; other inputs come while they are typed."""
+        """Return whether a chat message was sent or a button pressed; other inputs come while they are typed."""
         data = value.get("data") if isinstance(value, dict) else None
         return isinstance(data, dict) and any("_user_input" in name or ":shiny.action" in name for name in data)
 

@@ -64,7 +64,7 @@ class ChainlitInspector(SocketIoInspector):
     """Chainlit: a refusal is in the conversation, under the message that was refused."""
 
     def counts(self, value: Any, texts: Texts) -> bool:
-        """Say whether a message or an answer to a question came; settings and signals say nothing new."""
+        """Return whether a message or an answer to a question came; settings and signals say nothing new."""
         return bool(texts) and first(value, 0) not in ("chat_settings_change", "chat_settings_edit", "window_message")
 
     def replies(self, code: Code) -> tuple[SocketMessage, ...]:
@@ -84,7 +84,7 @@ class NiceGuiInspector(SocketIoInspector):
     """NiceGUI: each key stroke sends what is in the box; a key or a click sends it off."""
 
     def counts(self, value: Any, texts: Texts) -> bool:  # noqa: ARG002
-        """Say whether a person sent something off; what is typed comes again with each key stroke."""
+        """Return whether a person sent something off; what is typed comes again with each key stroke."""
         event = self._argument(value)
         return isinstance(event, dict) and event.get("type") in SENDING
 

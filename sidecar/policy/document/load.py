@@ -36,7 +36,7 @@ class Document:
         return node.key_at if whole and node.key_at != NOWHERE else node.place
 
     def holds(self, path: str) -> bool:
-        """Tell whether this path is written in the text (what is not is a default)."""
+        """Return whether this path is written in the text (what is not is a default)."""
         return self._find(path)[1]
 
     def origin(self, path: str) -> str:

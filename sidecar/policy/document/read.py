@@ -70,7 +70,7 @@ class PolicyDocument:
             raise PolicyError(self.source, list(every))
 
     def origin(self, path: str) -> str:
-        """Tell where the value of a key comes from: `file:line`, `environment:NAME`, `kind:NAME` or `default`."""
+        """Return where the value of a key comes from: `file:line`, `environment:NAME`, `kind:NAME` or `default`."""
         given = _given_by_environment(self.origins, path)
         if given:
             return given

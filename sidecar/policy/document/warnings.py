@@ -47,7 +47,7 @@ def _dangers(schema: PolicySchema, notes: Problems) -> None:
 
 
 def _embedding(schema: PolicySchema, notes: Problems) -> None:
-    """Tell of pages that may be in frames of other sites, where browsers leave Lax cookies out."""
+    """Note pages that may be in frames of other sites, where browsers leave Lax cookies out."""
     if schema.cookies.partitioned or schema.cookies.same_site == "none":
         return
     places = [("security_headers.preset", schema.security_headers)] + [
@@ -62,7 +62,7 @@ def _embedding(schema: PolicySchema, notes: Problems) -> None:
 
 
 def _unread(schema: PolicySchema, notes: Problems) -> None:
-    """Tell of texts that pass without being looked at."""
+    """Note texts that pass uninspected."""
     open_paths: dict[str, list[str]] = {}
     for each in uncovered(schema):
         if each.route >= 0:
