@@ -3,57 +3,35 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.backends import Serving
+from tests.support.pages import SECRETS, Shell, blocks
 from tests.support.raw import get, post
-from tests.support.sidecar import MASTER, TRUSTED, Running, environment, sidecar, until
+from tests.support.sidecar import TRUSTED, sidecar, until
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/incident-response.md").read_text()
-BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+BLOCKS = blocks("incident-response.md")
 ATTACKER = "203.0.113.9"
-SECRETS = {"JWT_SECRET": MASTER, "ENCRYPTION_KEY": MASTER[::-1]}
 
 
-class Incident:
-    """A sidecar under attack, and a shell whose variables last from block to block."""
-
-    running: Running
+class Incident(Shell):
+    """A sidecar under attack, and the commands of the page that were run."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.variables: dict[str, str] = {"NEW_KEY": "sk-proj-" + "n" * 48, "ADDRESS": ATTACKER}
+        super().__init__(
+            folder, "MANAGEMENT", "LOG", "POLICY", "TOKEN", NEW_KEY="sk-proj-" + "n" * 48, ADDRESS=ATTACKER
+        )
         self.ran: list[str] = []
-
-    def sh(self, script: str) -> str:
-        """Run a script with the variables so far; keep those that it sets."""
-        kept = self.folder / "variables"
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", f"{script}\n(set -o posix; set) | grep -E '^[A-Z_]+=' > {kept}"],
-            cwd=self.folder, capture_output=True, text=True, timeout=60, check=False,
-            env={**os.environ, **environment(self.folder, **SECRETS), **self.variables, "PYTHONPATH": str(ROOT),
-                 "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr + done.stdout
-        found = re.findall(r"^(MANAGEMENT|LOG|POLICY|TOKEN)=(.*)$", kept.read_text(), re.MULTILINE)
-        self.variables |= {name: value.strip("'") for name, value in found}
-        return done.stdout
 
     def block(self, words: str) -> str:
         """Run the one block of the page that holds these words."""
         (found,) = [block for block in BLOCKS if words in block]
         self.ran.append(found)
-        found = found.replace("http://127.0.0.1:9090", f"http://127.0.0.1:{self.running.management}")
-        found = found.replace("/var/log/sidecar/events.log", str(self.running.log))
-        return self.sh(found.replace("/etc/sidecar/policy.yaml", str(self.running.policy)))
+        return self.page(found)
 
     def ask(self, *lines: str) -> tuple[int, dict[str, str]]:
         """Send a request of the attacker, through the trusted proxy; return status and body."""
