@@ -38,7 +38,7 @@ LAYERS: list[set[str]] = [
     {"suggest"},
     {"policy"},
     {"proxy", "admin", "telemetry"},
-    {"explain"},
+    {"explain", "manifests"},
     {"settings", "demo"},
     {"running"},
     {"app"},
@@ -48,7 +48,7 @@ LAYERS: list[set[str]] = [
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 HOMES = {
     "aiohttp": ("proxy/codec/", "admin/", "demo/"),
-    "yaml": ("policy/", "vault/providers.py"),
+    "yaml": ("policy/", "manifests/", "vault/providers.py"),
     "pydantic": ("policy/",),
     "cryptography": ("vault/", "stores/"),
     "redis": ("stores/redis",),

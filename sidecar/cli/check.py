@@ -1,4 +1,7 @@
-"""`sidecar check FILE`: compile a policy and print every problem, or what is in force and where it comes from."""
+"""`sidecar check FILE`: compile a policy and print every problem, or what is in force and where it comes from.
+
+With `--kubernetes FILE`: say of rendered manifests why the app could be reached without the sidecar.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from sidecar.errors import PolicyError, Problem
+from sidecar.errors import ConfigError, PolicyError, Problem
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.document.effective_values import values
 from sidecar.policy.document.environment import ALLOWED_ORIGINS, PER_HOUR, PER_MINUTE, SESSION_HOURS, WINDOWS
@@ -18,18 +22,29 @@ from sidecar.policy.dry_run import isolated_services
 from sidecar.settings import POLICY
 
 FINE: Final = 0
+UNSAFE: Final = 1
 BROKEN: Final = 2
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `sidecar check`."""
     parser.add_argument("file", nargs="?", metavar="FILE", help="the policy; - is stdin (default: SIDECAR_POLICY)")
+    parser.add_argument(
+        "--kubernetes",
+        metavar="MANIFESTS",
+        help="check rendered manifests in place of a policy (- is stdin): exit 1 when the app could be reached without "
+        "the sidecar",
+    )
     parser.add_argument("--all", action="store_true", help="list every value, not only those that variables can set")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the problems, or the values in force with their sources; return FINE or BROKEN."""
+    if arguments.kubernetes is not None:
+        if arguments.file is not None:
+            raise ConfigError("--kubernetes takes the policy from the manifests; leave FILE out")
+        return _check_manifests(arguments.kubernetes, arguments.json)
     name = arguments.file or os.environ.get("SIDECAR_POLICY") or POLICY
     source: Path | bytes = sys.stdin.buffer.read() if name == "-" else Path(name)
     try:
@@ -56,6 +71,35 @@ def check(source: Path | bytes, name: str) -> PolicyDocument:
     document = draft_policy(source, os.environ, name=name)
     compile_policy(document, isolated_services())
     return document
+
+
+def _check_manifests(name: str, as_json: bool) -> int:
+    """Print what is found in rendered manifests; return FINE or UNSAFE."""
+    from sidecar.manifests.check import check as look
+    from sidecar.manifests.check import guarded
+    from sidecar.manifests.pods import NAME
+    from sidecar.manifests.resources import read
+
+    source = "stdin" if name == "-" else name
+    try:
+        text = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {name}: {(error.strerror or 'error').lower()}") from None
+    resources = read(text, source)
+    workloads = guarded(resources)
+    findings = look(resources)
+    ordered = sorted(findings.found, key=lambda finding: finding.line)
+    safe = bool(workloads) and not findings.problems
+    if as_json:
+        print(_as_json({"ok": safe, "source": source, "guarded": workloads, "findings": [asdict(f) for f in ordered]}))
+        return FINE if safe else UNSAFE
+    for finding in ordered:
+        print(finding.text(source), file=sys.stderr if finding.note and safe else sys.stdout)
+    if not workloads:
+        print(f"{source}: no workload has a sidecar; add the component, or a container named {NAME}")
+    if safe:
+        print(f"{source}: fine; guarded: {', '.join(workloads)}")
+    return FINE if safe else UNSAFE
 
 
 def listing(document: PolicyDocument, *, everything: bool) -> list[tuple[str, str, str]]:

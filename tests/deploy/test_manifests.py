@@ -67,6 +67,15 @@ def test_each_container_is_confined(container):
 
 def test_the_pod_runs_as_a_numbered_user_without_a_token():
     assert pod()["automountServiceAccountToken"] is False
+    assert pod()["serviceAccountName"] == named("ServiceAccount")["metadata"]["name"]
+    assert named("ServiceAccount")["automountServiceAccountToken"] is False
+    # Whatever the pod says: an empty directory stands where the token would be.
+    token = next(mount for mount in sidecar()["volumeMounts"] if "serviceaccount" in mount["mountPath"])
+    assert token == {
+        "name": "chat-sidecar-no-token",
+        "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+        "readOnly": True,
+    }
     context = pod()["securityContext"]
     assert (context["runAsNonRoot"], context["runAsUser"], context["fsGroup"]) == (True, 65532, 65532)
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -100,14 +109,14 @@ def test_the_service_leads_to_the_sidecar_by_number():
 def test_the_policy_is_mounted_as_a_directory():
     mounts = {mount["name"]: mount for mount in sidecar()["volumeMounts"]}
     assert not any("subPath" in mount for mount in mounts.values())
-    assert mounts["policy"]["mountPath"] == "/etc/sidecar"
+    assert mounts["chat-sidecar-policy"]["mountPath"] == "/etc/sidecar"
     assert "/etc/sidecar/policy.yaml" in sidecar()["args"]
-    assert mounts["policy"]["readOnly"] is mounts["secrets"]["readOnly"] is True
+    assert mounts["chat-sidecar-policy"]["readOnly"] is mounts["chat-sidecar-secrets"]["readOnly"] is True
 
 
 def test_secrets_come_as_files_and_the_placeholders_cannot_be_used():
     placeholders = named("Secret")["stringData"]
-    items = next(volume for volume in pod()["volumes"] if volume["name"] == "secrets")["secret"]["items"]
+    items = next(volume for volume in pod()["volumes"] if volume["name"] == "chat-sidecar-secrets")["secret"]["items"]
     assert {item["key"] for item in items} == set(placeholders)
     assert all(len(value.encode()) < 32 for value in placeholders.values())
     files = {variable["name"]: variable.get("value", "") for variable in sidecar()["env"]}
@@ -135,8 +144,47 @@ def test_the_component_adds_the_same_sidecar():
 
 def test_the_component_names_files_that_exist():
     component = yaml.safe_load((COMPONENT / "kustomization.yaml").read_text())
-    names = [patch["path"] for patch in component["patches"]]
+    names = [*component["resources"], *(patch["path"] for patch in component["patches"])]
     names += [name for generator in component["configMapGenerator"] for name in generator["files"]]
     assert all((COMPONENT / name).is_file() for name in names)
-    merged = yaml.safe_load((COMPONENT / "service.yaml").read_text())
-    assert merged == [{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 8080}]
+
+
+def test_every_name_of_the_sidecar_is_one_that_no_app_has():
+    patch = yaml.safe_load((COMPONENT / "sidecar.yaml").read_text())["spec"]["template"]["spec"]
+    names = [volume["name"] for volume in patch["volumes"]]
+    names += [port["name"] for container in patch["initContainers"] for port in container["ports"]]
+    names += [container["name"] for container in patch["initContainers"]]
+    assert all("sidecar" in name for name in names)
+    assert all(len(port["name"]) <= 15 for port in patch["initContainers"][0]["ports"])  # RFC 6335, as Kubernetes asks
+
+
+def test_replicas_spread_over_nodes_and_zones_and_follow_the_load():
+    keys = {spread["topologyKey"] for spread in pod()["topologySpreadConstraints"]}
+    assert keys == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+    scaler = named("HorizontalPodAutoscaler")["spec"]
+    assert scaler["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "chat"}
+    assert scaler["minReplicas"] >= 2
+
+
+MONITORING = DEPLOY / "kubernetes/monitoring"
+
+
+def test_the_monitors_scrape_the_management_port_of_labelled_pods():
+    (monitor,) = resources(MONITORING / "podmonitor.yaml")
+    label = yaml.safe_load((COMPONENT / "sidecar.yaml").read_text())["spec"]["template"]["metadata"]["labels"]
+    assert monitor["spec"]["selector"]["matchLabels"] == label
+    ports = {port["name"]: port["containerPort"] for port in sidecar()["ports"]}
+    assert ports[monitor["spec"]["podMetricsEndpoints"][0]["port"]] == 9090
+    service, monitor = resources(MONITORING / "servicemonitor.yaml")
+    assert service["spec"]["selector"] == label
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == [9090]
+    assert monitor["spec"]["selector"]["matchLabels"] == service["metadata"]["labels"]
+    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+
+
+def test_the_rules_of_the_operator_and_of_the_chart_are_those_that_are_tested():
+    rules = (DEPLOY / "monitoring/alerts.yaml").read_text()
+    (resource,) = resources(MONITORING / "prometheusrule.yaml")
+    assert resource["kind"] == "PrometheusRule"
+    assert resource["spec"] == yaml.safe_load(rules), "write it again: make rules"
+    assert (DEPLOY / "helm/chat-sidecar/files/alerts.yaml").read_text() == rules, "write it again: make rules"

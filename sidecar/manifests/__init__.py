@@ -1,0 +1,1 @@
+"""Rendered Kubernetes manifests: is the sidecar the only way to the app?"""
