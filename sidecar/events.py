@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from sidecar.exchange import Exchange
+from sidecar.exchange import Exchange, TokensUsed
 from sidecar.trace_context import TraceContext
 from sidecar.vocabulary import Event, Outcome
 
@@ -43,6 +43,7 @@ class Served(NamedTuple):
     inspected the route's messages were looked at, and the backend got one
     texts     texts in it that were looked at; `characters` is their length together
     origin    the allowed Origin of another site, "" for a request without one or of our own page
+    usage     tokens and cost of the models that it used, as far as they are known
     provider_id the id that the provider or backend gave the request, when it is not ours
     """
 
@@ -66,6 +67,7 @@ class Served(NamedTuple):
     provider_id: str = ""
     origin: str = ""
     trace: TraceContext | None = None
+    usage: TokensUsed | None = None
 
 
 class EventSink(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from sidecar.head import RequestHead
 from sidecar.limit import LimitReport
@@ -31,6 +32,20 @@ class Client:
     refused: bool = False
     exempt: bool = False
     uncounted: bool = False
+
+
+class TokensUsed(NamedTuple):
+    """The tokens that a model has used for one request.
+
+    cost       in nano-dollars; None: the model has no price
+    estimated  the provider did not report them
+    """
+
+    model: str
+    given: int
+    made: int
+    cost: int | None = None
+    estimated: bool = False
 
 
 NOBODY = Client("", "", "")
@@ -67,6 +82,9 @@ class Exchange:
     releases: list[Callable[[], None]] = field(
         default_factory=list
     )  # guards.concurrency: given back when the exchange ends
+    spend: Any = None  # guards.budgets: the Spend that holds what the request may use of its budgets
+    usage: TokensUsed | None = None  # responses: what the model used, once it is known
+    left: bool = False  # proxy.handler: the client left before the end
     notes: dict[str, str] = field(default_factory=dict)  # response headers that a guard owes (`X-Sidecar-Sanitized`)
     pending: list[Callable[[], Awaitable[None]]] = field(
         default_factory=list

@@ -49,6 +49,7 @@ from sidecar.revoked import Cause, Revoked, SubjectKind
 from sidecar.secret import Secret
 from sidecar.services import Services
 from sidecar.settings import Settings
+from sidecar.stores.budget_ledger import BudgetLedger
 from sidecar.stores.factory import Stores
 from sidecar.suggest.yaml_text import document
 from sidecar.telemetry.gauges import CredentialState, Gauges, PolicyState, WebhookState
@@ -212,6 +213,7 @@ class Running:
         vault, stores = self.vault, self.stores
         return Services(
             rates=stores.rates,
+            budgets=BudgetLedger(stores.budgets, self._clock),
             waits=self._foundation.settings.redis_url is not None,
             bans=stores.bans,
             sessions=stores.sessions,
@@ -224,6 +226,7 @@ class Running:
             verify=self._public_tokens.claims,
             handles=vault.handles if vault is not None else None,
             tokens=self._metrics.tokens,
+            cost=self._metrics.cost,
             ended=self._session_ended,
         )
 
@@ -420,6 +423,7 @@ class Running:
             undeclared_proxies=lambda: self._services.proxies.requests,
             descriptors_short=lambda: self._descriptors.short,
             webhook=self._webhook_state,
+            budgets=self._services.budgets.ratios,
         )
 
     def _policy_state(self) -> PolicyState:

@@ -12,6 +12,7 @@ from sidecar.clock import Clock
 from sidecar.events import EventSink
 from sidecar.maintenance import MaintenanceSwitch
 from sidecar.secret import Secret
+from sidecar.stores.budget_ledger import BudgetLedger
 from sidecar.stores.csp_violations import CspViolations
 from sidecar.stores.interfaces import BanStore, RateStore, SessionStore
 from sidecar.stores.observations import Observations
@@ -30,6 +31,10 @@ KeySupplier: TypeAlias = Callable[[str], Awaitable[Secret | None]]
 
 Count: TypeAlias = Callable[[str, str, str, str, int], None]
 """Count tokens: organization, provider, model, direction, number."""
+
+
+CountCost: TypeAlias = Callable[[str, str, str, int], None]
+"""Count what tokens have cost: organization, provider, model, nano-dollars."""
 
 
 class HandleRegistry(Protocol):
@@ -55,6 +60,8 @@ class Services:
     csp       counts what browsers report about the Content-Security-Policy
     handles   resolves phantom keys; None without a vault
     tokens    counts tokens that providers report
+    cost      counts what they cost
+    budgets   what running requests hold of their budgets, and how those stand
     ended     told of a session that was logged out: its handles end with it
     started   epoch seconds since when this process remembers sessions; 0: a shared store does
     proxies   peers that send forwarding headers without being trusted
@@ -64,6 +71,7 @@ class Services:
     """
 
     rates: RateStore
+    budgets: BudgetLedger
     waits: bool
     bans: BanStore
     sessions: SessionStore
@@ -76,6 +84,7 @@ class Services:
     csp: CspViolations = field(default_factory=CspViolations)
     handles: HandleRegistry | None = None
     tokens: Count = _uncounted
+    cost: CountCost = _uncounted
     ended: Ended | None = None
     started: float = 0.0
     proxies: UndeclaredProxies = field(default_factory=UndeclaredProxies)

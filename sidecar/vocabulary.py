@@ -79,6 +79,7 @@ class Event(Enum):
     PROXY_UNDECLARED = (Category.SYSTEM, Level.WARNING)
     CSP_VIOLATION = (Category.SECURITY, Level.WARNING)
     STREAM_REVOKED = (Category.SECURITY, Level.WARNING)
+    BUDGET_EXCEEDED = (Category.SECURITY, Level.WARNING)
     MAINTENANCE = (Category.SYSTEM, Level.WARNING)
 
     # Two events may share a value; without this an Enum would make them aliases of one another.

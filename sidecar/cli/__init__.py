@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "suggest": "print routes for an unknown backend, from what was observed of it",
     "schema": "print the JSON Schema of the policy",
     "kinds": "list the chat systems that are known, or show one",
+    "prices": "print what models cost, as budgets and metrics count it",
     "demo": "run a small chat backend behind a sidecar",
     "credentials": "keep third-party keys: add, list, rotate, delete, test, import, rewrap",
     "handle": "keep phantom keys for the egress listener: create, list, revoke",

@@ -110,6 +110,12 @@ def _content(reasons: Provenance, detail: Detail) -> str:
     return f"content_filter.patterns{_index(reasons.schema.content_filter.patterns, detail.get('pattern'))}"
 
 
+def _budget(reasons: Provenance, detail: Detail) -> str:
+    if detail.get("reason") == "no price":
+        return "prices"
+    return f"budgets{_index(reasons.schema.budgets, detail.get('budget'))}"
+
+
 def _credential(reasons: Provenance, _: Detail) -> str:
     return f"{reasons.route_key}.credential"
 
@@ -123,6 +129,7 @@ SPECIAL: Final[Mapping[str, Callable[[Provenance, Detail], str]]] = {
     "message": _message,
     "content_filter": _content,
     "credential": _credential,
+    "budgets": _budget,
 }
 """Guards whose decisions come from several keys."""
 

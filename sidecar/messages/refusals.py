@@ -71,8 +71,12 @@ def refusal(
     return JSON, orjson.dumps(BODIES.get(shape, plain)(code, request_id))
 
 
-def stream_refusal(protocol: Protocol | str, code: Code, request_id: str, *, path: str = "") -> bytes:
-    """Return the event that reports a refusal in a stream whose head is sent already."""
+def stream_refusal(
+    protocol: Protocol | str, code: Code, request_id: str, *, path: str = "", sentence: str = ""
+) -> bytes:
+    """Return the event that reports a refusal in a stream whose head is sent already; `sentence` as in `refusal`."""
+    if sentence:
+        code = cast(Code, Worded(code, sentence))
     return STREAMS[spoken(protocol, path).shape](code, request_id)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import sidecar.guards.budgets.build as budgets
 import sidecar.guards.build as request_guards
 import sidecar.guards.clients.build as client_guards
 import sidecar.guards.limits.build as rate_limits
@@ -104,9 +105,10 @@ class _Compiler:
         self._origins = origin_guards.build(schema, services, problems)
         self._sessions = session_guards.build(schema, services, problems)
         self.limits = rate_limits.build(schema, services, problems)
+        self._budgets = budgets.build(schema, services)
         self._messages = message_guards.build(schema, services, problems)
         self._headers = response_headers.build(schema, services, problems)
-        self._responses = responses.build(schema, services, problems)
+        self._responses = responses.build(schema, services, problems, self._budgets.prices)
         self._observer = suggest.build(self._schema, services)
         self.target = self._server(schema.backend, problems.at("backend"))
         unread = uncovered(schema)
@@ -175,11 +177,14 @@ class _Compiler:
         shared = Shared(
             events=services.events,
             handles=services.handles,
-            tokens=services.tokens,
+            counter=self._responses.counter,
+            budgets=self._budgets,
+            ledger=services.budgets,
             keys=self._responses.known_secrets,
             bounds=self._bounds(),
             limits=self.limits.egress,
             enforce=schema.enforces("rate_limits"),
+            enforce_budgets=schema.enforces("budgets"),
             nowhere=self.target,
         )
         return build_egress(schema, shared, digest, self._problems.at("egress"))
@@ -241,11 +246,15 @@ class _Compiler:
         messages = self._messages.for_route(route, place if place is not None else self._problems, enforced)
         # The message's own guard comes first: the others need a body that was read.
         body_steps = (*messages.first, *sessions.body[:1], *limits.body, *sessions.body[1:], *messages.then)
+        budget = self._budgets.for_route(route, enforced)
+        if budget is not None:
+            body_steps = (*body_steps, budget)  # last: a request that is refused has held nothing
         filters = observer = None
         if route is not None or name == UNMATCHED:
             observer = self._observer
             also = () if observer is None else (observer,)
-            filters = self._responses.for_route(route, sessions, self._sessions, enforced, also)
+            metered = budget is not None
+            filters = self._responses.for_route(route, sessions, self._sessions, enforced, also, metered=metered)
         if observer is not None:
             steps, body_steps = (*steps, Step(observer)), (BodyStep(observer), *body_steps)
         header_writers = self._header_writers(route, limits)

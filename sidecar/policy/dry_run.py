@@ -7,14 +7,17 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sidecar.budget import Claim, Helds
 from sidecar.clock import SystemClock
 from sidecar.events import SecurityEvent, Served
 from sidecar.exchange import Exchange
 from sidecar.limit import Ask, Takes
 from sidecar.services import Services
 from sidecar.session import Session
-from sidecar.stores.interfaces import Ban, BanStore, Erased, RateStore, SessionStore
+from sidecar.stores.budget_ledger import BudgetLedger
+from sidecar.stores.interfaces import Ban, BanStore, BudgetStore, Erased, RateStore, SessionStore
 from sidecar.stores.memory_bans import MemoryBanStore
+from sidecar.stores.memory_budgets import MemoryBudgets
 from sidecar.stores.memory_rates import MemoryRateStore
 from sidecar.stores.memory_sessions import MemorySessionStore
 
@@ -31,13 +34,15 @@ class NullEventSink:
 
 def isolated_services() -> Services:
     """Return a services in memory: no key, no network, no file but those that the policy names."""
+    clock = SystemClock()
     return Services(
         rates=MemoryRateStore(),
+        budgets=BudgetLedger(MemoryBudgets(), clock),
         waits=False,
         bans=MemoryBanStore(),
         sessions=MemorySessionStore(),
         events=NullEventSink(),
-        clock=SystemClock(),
+        clock=clock,
         open_requests={},
     )
 
@@ -52,6 +57,7 @@ def read_only_services(services: Services, sessions: SessionStore | None = None)
     return replace(
         isolated_services(),
         rates=ReadOnlyRates(services.rates),
+        budgets=BudgetLedger(ReadOnlyBudgets(services.budgets.store), services.clock),
         waits=services.waits,
         bans=ReadOnlyBans(services.bans),
         sessions=sessions or ReadOnlySessions(services.sessions),
@@ -97,6 +103,17 @@ class ReadOnlyRates:
     async def reset(self, per: str, subject: str) -> int:
         """Forget nothing; return 0."""
         return 0
+
+
+class ReadOnlyBudgets:
+    """A BudgetStore whose budgets are looked at only: a hold that lasts no time is none."""
+
+    def __init__(self, live: BudgetStore) -> None:
+        self._live = live
+
+    def claim(self, claims: Sequence[Claim], holder: str, ttl: float, now: float) -> Helds | Awaitable[Helds]:
+        """Answer whether the request would be admitted; hold nothing."""
+        return self._live.claim([claim._replace(spend=0) for claim in claims], holder, 0.0, now)
 
 
 class ReadOnlyBans:

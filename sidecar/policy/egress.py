@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
 from sidecar.errors import Problems
 from sidecar.events import EventSink
 from sidecar.guard import HeaderWriter, Step
+from sidecar.guards.budgets.build import Budgets
 from sidecar.guards.clients.address import AddressGuard, build_address
 from sidecar.guards.clients.identity_headers import IdentityHeaders
 from sidecar.guards.egress.egress_path import EgressPathGuard
@@ -26,15 +27,24 @@ from sidecar.policy.routes import Pattern, RouteTable
 from sidecar.policy.schema.credentials import EgressProvider
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.redaction.filters import build_redaction
-from sidecar.responses.filters import KnownSecretsSource, RouteResponseFilters
-from sidecar.responses.token_usage import TokenUsage
-from sidecar.services import Count, HandleRegistry
+from sidecar.responses.budget_meter import BudgetMeter
+from sidecar.responses.filters import KnownSecretsSource, ResponseObserver, RouteResponseFilters
+from sidecar.responses.token_usage import TokenUsage, UsageCounter
+from sidecar.services import HandleRegistry
+from sidecar.stores.budget_ledger import BudgetLedger
 
 PREFIX: Final = "egress:"
 """Before a provider's name in the route's: no route of a policy can be named so."""
 
 MAX_UPLOAD: Final = 512 * 1024 * 1024
 """Bytes of a request's body: the largest file that the large providers take. It streams."""
+MAX_READ: Final = 32 * 1024 * 1024
+"""Bytes of a request to a model that is read, to know its model and its bounds: with pictures in it."""
+ASKING: Final = (
+    "/chat/completions", "/completions", "/responses", "/messages", "/embeddings", "/api/generate", "/api/chat",
+    "/*:generateContent", "/*:streamGenerateContent",
+)  # fmt: skip
+"""How the paths end by which models are asked."""
 MAX_CONNECTIONS: Final = 256
 
 UNASKED: Final = frozenset({
@@ -57,17 +67,21 @@ class Shared:
     handles    resolves phantom keys; None without a vault: every call is refused
     keys       the plain keys that responses must not contain
     limits     the guard of `egress.rate_limits`
-    enforce    whether those limits refuse, or only observe
+    enforce    whether those limits refuse, or only observe; `enforce_budgets` for budgets
+    counter    provider → what counts its tokens and their cost
     nowhere    a target for the routes that never send anything
     """
 
     events: EventSink
     handles: HandleRegistry | None
-    tokens: Count
+    counter: Callable[[str], UsageCounter]
+    budgets: Budgets
+    ledger: BudgetLedger
     keys: KnownSecretsSource
     bounds: RequestBounds
     limits: RateLimitGuard
     enforce: bool
+    enforce_budgets: bool
     nowhere: BackendTarget
 
 
@@ -104,13 +118,24 @@ class _Egress:
             max_connections=MAX_CONNECTIONS,
         )
         redaction = build_redaction(None, (), problems)
-        usage = TokenUsage(name, self._shared.tokens)
-        answers = RouteResponseFilters(redaction, self._shared.keys, (usage,), self._shared.events)
+        shared = self._shared
+        budget = shared.budgets.for_calls(name, provider.name or "", enforce=shared.enforce_budgets)
         rows = []
-        for path in provider.allow:
+        for path, is_read in paths_of(provider.allow, metered=budget is not None):
             pattern = Pattern(f"/{name}{path}")
             steps = self._calls(name, pattern)
-            rows.append((pattern, self._route(name, provider, target, steps, protocol(name, (path,)), answers)))
+            spoken = protocol(name, (path,))
+            counter = shared.counter(name)
+            usage: ResponseObserver = TokenUsage(counter)
+            if budget is not None:
+                usage = BudgetMeter(counter, shared.ledger, shared.events, spoken)
+            answers = RouteResponseFilters(redaction, shared.keys, (usage,), shared.events)
+            if budget is not None and not is_read:
+                steps = (*steps, budget[0])
+            row = self._route(name, provider, target, steps, spoken, answers)
+            if budget is not None and is_read:
+                row = replace(row, body_steps=(budget[1],), max_body=MAX_READ)
+            rows.append((pattern, row))
         refused = (Step(self._address), Step(EgressPathGuard(name, None)))
         last = self._route(name, provider, target, refused, protocol(name, provider.allow), None)
         return [*rows, (Pattern(f"/{name}/*"), last)]
@@ -167,6 +192,17 @@ class _Egress:
             max_body=0,
             outward=True,
         )
+
+
+def paths_of(allowed: Sequence[str], *, metered: bool) -> Iterator[tuple[str, bool]]:
+    """Yield the patterns of a provider's calls, and whether their bodies are read: those that ask a model are, where
+    budgets count them.
+    """
+    for path in allowed:
+        if metered and path.endswith("/*"):
+            for ending in ASKING:
+                yield f"{path[:-2]}/**{ending}", True
+        yield path, metered and path.endswith(tuple(ending.lstrip("/*") for ending in ASKING))
 
 
 def protocol(provider: str, paths: Sequence[str]) -> str:

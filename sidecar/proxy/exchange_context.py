@@ -182,6 +182,7 @@ class ExchangeContext:
                 self.provider_id,
                 _other_site(exchange) if exchange.origin is not None else "",
                 exchange.trace,
+                exchange.usage,
             )
         )
 

@@ -39,6 +39,7 @@ from sidecar.proxy.websocket_relay import (
     accepts_upgrade,
     fault_of_upgrade,
 )
+from sidecar.responses.stream_end import StreamEnded
 from sidecar.vocabulary import Code, Outcome
 
 _log = logging.getLogger(__name__)
@@ -542,6 +543,9 @@ class Handler(ExchangeContext):
         """End a response whose head has been sent, so that it never looks complete."""
         assert self.relay is not None
         self.leave_backend()
+        if isinstance(error, StreamEnded) and not self.connection.left:
+            self._end(error)
+            return
         if self.connection.left:
             self.client_left()
             return
@@ -615,6 +619,15 @@ class Handler(ExchangeContext):
             self.connection.reset()  # nothing else can tell the client of it
         self.finish()
 
+    def _end(self, ended: StreamEnded) -> None:
+        """End a stream as a filter of it says, in the words of its protocol."""
+        assert self.relay is not None
+        self.connection.write(self.relay.last(ended.last, complete=ended.complete))
+        if not ended.complete:
+            self.keep = False
+            self.connection.close()
+        self.finish()
+
     def client_takes_more(self) -> None:
         """The client reads on."""
         if self.relay is not None:
@@ -623,6 +636,7 @@ class Handler(ExchangeContext):
     def client_left(self) -> None:
         """Nobody waits for the response any more: the backend stops working on it."""
         self.keep = False
+        self.exchange.left = True
         self.finish()
 
     def last(self) -> None:

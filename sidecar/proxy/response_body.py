@@ -11,6 +11,7 @@ from sidecar.proxy.codec.response_heads import ResponseHead
 from sidecar.proxy.content_codings import Decoder, Unreadable, accepts, decoder, open_whole
 from sidecar.proxy.response_relay import OPENED_TURN
 from sidecar.proxy.upstream_error import UpstreamError
+from sidecar.responses.stream_end import StreamEnded
 from sidecar.vocabulary import Code
 
 _WHOLE_CODED: Final = 16 * 1024
@@ -58,7 +59,10 @@ class ResponseBody:
         if plain is None:
             self.unopened = body
             return None
-        found = self.chosen.feed(plain) + self.chosen.finish()
+        try:
+            found = self.chosen.feed(plain) + self.chosen.finish()
+        except StreamEnded as ended:
+            found = ended.last
         if found == plain:
             # Nothing was found in it: it may as well go on as the backend has coded it.
             self._kept = self._coding is not None and accepts(self._request.get(b"accept-encoding"), self._coding)

@@ -235,6 +235,12 @@ class ResponseRelay:
         else:
             self._write_end(rest)
 
+    def last(self, data: bytes, *, complete: bool) -> bytes:
+        """Return a body's last bytes as they are written; not `complete`: the client must see it broken off."""
+        if not self._chunked:
+            return data
+        return chunk(data) + LAST_CHUNK if complete else chunk(data)
+
     def _write_end(self, rest: bytes) -> None:
         if self._chunked:
             rest = chunk(rest) + LAST_CHUNK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 from sidecar.errors import Problems
 from sidecar.guard import Enforced
@@ -13,7 +14,9 @@ from sidecar.json_path import Path, compile_path
 from sidecar.messages.protocols.catalogue import AUTO, BY_NAME, KNOWN
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route as RouteSchema
+from sidecar.prices import PriceTable
 from sidecar.redaction.filters import build_redaction
+from sidecar.responses.budget_meter import BudgetMeter
 from sidecar.responses.filters import KnownSecretsSource, ResponseObserver, RouteResponseFilters
 from sidecar.responses.id_extraction import IdRule
 from sidecar.responses.session_learning import (
@@ -24,15 +27,19 @@ from sidecar.responses.session_learning import (
     conversations,
     owned,
 )
-from sidecar.responses.token_usage import TokenUsage
+from sidecar.responses.token_usage import TokenUsage, UsageCounter
 from sidecar.services import Services
+
+BACKEND: Final = "backend"
+"""The provider of a route whose backend calls its model by itself, in metrics."""
 
 
 class Responses:
     """The response filters of one policy. `known_secrets` are the plain keys that no response may contain."""
 
-    def __init__(self, schema: PolicySchema, services: Services, problems: Problems) -> None:
+    def __init__(self, schema: PolicySchema, services: Services, problems: Problems, prices: PriceTable) -> None:
         self._schema = schema
+        self._prices = prices
         self._services = services
         self._problems = problems
         self.known_secrets = KnownSecretsSource(services.secrets)
@@ -44,21 +51,34 @@ class Responses:
         guards: SessionGuards,
         enforced: Enforced,
         also: tuple[ResponseObserver, ...] = (),
+        *,
+        metered: bool = False,
     ) -> RouteResponseFilters | None:
-        """Return the filters of one route and the observers in `also`, None where there is nothing to look for."""
+        """Return the filters of one route and the observers in `also`, None where there is nothing to look for.
+
+        metered  the route's requests are held to budgets
+        """
         section = (route.redaction if route is not None else None) or self._schema.redaction
         redaction = build_redaction(None, section.patterns, self._problems.at("redaction.patterns"))
         keys = self.known_secrets if section.known_secrets else None
-        observers = (*self._learning(route, sessions, guards), *self._usage(route), *also)
+        observers = (*self._learning(route, sessions, guards), *self._usage(route, metered=metered), *also)
         if keys is None and not section.patterns and not observers:
             return None
         return RouteResponseFilters(redaction, keys, observers, self._services.events, enforce=enforced("redaction"))
 
-    def _usage(self, route: RouteSchema | None) -> tuple[ResponseObserver, ...]:
+    def counter(self, provider: str) -> UsageCounter:
+        """Return what counts the tokens of one provider, and their cost."""
+        return UsageCounter(provider, self._services.tokens, self._services.cost, self._prices)
+
+    def _usage(self, route: RouteSchema | None, *, metered: bool) -> tuple[ResponseObserver, ...]:
         credential = route.credential if route is not None else None
-        if credential is None or credential.form != "header":
+        counts = credential is not None and credential.form == "header"
+        if route is None or not (counts or metered):
             return ()  # calls with a handle are counted once, at the egress listener
-        return (TokenUsage(credential.provider, self._services.tokens),)
+        counter = self.counter(credential.provider if credential is not None else BACKEND)
+        if not metered:
+            return (TokenUsage(counter),)
+        return (BudgetMeter(counter, self._services.budgets, self._services.events, route.protocol),)
 
     def _learning(
         self, route: RouteSchema | None, sessions: RouteSessions, guards: SessionGuards
@@ -90,9 +110,9 @@ class Responses:
         return observers
 
 
-def build(schema: PolicySchema, services: Services, problems: Problems) -> Responses:
+def build(schema: PolicySchema, services: Services, problems: Problems, prices: PriceTable) -> Responses:
     """Build the response filters of a policy; `problems` is at its root."""
-    return Responses(schema, services, problems)
+    return Responses(schema, services, problems, prices)
 
 
 def _owned(ownership: Ownership, protocol: str, *, reads_bodies: bool) -> list[ResponseObserver]:

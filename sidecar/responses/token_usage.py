@@ -8,13 +8,14 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from sidecar.exchange import Exchange
+from sidecar.exchange import Exchange, TokensUsed
 from sidecar.guard import ResponseFilter
 from sidecar.messages.protocols.catalogue import KNOWN
 from sidecar.messages.protocols.definition import Usage, usage
+from sidecar.prices import Price, PriceTable
 from sidecar.redaction.filters import media_type
 from sidecar.responses.interfaces import BackendResponseHead
-from sidecar.services import Count
+from sidecar.services import Count, CountCost
 
 GOOGLE: Final = usage("$.usageMetadata", "promptTokenCount", "candidatesTokenCount", "$.modelVersion")
 PLACES: Final[tuple[Usage, ...]] = tuple(
@@ -36,16 +37,40 @@ _REPORTS: Final = re.compile(rb'"(usage|usageMetadata)"\s*:\s*\{')
 _MODEL: Final = re.compile(rb'"(?:model|modelVersion)"\s*:\s*"([^"\\]{1,200})"')
 _BREAK: Final = re.compile(rb"\r\n|\n|\r")
 _BLANK: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_DETAILS: Final = ("prompt_tokens_details", "input_tokens_details")
 _READABLE: Final = frozenset({b"", b"identity", b"gzip", b"x-gzip", b"deflate"})
 """Content codings that the proxy opens before a filter; an answer in another one is not read."""
+
+
+class UsageCounter:
+    """Counts what one provider's models have used, in the metrics and on the exchange, and what it costs."""
+
+    def __init__(self, provider: str, tokens: Count, cost: CountCost, prices: PriceTable) -> None:
+        self._provider = provider
+        self._tokens = tokens
+        self._cost = cost
+        self._prices = prices
+
+    def count(self, organization: str, told: ReportedUsage, otherwise: Price | None = None) -> TokensUsed | None:
+        """Count what was reported for one request; `otherwise`: the price if the model that answered has none."""
+        if not (told.input or told.output):
+            return None
+        if told.input:
+            self._tokens(organization, self._provider, told.model, "input", told.input)
+        if told.output:
+            self._tokens(organization, self._provider, told.model, "output", told.output)
+        price = (self._prices.find(told.model) if told.model else None) or otherwise
+        cost = None if price is None else price.cost(told.input, told.output, told.cached, told.written)
+        if cost:
+            self._cost(organization, self._provider, told.model, cost)
+        return TokensUsed(told.model, told.input, told.output, cost)
 
 
 class TokenUsage:
     """The ResponseObserver of one provider's answers: each answer is counted once, at its end or where it was cut."""
 
-    def __init__(self, provider: str, count: Count) -> None:
-        self._provider = provider
-        self._count = count
+    def __init__(self, counter: UsageCounter) -> None:
+        self._counter = counter
 
     def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None:
         """Return a reader of a successful JSON or event-stream response; None for any other."""
@@ -60,7 +85,7 @@ class TokenUsage:
             reader = _Whole()
         else:
             return None
-        counter = _Counter(reader, exchange.organization, self._provider, self._count)
+        counter = _Counter(reader, exchange, self._counter)
         exchange.releases.append(counter.settle)  # a client that leaves does not undo what was reported
         return counter
 
@@ -76,16 +101,18 @@ class TokenUsage:
         if kind == b"application/json" or kind.endswith(b"+json"):
             told = ReportedUsage()
             _report(body, cut=False, told=told)
-            told.count(exchange.organization, self._provider, self._count)
+            exchange.usage = self._counter.count(exchange.organization, told)
 
 
 class ReportedUsage:
     """The tokens that one response has reported so far. Streams report running totals: the newest counts."""
 
-    __slots__ = ("input", "model", "output")
+    __slots__ = ("cached", "input", "model", "output", "written")
 
     def __init__(self) -> None:
         self.input = 0
+        self.cached = 0  # of the input: read from the provider's cache
+        self.written = 0  # of the input: written into it
         self.output = 0
         self.model = ""
 
@@ -99,18 +126,27 @@ class ReportedUsage:
             given, made = _tokens(place.input.first(value)), _tokens(place.output.first(value))
             if given is None and made is None:
                 continue
-            self.input = self.input if given is None else given
+            if given is not None:
+                self._read_input(given, _report_of(value, place))
             self.output = self.output if made is None else made
             model = place.model.first(value)
             if isinstance(model, str) and model:
                 self.model = model
 
-    def count(self, organization: str, provider: str, count: Count) -> None:
-        """Count what was reported."""
-        if self.input:
-            count(organization, provider, self.model, "input", self.input)
-        if self.output:
-            count(organization, provider, self.model, "output", self.output)
+    def _read_input(self, given: int, report: Any) -> None:
+        """Take the input of a report, with the part of it that the provider's cache had."""
+        cached = written = 0
+        if type(report) is dict:
+            for name in _DETAILS:
+                details = report.get(name)
+                if type(details) is dict:
+                    cached = _tokens(details.get("cached_tokens")) or 0
+            cached = cached or _tokens(report.get("cachedContentTokenCount")) or 0
+            # Anthropic's input_tokens are those beside its cache.
+            read = _tokens(report.get("cache_read_input_tokens")) or 0
+            written = _tokens(report.get("cache_creation_input_tokens")) or 0
+            cached, given = cached + read, given + read + written
+        self.input, self.cached, self.written = given, min(cached, given), written
 
 
 class _Reader(Protocol):
@@ -126,15 +162,12 @@ class _Reader(Protocol):
 class _Counter:
     """A ResponseFilter that lets everything pass, and counts once."""
 
-    __slots__ = ("_count", "_organization", "_provider", "_reader", "_settled")
+    __slots__ = ("_counter", "_exchange", "_reader")
 
-    def __init__(self, reader: _Reader, organization: str, provider: str, count: Count) -> None:
+    def __init__(self, reader: _Reader, exchange: Exchange, counter: UsageCounter) -> None:
         self._reader = reader
-        # Not the exchange: it refers to this object, and a reference cycle would keep the request until a collection.
-        self._organization = organization
-        self._provider = provider
-        self._count = count
-        self._settled = False
+        self._exchange: Exchange | None = exchange
+        self._counter = counter
 
     def feed(self, chunk: bytes) -> bytes:
         self._reader.feed(chunk)
@@ -146,10 +179,9 @@ class _Counter:
         return b""
 
     def settle(self) -> None:
-        if self._settled:
-            return
-        self._settled = True
-        self._reader.told.count(self._organization, self._provider, self._count)
+        exchange, self._exchange = self._exchange, None  # no reference cycle is left for the collector
+        if exchange is not None:
+            exchange.usage = self._counter.count(exchange.organization, self._reader.told)
 
 
 class _Whole:
@@ -217,7 +249,7 @@ def _report(text: bytes, *, cut: bool, told: ReportedUsage) -> None:
     if _REPORTS.search(text) is None:
         return
     if cut:
-        told.learn(_from_ends(text))
+        told.learn(report_from_ends(text))
         return
     try:
         value = orjson.loads(text)
@@ -227,7 +259,7 @@ def _report(text: bytes, *, cut: bool, told: ReportedUsage) -> None:
         told.learn(each)
 
 
-def _from_ends(text: bytes) -> dict[str, Any]:
+def report_from_ends(text: bytes) -> dict[str, Any]:
     """Read the last report of a text whose middle is missing.
 
     A quote within a JSON string is escaped, so a model's text cannot look like a report.
@@ -242,6 +274,13 @@ def _from_ends(text: bytes) -> dict[str, Any]:
     named = _MODEL.search(text)
     model = named.group(1).decode("utf-8", "replace") if named is not None else ""
     return {found[-1].group(1).decode(): report, "model": model, "modelVersion": model}
+
+
+def _report_of(value: Any, place: Usage) -> Any:
+    """Return the object in which a place's counts stand."""
+    for step in place.input.steps[:-1]:
+        value = value.get(step) if type(value) is dict else None
+    return value
 
 
 def _tokens(value: Any) -> int | None:

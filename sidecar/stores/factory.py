@@ -12,8 +12,9 @@ from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink, SecurityEvent
 from sidecar.revoked import Cause, Revoked, SubjectKind
 from sidecar.secret import Secret
-from sidecar.stores.interfaces import BanStore, RateStore, SessionStore
+from sidecar.stores.interfaces import BanStore, BudgetStore, RateStore, SessionStore
 from sidecar.stores.memory_bans import MemoryBanStore
+from sidecar.stores.memory_budgets import MemoryBudgets
 from sidecar.stores.memory_rates import MemoryRateStore
 from sidecar.stores.memory_sessions import MemorySessionStore
 from sidecar.vocabulary import Event, Outcome
@@ -42,10 +43,11 @@ def _untold(_revoked: Revoked) -> None:
 class Stores:
     """Where windows, bans and sessions live. `start` before the first request, `close` after the last.
 
-    Time for `rates` is the monotonic clock, for `bans` and `sessions` the epoch.
+    Time for `rates` and `budgets` is the monotonic clock, for `bans` and `sessions` the epoch.
     """
 
     rates: RateStore
+    budgets: BudgetStore
     bans: BanStore
     sessions: SessionStore
     states: Callable[[], Mapping[str, bool]]
@@ -132,16 +134,18 @@ def open_stores(
 ) -> Stores:
     """Build the stores; nothing is connected before `start`. A wrong URL is a ConfigError, now."""
     rates = MemoryRateStore(max_keys)
+    budgets = MemoryBudgets(max_keys)
     bans = MemoryBanStore(strikes, within, duration, max_bans)
 
     def clean() -> None:
         rates.cleanup(clock.monotonic())
+        budgets.cleanup(clock.monotonic())
         bans.cleanup(clock.now())
 
     if redis_url is None:
         sessions = MemorySessionStore(max_sessions, per_client)
         states = {"memory": True}
-        local = Stores(rates, bans, sessions, lambda: states, lambda: 1, clock, events, clean, _once, _nothing)
+        local = Stores(rates, budgets, bans, sessions, lambda: states, lambda: 1, clock, events, clean, _once, _nothing)
         bans.began = local.ban_began
         return local
     # redis-py costs 19 MiB: imported only where it is used.
@@ -153,6 +157,7 @@ def open_stores(
         clock,
         events,
         mirror=rates,
+        budgets=budgets,
         bans=bans,
         per_client=per_client,
         prefix=prefix,
@@ -167,6 +172,7 @@ def open_stores(
 
     stores = Stores(
         shared.rates,
+        shared.budgets,
         shared.bans,
         shared.sessions,
         lambda: {"redis": shared.circuit.up},

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from sidecar.budget import Claim, Helds
 from sidecar.limit import Ask, Takes
 from sidecar.session import Session
 
@@ -29,6 +30,20 @@ class RateStore(Protocol):
 
     async def reset(self, per: str, subject: str) -> int:
         """Forget every window of one subject (`ip`, `203.0.113.9`); return how many there were."""
+        ...
+
+
+class BudgetStore(Protocol):
+    """Budgets over sliding windows: what was used and what running requests hold never exceed one."""
+
+    def claim(self, claims: Sequence[Claim], holder: str, ttl: float, now: float) -> Helds | Awaitable[Helds]:
+        """Count what a request (`holder`) has used since its last claim, and keep what it asks for.
+
+        All of its bound claims are met, or no hold grows. A hold that is not renewed within `ttl` seconds is
+        given back: its replica has died. `now` is monotonic seconds (shared stores use their own clock). A store in
+        this process answers at once (a tuple); one across the network returns an awaitable. No two claims
+        of a request are the same budget and subject.
+        """
         ...
 
 

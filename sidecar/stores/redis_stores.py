@@ -13,9 +13,12 @@ from sidecar.events import EventSink
 from sidecar.revoked import Revoked
 from sidecar.secret import Secret
 from sidecar.stores.failover import Circuit, FailoverRateStore
+from sidecar.stores.failover_budgets import FailoverBudgets
 from sidecar.stores.memory_bans import MemoryBanStore
+from sidecar.stores.memory_budgets import MemoryBudgets
 from sidecar.stores.memory_rates import MemoryRateStore
 from sidecar.stores.redis_bans import RedisBanStore
+from sidecar.stores.redis_budgets import RedisBudgets
 from sidecar.stores.redis_cluster import ClusterConnection
 from sidecar.stores.redis_connection import CONNECT, Command, RedisClient, RedisConnection
 from sidecar.stores.redis_heartbeat import Heartbeat
@@ -62,7 +65,7 @@ class CircuitConnection:
 
 
 class SharedStores:
-    """The three stores on one Redis, and what runs behind them.
+    """The stores on one Redis, and what runs behind them.
 
     The rate limits have a connection of their own: nothing stands before them in its queue.
     """
@@ -74,6 +77,7 @@ class SharedStores:
         events: EventSink,
         *,
         mirror: MemoryRateStore,
+        budgets: MemoryBudgets,
         bans: MemoryBanStore,
         per_client: int,
         prefix: str,
@@ -90,6 +94,7 @@ class SharedStores:
         self._soon = hurry
         self.bans = RedisBanStore(self._wire, bans, prefix, self._hurry)
         self.revocations = RedisRevocations(self._wire, heard, prefix, self._hurry)
+        self.budgets = FailoverBudgets(RedisBudgets(self._wire, prefix), budgets, self.circuit)
         self.sessions = RedisSessionStore(CircuitConnection(self._wire, self.circuit), per_client, prefix)
         self._heart = Heartbeat(self._wire, secrets.token_hex(8), prefix)
         self._lost = False
@@ -117,6 +122,7 @@ class SharedStores:
             if self._lost:
                 self.revocations.begin_anew()
                 await self.bans.tell_all(self._clock.now())
+            await self.budgets.settle(self._clock.monotonic(), lost=self._lost)
             if self._lost or not circuit.up:
                 await self.rates.settle(self._clock.monotonic, self._lost)
                 self._lost = False

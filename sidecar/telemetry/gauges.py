@@ -39,6 +39,7 @@ class CredentialState:
 
 _NO_STREAMS: Final[Mapping[str, int]] = MappingProxyType({})
 _NO_VIOLATIONS: Final[Mapping[str, int]] = MappingProxyType({})
+_NO_BUDGETS: Final[Mapping[tuple[str, str], float]] = MappingProxyType({})
 _NO_STORES: Final[Mapping[str, bool]] = MappingProxyType({})
 
 
@@ -59,7 +60,8 @@ class Gauges:
     """Functions that are called on the event loop at each scrape and return at once, from memory.
 
     None means that the number is unknown (the store is away): the gauge is left out.
-    `stores` returns which shared stores answer: `{"redis": True}`.
+    `stores` returns which shared stores answer: `{"redis": True}`; `budgets` which part of a budget is left to an
+    organization.
     """
 
     active_requests: Callable[[], int | None] = _unknown
@@ -75,6 +77,7 @@ class Gauges:
     undeclared_proxies: Callable[[], int] = int
     descriptors_short: Callable[[], int] = int
     webhook: Callable[[], WebhookState | None] = _unknown
+    budgets: Callable[[], Mapping[tuple[str, str], float]] = dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Reading:
     undeclared_proxies: int = 0
     descriptors_short: int = 0
     webhook: WebhookState | None = None
+    budgets: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 T = TypeVar("T")
@@ -115,6 +119,7 @@ def read(gauges: Gauges) -> Reading:
         _answer(gauges.undeclared_proxies, 0),
         _answer(gauges.descriptors_short, 0),
         _answer(gauges.webhook, None),
+        dict(_answer(gauges.budgets, _NO_BUDGETS)),
     )
 
 

@@ -111,6 +111,7 @@ def served_line(served: Served, stamp: str, processed: bool) -> bytes:
         or "\\" in free
         or "?" in path
         or len(free) > MAX_PATH
+        or served.usage is not None
     ):
         return dump(served_fields(served, stamp))
     status = served.status

@@ -17,6 +17,7 @@ from prometheus_client.samples import Exemplar
 
 from sidecar.events import SecurityEvent, Served
 from sidecar.limit import LimitReport
+from sidecar.prices import NANO
 from sidecar.telemetry.counters import OTHER, UNMATCHED, BoundCounters, Histogram, LimitCounts, RouteCounts
 from sidecar.telemetry.gauges import Gauges, Reading, read
 from sidecar.telemetry.request_outcome import is_processed_message
@@ -55,6 +56,7 @@ class Metrics:
         self._limits: BoundCounters[LimitCounts] = BoundCounters(LimitCounts, most_limits)
         self._events: dict[tuple[Event, str, Outcome], int] = {}
         self._tokens: dict[tuple[str, str, str, str], int] = {}
+        self._costs: dict[tuple[str, str, str], int] = {}
         self._most_token_series = most_token_series
         self._most_credentials = most_credentials
         self._sink_failures = 0
@@ -117,6 +119,13 @@ class Metrics:
             key = (OTHER, OTHER, OTHER, direction)
         self._tokens[key] = self._tokens.get(key, 0) + count
 
+    def cost(self, organization: str, provider: str, model: str, nano: int) -> None:
+        """Count what tokens have cost, in nano-dollars."""
+        key = (_label(organization), _label(provider), _label(model))
+        if key not in self._costs and len(self._costs) >= self._most_token_series:
+            key = (OTHER, OTHER, OTHER)
+        self._costs[key] = self._costs.get(key, 0) + nano
+
     def sink_failed(self) -> None:
         """Count a sink of the fan-out that raised."""
         self._sink_failures += 1
@@ -142,6 +151,7 @@ class Metrics:
         yield from _state(reading)
         yield from _policy(reading)
         yield from _credentials(reading, self._most_credentials)
+        yield _budgets(reading, self._most_token_series)
         yield InfoMetricFamily("sidecar_build", "The version of this process.", {"version": self._version})
 
     def _counters(self, reading: Reading) -> Iterator[Metric]:
@@ -180,6 +190,14 @@ class Metrics:
         for labels, count in list(self._tokens.items()):
             tokens.add_metric(labels, count)
         yield tokens
+        costs = CounterMetricFamily(
+            "sidecar_llm_cost_usd",
+            "What tokens have cost, at the prices of the policy.",
+            labels=["organization", "provider", "model"],
+        )
+        for models, nano in list(self._costs.items()):
+            costs.add_metric(models, nano / NANO)
+        yield costs
         yield CounterMetricFamily(
             "sidecar_log_lines_dropped",
             "Log lines lost because the target did not accept them.",
@@ -302,6 +320,21 @@ def _policy(reading: Reading) -> Iterator[Metric]:
         "sidecar_policy_last_reload_successful", "0: a newer policy was rejected.", float(policy.successful)
     )
     yield from _gauge("sidecar_policy_last_reload_timestamp_seconds", "When a policy was last read.", policy.at)
+
+
+def _budgets(reading: Reading, most: int) -> Metric:
+    budgets = GaugeMetricFamily(
+        "sidecar_budget_remaining_ratio",
+        "Which part of a budget is left to an organization: of its subjects, to the one with the least.",
+        labels=["budget", "organization"],
+    )
+    least: dict[tuple[str, str], float] = {}
+    for (name, organization), ratio in sorted(reading.budgets.items(), key=lambda pair: pair[1]):
+        labels = (name, _label(organization)) if len(least) < most else (name, OTHER)
+        least.setdefault(labels, ratio)
+    for labels, ratio in least.items():
+        budgets.add_metric(labels, ratio)
+    return budgets
 
 
 def _credentials(reading: Reading, most: int) -> Iterator[Metric]:

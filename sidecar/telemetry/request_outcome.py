@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from sidecar.events import SecurityEvent, Served
+from sidecar.exchange import TokensUsed
+from sidecar.prices import NANO
 from sidecar.vocabulary import Event, Outcome
 
 
@@ -35,6 +37,22 @@ def detail(served: Served) -> dict[str, int | float | str | None]:
         found["provider_request_id"] = served.provider_id
     if served.origin:
         found["origin"] = served.origin
+    if served.usage is not None:
+        found |= usage_fields(served.usage)
+    return found
+
+
+def usage_fields(usage: TokensUsed) -> dict[str, int | float | str | None]:
+    """Return the tokens of a request, and their cost if it is known."""
+    found: dict[str, int | float | str | None] = {
+        "model": usage.model if usage.model.isprintable() else "",
+        "input_tokens": usage.given,
+        "output_tokens": usage.made,
+    }
+    if usage.cost is not None:
+        found["cost_usd"] = usage.cost / NANO
+    if usage.estimated:
+        found["estimated"] = True
     return found
 
 

@@ -13,16 +13,20 @@ from hypothesis import strategies as st
 from sidecar.decision import PASS
 from sidecar.errors import Problems
 from sidecar.exchange import Client
+from sidecar.guards.budgets.build import Budgets
 from sidecar.guards.clients.identity_headers import IdentityHeaders
 from sidecar.guards.limits.rate_limit import build_rate_limit
 from sidecar.head import RequestHead
 from sidecar.policy.backend_target import build_target
+from sidecar.policy.dry_run import isolated_services
 from sidecar.policy.egress import Shared, build_egress, protocol
 from sidecar.policy.policy import Injection, Policy, RequestBounds, Route
 from sidecar.policy.routes import Pattern
 from sidecar.policy.schema.backend import Timeouts
+from sidecar.prices import PriceTable
 from sidecar.proxy.forwarding_headers import request_head
 from sidecar.responses.filters import KnownSecretsSource
+from sidecar.responses.token_usage import UsageCounter
 from sidecar.stores.memory_rates import MemoryRateStore
 from tests.support.exchanges import Recorder, exchange
 from tests.support.policies import BASE, read, said
@@ -45,14 +49,18 @@ def compiled(text: str = EGRESS) -> Policy:
     schema = read(BASE + LISTEN + text).schema
     problems = Problems()
     nowhere = build_target("http://127.0.0.1:9", None, Timeouts(), problems, preserve_host=True, max_connections=1)
+    services = isolated_services()
     shared = Shared(
         events=Recorder(),
         handles=None,
-        tokens=lambda *_: None,
+        counter=lambda provider: UsageCounter(provider, lambda *_: None, lambda *_: None, PriceTable()),
+        budgets=Budgets(schema, services),
+        ledger=services.budgets,
         keys=KnownSecretsSource(None),
         bounds=BOUNDS,
         limits=build_rate_limit((), MemoryRateStore(), waits=False),
         enforce=True,
+        enforce_budgets=True,
         nowhere=nowhere,
     )
     policy = build_egress(schema, shared, "digest", problems)

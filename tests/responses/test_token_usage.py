@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.responses.token_usage import WHOLE, TokenUsage
+from sidecar.prices import PriceTable
+from sidecar.responses.token_usage import WHOLE, TokenUsage, UsageCounter
 from tests.support.exchanges import exchange
 
 JSON = b"application/json; charset=utf-8"
@@ -43,7 +44,7 @@ def counted(kind: bytes, *pieces: bytes, finish: bool = True, **head: Any) -> di
     asked.organization = "acme"
     coding = head.pop("coding", b"")
     answer = Answer(index={b"content-type": kind, **({b"content-encoding": coding} if coding else {})}, **head)
-    chosen = TokenUsage("openai", count).for_answer(asked, answer)
+    chosen = TokenUsage(UsageCounter("openai", count, lambda *_: None, PriceTable())).for_answer(asked, answer)
     if chosen is not None:
         assert b"".join(map(chosen.feed, pieces)) == b"".join(pieces)
         if finish:
@@ -178,7 +179,9 @@ def test_a_long_answer_cannot_be_taken_in_by_words():
 
 
 def test_memory_is_bounded():
-    chosen = TokenUsage("openai", lambda *_: None).for_answer(exchange(), Answer(index={b"content-type": SSE}))
+    chosen = TokenUsage(UsageCounter("openai", lambda *_: None, lambda *_: None, PriceTable())).for_answer(
+        exchange(), Answer(index={b"content-type": SSE})
+    )
     assert chosen is not None
     for _ in range(64):
         chosen.feed(b"data: " + b"x" * 65_536)

@@ -6,13 +6,16 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
+from sidecar.budget import Unit
 from sidecar.errors import ConfigError, Problem, Problems
+from sidecar.guards.budgets.build import is_metered
 from sidecar.policy.routes import Pattern
 from sidecar.policy.schema.credentials import Tokens
 from sidecar.policy.schema.limits_and_sessions import RateLimit
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import LISTENER_WIDE, Route
 from sidecar.policy.schema.string_types import Address, goes_in_clear
+from sidecar.prices import ANY
 from sidecar.vault.providers import build
 
 Rule: TypeAlias = Callable[[PolicySchema, Problems], None]
@@ -20,6 +23,10 @@ Rule: TypeAlias = Callable[[PolicySchema, Problems], None]
 BUILT_IN_PROVIDERS: Final = frozenset({
     "openai", "anthropic", "azure-openai", "google", "mistral", "groq", "openrouter", "stripe", "zendesk", "intercom",
 })  # fmt: skip
+NAMING: Final = frozenset({
+    "auto", "openai", "openai-text", "openai-responses", "anthropic", "google", "rerank", "ollama", "open-webui",
+})  # fmt: skip
+"""Protocols whose requests name their model."""
 _ANY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
 
 
@@ -100,6 +107,47 @@ def limits_have_their_own_names(schema: PolicySchema, problems: Problems) -> Non
         other = first.setdefault(limit.name, path)
         if other != path:
             problems.at(path).at("name").add(f"is the name of {other} too", "give each limit a name of its own")
+
+
+def budgets_have_their_own_names(schema: PolicySchema, problems: Problems) -> None:
+    """Report two budgets of one name: log and metrics could not tell them apart."""
+    seen: set[str] = set()
+    for index, budget in enumerate(schema.budgets):
+        if budget.name in seen:
+            at = problems.at(f"budgets[{index}].name")
+            at.add("is the name of another budget too", "give each budget a name of its own")
+        seen.add(budget.name)
+
+
+def budgets_count_something(schema: PolicySchema, problems: Problems) -> None:
+    """Report budgets that no request would be held to."""
+    routes = [route for route in schema.routes if is_metered(schema, route)]
+    calls = schema.listen.egress is not None and bool(schema.egress.providers)
+    for index, budget in enumerate(schema.budgets):
+        at = problems.at(f"budgets[{index}]")
+        if not routes and not calls:
+            at.add("counts nothing, for no request uses a model", "write a route with a message or a credential")
+        elif not routes and budget.per in ("user", "ip"):
+            what = "counts nothing, for provider calls of the egress listener have no user and no address"
+            at.at("per").add(what, "write per: organization, session or credential")
+        elif budget.per == "session" and schema.sessions.mode == "off" and not calls:
+            what = "counts sessions, and sessions.mode is off"
+            at.at("per").add(what, "write sessions: { mode: issue }, or per: ip")
+        elif budget.per == "credential" and not calls and not any(route.credential for route in routes):
+            what = "counts nothing, for no request gets a key"
+            at.at("per").add(what, "write per: organization, or a route with a credential")
+
+
+def budgets_in_money_have_prices(schema: PolicySchema, problems: Problems) -> None:
+    """Report budgets in USD whose requests name no model: what they cost cannot be known."""
+    if ANY in schema.prices:
+        return
+    nameless = [r.name for r in schema.routes if is_metered(schema, r) and r.protocol not in NAMING]
+    for index, budget in enumerate(schema.budgets):
+        if budget.limit.unit is Unit.USD and nameless:
+            what = f"cannot be counted on the route {nameless[0]}, for its requests name no model, and so have no price"
+            instead = 'write prices: { "*": { input: 1, output: 4 } } in USD for a million tokens, or a limit in tokens'
+            problems.at(f"budgets[{index}].limit").add(what, instead)
 
 
 def routes_have_their_own_names(schema: PolicySchema, problems: Problems) -> None:
@@ -263,6 +311,9 @@ RULES: Final[tuple[Rule, ...]] = (
     backend_tls_needs_https,
     routes_name_backends_that_are_there,
     limits_have_their_own_names,
+    budgets_have_their_own_names,
+    budgets_count_something,
+    budgets_in_money_have_prices,
     routes_have_their_own_names,
     patterns_have_their_own_names,
     routes_can_match,

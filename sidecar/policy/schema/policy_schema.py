@@ -10,6 +10,7 @@ from sidecar.policy.schema import string_types as strings
 from sidecar.policy.schema.backend import Backend, BackendServer
 from sidecar.policy.schema.base_model import Many, Read, Section, refuse
 from sidecar.policy.schema.browser_headers import Cookies, Cors, SecurityHeaders
+from sidecar.policy.schema.budgets import BudgetSection, PriceSection
 from sidecar.policy.schema.clients import Clients
 from sidecar.policy.schema.content import ContentFilter, Events, MessageDefaults, Redaction
 from sidecar.policy.schema.credentials import Egress, Provider, Tokens
@@ -64,6 +65,12 @@ class PolicySchema(Section):
         default_factory=Organizations, description="whose limits and keys a request uses"
     )
     rate_limits: Many[RateLimit] = Field(default=DEFAULT_LIMITS, description="limits of every request; [] for none")
+    budgets: Many[BudgetSection] = Field(default=(), description="budgets of tokens and money; [] for none")
+    prices: dict[Annotated[str, strings.MODEL], PriceSection] = Field(
+        default_factory=dict,
+        description="what models cost, over the list that `sidecar prices` prints; `*`: every model without a price",
+        examples=[{"gpt-4o-mini": {"input": 0.15, "output": 0.6}}],
+    )
     sessions: Sessions = Field(default_factory=Sessions, description="sessions of browsers")
     ownership: Ownership = Field(default_factory=Ownership, description="which session a conversation belongs to")
     content_filter: ContentFilter = Field(default_factory=ContentFilter, description="texts that are refused")

@@ -81,6 +81,9 @@ SERVED_HOST: Final = text(
     "one without scheme or path, like chat.example.com",
 )
 ORGANIZATION: Final = NAME
+MODEL: Final = text(
+    r"\*|[A-Za-z0-9][A-Za-z0-9._:/@-]*", "a model's name", "it as the provider names it, like gpt-4o-mini, or *", 128
+)
 PROVIDER: Final = text(
     r"[a-z][a-z0-9-]*", "a provider's name", "lower-case letters, digits and hyphens, at most 63 of them", 63
 )

@@ -1,0 +1,1 @@
+"""Budgets of tokens and money: what a request reserves, and what it has used."""
