@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent / "sidecar"
 LAYERS: list[set[str]] = [
     {
         "bounded_cache",
+        "budget",
         "bounded_counts",
         "clock",
         "errors",
@@ -21,8 +22,10 @@ LAYERS: list[set[str]] = [
         "head",
         "limit",
         "json_path",
+        "prices",
         "process_memory",
         "revoked",
+        "token_estimate",
         "trace_context",
         "vocabulary",
     },

@@ -148,7 +148,7 @@ class _Meter:
             self._reported = True
             spend = self._spend
             self._estimated = 0
-            spend.report(told.input or spend.given, told.output, told.cached, told.written)
+            spend.report(told.whole or spend.given, told.output, told.cached, told.written)
 
     def settle(self) -> None:
         """Count what was used, and give back what is held beyond it."""
@@ -156,7 +156,9 @@ class _Meter:
         if exchange is None:
             return
         spend, told = self._spend, self._told
-        told.input, told.output = spend.given, spend.made
+        if not told.input:
+            told.input = told.whole = spend.given
+        told.output = spend.made
         told.model = told.model or spend.model
         used = self._counter.count(exchange.organization, told, spend.price)
         if used is not None:

@@ -60,10 +60,10 @@ class UsageCounter:
         if told.output:
             self._tokens(organization, self._provider, told.model, "output", told.output)
         price = (self._prices.find(told.model) if told.model else None) or otherwise
-        cost = None if price is None else price.cost(told.input, told.output, told.cached, told.written)
+        cost = None if price is None else price.cost(told.whole, told.output, told.cached, told.written)
         if cost:
             self._cost(organization, self._provider, told.model, cost)
-        return TokensUsed(told.model, told.input, told.output, cost)
+        return TokensUsed(told.model, told.whole, told.output, cost)
 
 
 class TokenUsage:
@@ -107,12 +107,13 @@ class TokenUsage:
 class ReportedUsage:
     """The tokens that one response has reported so far. Streams report running totals: the newest counts."""
 
-    __slots__ = ("cached", "input", "model", "output", "written")
+    __slots__ = ("cached", "input", "model", "output", "whole", "written")
 
     def __init__(self) -> None:
         self.input = 0
-        self.cached = 0  # of the input: read from the provider's cache
-        self.written = 0  # of the input: written into it
+        self.whole = 0  # the input with what some providers report beside it: what their cache had, and took
+        self.cached = 0  # of the whole: read from the provider's cache
+        self.written = 0  # of the whole: written into it
         self.output = 0
         self.model = ""
 
@@ -136,6 +137,7 @@ class ReportedUsage:
     def _read_input(self, given: int, report: Any) -> None:
         """Take the input of a report, with the part of it that the provider's cache had."""
         cached = written = 0
+        whole = given
         if type(report) is dict:
             for name in _DETAILS:
                 details = report.get(name)
@@ -145,8 +147,8 @@ class ReportedUsage:
             # Anthropic's input_tokens are those beside its cache.
             read = _tokens(report.get("cache_read_input_tokens")) or 0
             written = _tokens(report.get("cache_creation_input_tokens")) or 0
-            cached, given = cached + read, given + read + written
-        self.input, self.cached, self.written = given, min(cached, given), written
+            cached, whole = cached + read, given + read + written
+        self.input, self.whole, self.cached, self.written = given, whole, min(cached, whole), written
 
 
 class _Reader(Protocol):

@@ -6,18 +6,30 @@ its own sub-bucket until 60 later ones are over, so no window ever holds more th
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Final
 
 from sidecar.budget import Budget, Claim, Held, Helds
-from sidecar.stores.sliding_window import BUCKETS, SLACK, SPAN, width_of
+from sidecar.stores.sliding_window import BUCKETS, SPAN
 
 CELLS: Final = 1024
 """Accounts of one budget that are shared by the subjects for whom the table had no room."""
 
+MICRO: Final = 1_000_000
 HELD_UP: Final = 2.0
 """Seconds after which a request may try again that only the holds of running requests kept out."""
+
+
+def width_of(window: float) -> int:
+    """Return a sub-bucket's length in microseconds, rounded up; whole, so that every store cuts time alike."""
+    return math.ceil(window * MICRO / BUCKETS)
+
+
+def bucket_of(window: float, now: float) -> int:
+    """Return the number of the sub-bucket of a moment."""
+    return int(now * MICRO) // width_of(window)
 
 
 class Account:
@@ -108,7 +120,7 @@ class MemoryBudgets:
         fits = True
         for claim in claims:
             budget = claim.budget
-            current = int(now // width_of(budget.window))
+            current = bucket_of(budget.window, now)
             account = self._account(budget, claim.subject)
             account.expire(current, now)
             before = account.holding(holder)
@@ -133,7 +145,7 @@ class MemoryBudgets:
         found = []
         for (name, unit, window), table in self._tables.items():
             for subject, account in table.items():
-                account.expire(int(now // width_of(window)), now)
+                account.expire(bucket_of(window, now), now)
                 if account.spent and isinstance(subject, str):
                     found.append((self._named[name, unit, window], subject, account.spent))
         return found
@@ -141,7 +153,7 @@ class MemoryBudgets:
     def cleanup(self, now: float, most: int = 1000) -> None:
         """Drop accounts that hold nothing any more, up to `most` of each budget are looked at."""
         for key, table in list(self._tables.items()):
-            current = int(now // width_of(key[2]))
+            current = bucket_of(key[2], now)
             for subject in list(table)[:most]:
                 account = table.pop(subject)
                 account.expire(current, now)
@@ -181,6 +193,5 @@ def _retry(claim: Claim, account: Account, current: int, now: float) -> float:
     excess = account.spent + claim.least - claim.budget.limit
     if excess <= 0:
         return HELD_UP
-    width = width_of(claim.budget.window)
     bucket = account.frees(excess) if account.used else current
-    return max(SLACK, (bucket + SPAN) * width + SLACK - now)
+    return max(1, (bucket + SPAN) * width_of(claim.budget.window) - int(now * MICRO)) / MICRO

@@ -9,11 +9,9 @@ from typing import Any, Final
 
 from sidecar.budget import Claim, Held, Helds
 from sidecar.errors import StoreUnavailable
-from sidecar.stores.memory_budgets import HELD_UP
+from sidecar.stores.memory_budgets import HELD_UP, MICRO, width_of
 from sidecar.stores.redis_connection import Argument, RedisClient, Script
-from sidecar.stores.sliding_window import BUCKETS
 
-MICRO: Final = 1_000_000
 _ANSWER: Final = 3
 
 
@@ -54,8 +52,7 @@ class RedisBudgets:
             budget = claim.budget
             account = f"{self._prefix}:b:{{{budget.name}:{budget.unit}:{budget.window:g}:{claim.subject}}}"
             keys += (account, f"{account}:holds")
-            width = math.ceil(budget.window * MICRO / BUCKETS)
-            words += (budget.limit, width, claim.hold, claim.least, claim.spend, int(claim.bound))
+            words += (budget.limit, width_of(budget.window), claim.hold, claim.least, claim.spend, int(claim.bound))
         now = "" if self._clock is None else str(int(self._clock() * MICRO))
         return self._script.call(keys, now, holder, math.ceil(ttl * 1000), *words)
 
