@@ -1,4 +1,4 @@
-"""What was revoked: the subjects that a running answer can stand on."""
+"""What was revoked: the subjects that a running response can depend on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from enum import StrEnum
 
 
 class SubjectKind(StrEnum):
+    """What can be revoked."""
+
     HANDLE = "handle"
     CREDENTIAL = "credential"
     SESSION = "session"

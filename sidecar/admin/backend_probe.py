@@ -32,8 +32,8 @@ class _Answer:
 class BackendProbe:
     """`reason()` returns why the backend is not ready; "" when it is, or when the policy does not ask.
 
-    All calls of one moment share one probe, and its result is kept for `ready.cache`, so that whoever polls `/readyz`
-    cannot make requests to the backend.
+    All calls of one moment share one probe, and its result is kept for `ready.cache`, so that polling `/readyz`
+    does not load the backend.
     """
 
     def __init__(self, current: Callable[[], tuple[Ready, BackendTarget]], clock: Clock, events: EventSink) -> None:
@@ -57,6 +57,7 @@ class BackendProbe:
         return await asyncio.shield(self._running)
 
     async def close(self) -> None:
+        """Cancel a probe that is under way."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)

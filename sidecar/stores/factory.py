@@ -64,7 +64,7 @@ class Stores:
     _tell: Callable[[Revoked], None] = _untold
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     revoked: Callable[[Revoked], None] = _untold
-    """Called with each revocation that this replica makes, or hears of, and with each ban that begins."""
+    """Called with each revocation that this replica makes or receives, and with each ban that begins."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:

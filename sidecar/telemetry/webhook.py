@@ -86,6 +86,7 @@ class Webhook:
                     pass
 
     def record(self, event: SecurityEvent) -> None:
+        """Queue an event that the target chooses; a full queue drops its oldest and counts it in `lost`."""
         if self._target is None or not self._target.chooses(event.event):
             return
         self.lost += len(self._queue) == QUEUED
