@@ -17,7 +17,7 @@ class Unit(StrEnum):
 
 
 class BudgetPer(StrEnum):
-    """Who has a budget of his own. `credential`: each stored key of an organization."""
+    """What each budget belongs to. `credential`: each stored key of an organization."""
 
     ORGANIZATION = "organization"
     SESSION = "session"

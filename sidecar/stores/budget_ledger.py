@@ -1,4 +1,4 @@
-"""What outlives a policy of its budgets: what running requests hold, how each budget stands, how long answers are."""
+"""The state of budgets that outlives a policy: holds of running requests, what is left, mean lengths of answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ STATES: Final = 10_000
 class Renewable(Protocol):
     """A running request that holds part of a budget."""
 
-    def renew(self) -> None: ...
+    def renew(self) -> None:
+        """Count what was used so far, and keep the rest of the hold for another LASTS seconds."""
+        ...
 
 
 class BudgetLedger:

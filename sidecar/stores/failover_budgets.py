@@ -1,4 +1,4 @@
-"""Budgets that go on without the shared store, and settle with it when it is back."""
+"""Budgets that go on in memory while the shared store is away, and are merged into it when it is back."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ class BudgetCircuit(Protocol):
     up: bool
     replicas: int
 
-    def trip(self, error: StoreUnavailable) -> None: ...
+    def trip(self, error: StoreUnavailable) -> None:
+        """Stop asking the store."""
+        ...
 
 
 class SharedBudgets(Protocol):
     """A BudgetStore across the network, which may fail."""
 
-    async def claim(self, claims: Sequence[Claim], holder: str, ttl: float, now: float) -> Helds: ...
+    async def claim(self, claims: Sequence[Claim], holder: str, ttl: float, now: float) -> Helds:
+        """Answer the claims of one request, all or none. Raises StoreUnavailable."""
+        ...
 
 
 class FailoverBudgets:

@@ -44,7 +44,7 @@ class Account:
         self.held = 0
 
     def expire(self, current: int, now: float) -> None:
-        """Forget amounts that no longer count in sub-bucket `current`, and holds that nobody has renewed."""
+        """Forget amounts that no longer count in sub-bucket `current`, and holds that were not renewed."""
         used = self.used
         while used and used[0][0] < current - BUCKETS:
             self.spent -= used.popleft()[1]

@@ -137,7 +137,7 @@ class SharedStores:
         return EVERY if circuit.up else self._pause
 
     async def close(self) -> None:
-        """Say goodbye, and hang up."""
+        """Leave the list of live replicas, and close the connections."""
         try:
             if self.circuit.up:
                 await self.revocations.exchange()

@@ -12,7 +12,7 @@ from sidecar.prices import Price, PriceTable
 from sidecar.services import Services
 
 ON_EGRESS = frozenset({BudgetPer.ORGANIZATION, BudgetPer.SESSION, BudgetPer.CREDENTIAL})
-"""Who is known of a provider call: its handle names no user and no address."""
+"""Subjects that are known of a provider call: its handle names no user and no address."""
 
 
 class Budgets:
