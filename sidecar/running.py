@@ -17,10 +17,11 @@ from sidecar.admin.policy_verifier import PolicyVerifier
 from sidecar.admin.ports import Ports
 from sidecar.admin.server import ManagementServer
 from sidecar.admin.why import MOST_EVENTS
+from sidecar.anomalies.usage import Measure, Rule
+from sidecar.anomalies.watch import UsageWatch
 from sidecar.clock import Clock
 from sidecar.decision import Detail
 from sidecar.errors import StoreUnavailable
-from sidecar.events import EventSink
 from sidecar.exchange import Exchange
 from sidecar.explain.explainer import Explainer
 from sidecar.explain.provenance import Provenance
@@ -52,6 +53,7 @@ from sidecar.settings import Settings
 from sidecar.stores.budget_ledger import BudgetLedger
 from sidecar.stores.factory import Stores
 from sidecar.suggest.yaml_text import document
+from sidecar.telemetry.fanout import Fanout
 from sidecar.telemetry.gauges import CredentialState, Gauges, PolicyState, WebhookState
 from sidecar.telemetry.log import Log
 from sidecar.telemetry.metrics import Metrics
@@ -93,7 +95,7 @@ class Foundation:
 
     settings: Settings
     clock: Clock
-    events: EventSink
+    events: Fanout
     metrics: Metrics
     recent: RecentEvents
     log: Log
@@ -164,6 +166,7 @@ class Running:
             lambda: (self.live.current.schema.ready, self.live.current.backend), self._clock, self.events
         )
         address = listen.management.address
+        self._usage = UsageWatch(self._clock, foundation.events)
         self.revocations = Revocations(self._clock, self._exchanges, self._is_spared)
         self.stores.revoked = self.revocations.end
         if self.vault is not None:
@@ -180,6 +183,7 @@ class Running:
             await self.egress.open(address.host, address.port, address.path)
         await self.management.start()
         self._metrics.watch(self._gauges())
+        self._usage.use(unusual(schema))
         self._follow()
         self._reasons.clear()
 
@@ -193,6 +197,8 @@ class Running:
     def _is_spared(self, exchange: Exchange) -> bool:
         """Say whether no ban ends a client's requests: what the guard of bans lets pass."""
         client = exchange.client
+        if self.live.current.schema.clients.ban is None:
+            return True
         return client.exempt or (not client.trusted and self._services.proxies.is_probable(exchange.peer))
 
     async def _vault_changed(self) -> None:
@@ -326,6 +332,7 @@ class Running:
         self._public_tokens.use(schema.api_auth)
         self._admin_tokens.use(schema.admin)
         self.stores.sessions.bound(schema.sessions.per_client)
+        self._usage.use(unusual(schema))
         self._foundation.webhook.use(webhook_target(schema.events, self._foundation.settings))
         if schema.stores != before.stores:
             self.stores.use_timeout(schema.stores.redis.timeout)
@@ -477,6 +484,7 @@ class Running:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.revocations.close()
+        await self._usage.close()
         self._public_tokens.close()
         self._admin_tokens.close()
         for listener in (self.public, self.egress):
@@ -523,6 +531,14 @@ def webhook_target(events: Events, settings: Settings) -> Target | None:
 
 def _log_keys(events: Events) -> tuple[object, ...]:
     return (events.log, events.file, events.access, events.form)
+
+
+def unusual(schema: PolicySchema) -> Rule | None:
+    """Return when usage is unusual; None: nothing looks for it."""
+    if schema.anomalies is None:
+        return None
+    least = schema.anomalies.least
+    return Rule(schema.anomalies.factor, {measure: getattr(least, measure.value) for measure in Measure})
 
 
 def needs_keys(schema: PolicySchema) -> bool:

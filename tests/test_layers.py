@@ -40,7 +40,7 @@ LAYERS: list[set[str]] = [
     {"responses"},
     {"suggest"},
     {"policy"},
-    {"proxy", "admin", "telemetry"},
+    {"proxy", "admin", "telemetry", "anomalies"},
     {"explain", "manifests"},
     {"settings", "demo"},
     {"running"},

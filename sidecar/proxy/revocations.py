@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeAlias
 from sidecar.clock import Clock
 from sidecar.exchange import Exchange
 from sidecar.proxy.early_end import EarlyEnd
-from sidecar.revoked import Revoked, SubjectKind
+from sidecar.revoked import Cause, Revoked, SubjectKind
 from sidecar.vocabulary import Code
 
 _log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class Revocations:
             revoked, at = batch.get(key, (None, 0.0))
             if revoked is None or exchange.started > at:
                 continue
-            if key[0] is not SubjectKind.IP or not self._spared(exchange):
+            if revoked.cause is not Cause.BANNED or not self._spared(exchange):
                 return revoked
         return None
 

@@ -16,8 +16,16 @@ class Fanout:
 
     def __init__(self, sinks: Sequence[EventSink], failed: Callable[[], None] = _ignore) -> None:
         self._records = tuple(sink.record for sink in sinks)
-        self._served = tuple(sink.served for sink in sinks)
+        self._served: tuple[Callable[[Served], None], ...] = tuple(sink.served for sink in sinks)
         self._failed = failed
+
+    def follow(self, served: Callable[[Served], None]) -> None:
+        """Hand the summaries of requests to one more function."""
+        self._served = (*self._served, served)
+
+    def leave(self, served: Callable[[Served], None]) -> None:
+        """Hand it no more; one that does not follow is no mistake."""
+        self._served = tuple(each for each in self._served if each != served)
 
     def record(self, event: SecurityEvent) -> None:
         """Hand an event to every sink, in order."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from sidecar.policy.schema import string_types as strings
+from sidecar.policy.schema.anomalies import Anomalies
 from sidecar.policy.schema.backend import Backend, BackendServer
 from sidecar.policy.schema.base_model import Many, Read, Section, refuse
 from sidecar.policy.schema.browser_headers import Cookies, Cors, SecurityHeaders
@@ -85,6 +86,9 @@ class PolicySchema(Section):
     redaction: Redaction = Field(default_factory=Redaction, description="what is replaced in answers")
     stores: Stores = Field(default_factory=Stores, description="where windows, bans and sessions live")
     events: Events = Field(default_factory=Events, description="where facts are written")
+    anomalies: Anomalies | None = Field(
+        default=None, description="look for usage that is unlike what it was; null: off, {} for the defaults"
+    )
     admin: Tokens = Field(default_factory=Tokens, description="tokens of the admin API")
     api_auth: Tokens = Field(
         default_factory=Tokens, description="tokens of the public side: `org` names the organization, `sub` the user"

@@ -1,0 +1,1 @@
+"""Usage that is unlike what it was: by organization and by session."""

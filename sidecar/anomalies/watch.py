@@ -1,0 +1,220 @@
+"""Watches usage: requests leave a record behind, and once a second all of them are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from sidecar.anomalies.usage import (
+    QUIET_MINUTES,
+    WINDOW,
+    Measure,
+    OrganizationUsage,
+    Rule,
+    SessionPopulation,
+    SessionUsage,
+    Unusual,
+)
+from sidecar.bounded_cache import BoundedCache
+from sidecar.clock import Clock
+from sidecar.events import EventSink, SecurityEvent, Served
+from sidecar.vocabulary import Event, Outcome
+
+_log = logging.getLogger(__name__)
+WAITING: Final = 20_000
+"""Records that wait to be counted; of more, the oldest are left out."""
+TICK: Final = 1.0
+TURN: Final = 1000
+"""Records that are counted before others get their turn of the loop."""
+ORGANIZATIONS: Final = 1000
+SESSIONS: Final = 10_000
+NETWORKS_BYTES: Final = 1024 * 1024
+LONGEST_NAME: Final = 64
+SESSION_LEAST: Final = {Measure.REQUESTS: 2, Measure.TOKENS: 2, Measure.REFUSALS: 1, Measure.NETWORKS: 4}
+"""For a session: the least of an organization divided by this; of networks, so many."""
+
+
+class FollowedSink(EventSink, Protocol):
+    """Where events go, and where the summaries of requests come from."""
+
+    def follow(self, served: Callable[[Served], None]) -> None: ...
+
+    def leave(self, served: Callable[[Served], None]) -> None: ...
+
+
+class UsageWatch:
+    """Looks for unusual usage of organizations and sessions, and records USAGE_ANOMALY.
+
+    Off until `use`. What is known is lost with the process, and learnt anew.
+    """
+
+    def __init__(self, clock: Clock, events: FollowedSink) -> None:
+        self._clock = clock
+        self._events = events
+        self._rule = Rule()
+        self._waiting: deque[Served] = deque(maxlen=WAITING)
+        self._served: Callable[[Served], None] = self._waiting.append  # called for each request: no more than this
+        self._organizations: OrderedDict[str, OrganizationUsage] = OrderedDict()
+        self._active: set[str] = set()
+        self._sessions: dict[str, SessionUsage] = {}
+        self._told: dict[str, int] = {}  # sessions that were told of → the minute until which they are not again
+        self._population = SessionPopulation()
+        self._networks: BoundedCache[str, str] = BoundedCache(NETWORKS_BYTES)
+        self._minute = int(clock.now() // 60)
+        self._new_models: dict[str, list[str]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def use(self, rule: Rule | None) -> None:
+        """Take over the rule of a policy; None: count no more, and forget what was counted."""
+        if rule is None:
+            self._stop()
+            return
+        self._rule = rule
+        if self._task is None:
+            self._minute = int(self._clock.now() // 60)
+            self._events.follow(self._served)
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="usage-watch")
+
+    async def close(self) -> None:
+        """Count no more."""
+        task = self._task
+        self._stop()
+        if task is not None:
+            await asyncio.gather(task, return_exceptions=True)
+
+    def _stop(self) -> None:
+        self._events.leave(self._served)
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._waiting.clear()
+        self._organizations.clear()
+        self._sessions.clear()
+        self._active.clear()
+        self._told.clear()
+        self._new_models.clear()
+        self._population = SessionPopulation()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                more = self.count(TURN)
+                self.look()
+            except Exception:  # noqa: BLE001  a fault here must not end the watch for good
+                _log.exception("usage was not counted")
+                more = False
+            await asyncio.sleep(0 if more else TICK)
+
+    def count(self, most: int) -> bool:
+        """Count up to `most` records that wait; return whether more wait."""
+        waiting = self._waiting
+        for _ in range(min(most, len(waiting))):
+            self._count(waiting.popleft())
+        return bool(waiting)
+
+    def look(self) -> None:
+        """Compare what was used in the minute that is over, if one is."""
+        minute = int(self._clock.now() // 60)
+        if minute == self._minute:
+            return
+        for organization in self._active:
+            self._look_at(organization, minute - 1)
+        self._active.clear()
+        for key, session in self._sessions.items():
+            if key not in self._told:
+                self._look_at_session(key, session)
+        if minute // WINDOW != self._minute // WINDOW:
+            self._population.learn(list(self._sessions.values()))
+            self._sessions.clear()
+            self._told = {key: until for key, until in self._told.items() if minute < until}
+        self._minute = minute
+
+    def _count(self, served: Served) -> None:
+        name, minute = served.organization, self._minute
+        if not name:
+            return
+        organization = self._organizations.get(name) or self._begin(name, minute)
+        self._active.add(name)
+        network = self._networks.get(served.client_ip) or self._network(served.client_ip)
+        refused = 400 <= served.status < 500 and served.status not in (404, 499)
+        organization.add(minute, Measure.REQUESTS, 1)
+        organization.came_from(network, minute)
+        if refused:
+            organization.add(minute, Measure.REFUSALS, 1)
+        session = self._session(served) if served.session else None
+        if session is not None:
+            session.counts[Measure.REQUESTS] += 1
+            session.counts[Measure.REFUSALS] += refused
+            session.came_from(network)
+        used = served.usage
+        if used is not None:
+            tokens = used.given + used.made
+            organization.add(minute, Measure.TOKENS, tokens)
+            if used.model and organization.used(used.model[:LONGEST_NAME], minute):
+                self._new_models.setdefault(name, []).append(used.model[:LONGEST_NAME])
+            if session is not None:
+                session.counts[Measure.TOKENS] += tokens
+
+    def _begin(self, name: str, minute: int) -> OrganizationUsage:
+        if len(self._organizations) >= ORGANIZATIONS:
+            gone, _ = self._organizations.popitem(last=False)
+            self._active.discard(gone)
+        made = self._organizations[name] = OrganizationUsage(minute)
+        return made
+
+    def _session(self, served: Served) -> SessionUsage | None:
+        found = self._sessions.get(served.session)
+        if found is None and len(self._sessions) < SESSIONS:
+            found = self._sessions[served.session] = SessionUsage(served.organization)
+        return found
+
+    def _network(self, address: str) -> str:
+        return self._networks.remember(address, network_of(address), 2 * len(address))
+
+    def _look_at(self, name: str, minute: int) -> None:
+        organization = self._organizations.get(name)
+        if organization is None:
+            return
+        self._organizations.move_to_end(name)
+        unusual, models = organization.unusual(minute, self._rule), self._new_models.pop(name, [])
+        if (not unusual or minute < organization.told_until) and not models:
+            return
+        organization.told_until = minute + QUIET_MINUTES
+        self._tell("organization", name, "", unusual, models)
+
+    def _look_at_session(self, key: str, session: SessionUsage) -> None:
+        least = {measure: -(-count // SESSION_LEAST[measure]) for measure, count in self._rule.least.items()}
+        least[Measure.NETWORKS] = SESSION_LEAST[Measure.NETWORKS]
+        unusual = self._population.unusual(session, self._rule, least)
+        if unusual:
+            self._told[key] = self._minute + QUIET_MINUTES
+            self._tell("session", session.organization, key, unusual, [])
+
+    def _tell(self, subject: str, organization: str, session: str, unusual: list[Unusual], models: list[str]) -> None:
+        detail: dict[str, object] = {"subject": subject, "unusual": [each.measure.value for each in unusual]}
+        for each in unusual:
+            detail[each.measure.value] = each.count
+            detail[f"{each.measure.value}_usual"] = round(each.median, 1)
+        if models:
+            detail["unusual"] = [*(each.measure.value for each in unusual), "models"]
+            detail["models"] = models[:5]
+        event = SecurityEvent(
+            Event.USAGE_ANOMALY,
+            Outcome.OBSERVED,
+            self._clock.now(),
+            organization=organization,
+            session=session,
+            detail=detail,
+        )
+        self._events.record(event)
+
+
+def network_of(address: str) -> str:
+    """Return the /24 of an IPv4 address, the /64 of an IPv6 one (as it is written)."""
+    if ":" not in address:
+        return address.rpartition(".")[0]
+    head, _, _ = address.partition("::")
+    return ":".join(head.split(":")[:4])
