@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = sorted((ROOT / "sidecar").rglob("*.py"))
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("sidecar/**/*.md")])
 LATER = ("proxy/", "guards/limits/")
-MANNERED = re.compile(r"\b(nobody|whoever|somebody|strangers?|his|hers|goodbye|of its own accord)\b")
+MANNERED = re.compile(r"\b([Nn]obody|[Ww]hoever|[Ss]omebody|[Ss]trangers?|[Hh]is|hers|goodbye|of its own accord)\b")
 """Words for persons and for things as persons: the field's nouns (client, caller, peer, process) say which one."""
 
 

@@ -10,7 +10,7 @@ from sidecar.stores.sliding_window import BUCKETS, SPAN, Row, add, empty, expire
 
 
 def _ignore(_subject: str) -> None:
-    """Nobody asked to be told."""
+    """Drop the notice."""
 
 
 class MemoryBanStore:

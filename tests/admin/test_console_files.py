@@ -48,7 +48,7 @@ async def test_a_person_sees_what_happens():
             await page.get_by_role("tab", name=tab).click()
             await page.get_by_text(text).first.wait_for()
         await page.get_by_role("button", name="Lift the ban of 203.0.113.9").click()
-        await page.get_by_text("Nobody is banned.").wait_for()
+        await page.get_by_text("No address is banned.").wait_for()
         assert panel.bans.count() == 0
 
         await page.keyboard.press("Tab")

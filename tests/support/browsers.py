@@ -35,7 +35,7 @@ class Reply:
 
 @dataclass
 class Browser:
-    """Somebody at an address, as a trusted proxy in front tells it."""
+    """A client at an address, as a trusted proxy in front reports it."""
 
     front: Running
     address: str = HOME

@@ -30,7 +30,7 @@ class Postgres:
             *_unprivileged(folder),
             str(binaries / "postgres"),
             *("-D", str(folder / "data"), "-p", str(self.port), "-k", str(folder), "-h", "127.0.0.1"),
-            # Nobody pulls the plug in a test; what is killed in it is our own process.
+            # Power does not fail in a test; what is killed in it is our own process.
             *("-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=100"),
         ]
         self._process = Process(self._argv, env=LOCALE).until_output(READY)

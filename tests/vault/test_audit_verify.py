@@ -162,7 +162,7 @@ async def test_reordered_entries_are_found(url: str) -> None:
 
 
 async def test_a_chain_made_without_the_key_is_found(url: str) -> None:
-    """Whoever has only the database can make all hashes fit, but no MAC."""
+    """A writer of the database alone can make all hashes fit, but no MAC."""
     database, log = await written(url)
     rows = await database.rows("SELECT * FROM audit ORDER BY seq")
     rows[2]["actor"] = "mallory"

@@ -28,7 +28,7 @@ const views = {
       });
       return [ban.ip, when(ban.until), ban.reason, String(ban.strikes), lift];
     });
-    panel.replaceChildren(rows.length ? table("Bans", ["Address", "Until", "Reason", "Strikes", "Action"], rows) : element("p", {}, "Nobody is banned."));
+    panel.replaceChildren(rows.length ? table("Bans", ["Address", "Until", "Reason", "Strikes", "Action"], rows) : element("p", {}, "No address is banned."));
   },
   async credentials(panel) {
     const { credentials } = await api.get("/api/api-credentials");
