@@ -13,9 +13,9 @@ WINDOW: Final = 15
 """Minutes that are compared with what is usual."""
 HOUR: Final = 60
 MODELS: Final = 64
-"""Models of an organization that are remembered; of more, new ones are not told of."""
+"""Models of an organization that are remembered; beyond them, new ones are not reported."""
 MODEL_SEEN: Final = 5
-"""Answers of a new model before it counts as used: one is somebody's test."""
+"""Answers of a new model before it counts as used: one may be a test."""
 NETWORKS: Final = 1024
 """Networks of an organization in one hour that are told apart."""
 SESSION_NETWORKS: Final = 16
@@ -23,10 +23,12 @@ SAMPLES: Final = 4096
 """Quarters of an hour of single sessions that say what a session usually does."""
 FEWEST_SAMPLES: Final = 200
 QUIET_MINUTES: Final = HOUR
-"""Minutes for which a subject that was told of is not told of again."""
+"""Minutes for which a reported subject is not reported again."""
 
 
 class Measure(StrEnum):
+    """What is counted of a subject."""
+
     REQUESTS = "requests"
     TOKENS = "tokens"
     REFUSALS = "refusals"
