@@ -40,9 +40,13 @@ SESSION_LEAST: Final = {Measure.REQUESTS: 2, Measure.TOKENS: 2, Measure.REFUSALS
 class FollowedSink(EventSink, Protocol):
     """Where events go, and where the summaries of requests come from."""
 
-    def follow(self, served: Callable[[Served], None]) -> None: ...
+    def follow(self, served: Callable[[Served], None]) -> None:
+        """Call `served` with the summary of each finished request from now on."""
+        ...
 
-    def leave(self, served: Callable[[Served], None]) -> None: ...
+    def leave(self, served: Callable[[Served], None]) -> None:
+        """Call it no more."""
+        ...
 
 
 class UsageWatch:
