@@ -66,6 +66,8 @@ def test_admin_api(shell: Shell) -> None:
 
 
 def test_getting_started(shell: Shell) -> None:
+    (looking,) = [block for block in blocks("getting-started.md") if "/readyz" in block]
+    assert "403 Forbidden" in shell.page(looking)
     (asked,) = [block for block in blocks("getting-started.md") if block.startswith("sidecar explain")]
     assert "CORS_BLOCKED" in shell.page(asked.replace("policy.yaml", "new.yaml"))
 

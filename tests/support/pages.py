@@ -62,7 +62,8 @@ class Shell:
         """Run a block of a page, with the addresses and files of the running sidecar in it."""
         management = f"http://127.0.0.1:{self.running.management}"
         script = script.replace("http://127.0.0.1:9090", management).replace("http://localhost:9090", management)
-        script = script.replace("http://127.0.0.1:8080", f"http://127.0.0.1:{self.running.public}")
+        for host in ("127.0.0.1", "localhost"):
+            script = script.replace(f"http://{host}:8080", f"http://127.0.0.1:{self.running.public}")
         for name in LOGS:
             script = script.replace(name, str(self.running.log))
         for name in ("/etc/sidecar/policy.yaml", "config/policy.yaml"):
