@@ -398,6 +398,10 @@ class ClientConnection(Connection):
         else:
             self.expect_within(min(left, lingering.SILENCE))
 
+    def close(self) -> None:
+        """Close once what was written has been sent; a client that does not read it is not waited for long."""
+        self._end()
+
     def _end(self) -> None:
         # It counts until it is lost: who does not read what is left holds it open, and not for long.
         transport = self.transport

@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sidecar.exchange import Exchange
-from sidecar.messages.protocols.definition import Shape
-from sidecar.messages.refusals import spoken, stream_refusal
 from sidecar.vocabulary import Code
 
 
@@ -27,25 +24,6 @@ class EarlyEnd:
     def close_reason(self) -> str:
         """Return the reason in a WebSocket's close frame: at most 123 bytes (RFC 6455 §5.5)."""
         return self.code.sentence[:123]
-
-
-@dataclass(frozen=True, slots=True)
-class LastEvent:
-    """The error event at the end of a stream.
-
-    complete  the clients of this protocol read the event as an error, so that the body may end in order; others
-              have to see that it was broken off
-    """
-
-    data: bytes
-    complete: bool
-
-
-def last_event(protocol: str, exchange: Exchange, why: EarlyEnd) -> LastEvent:
-    """Return the event that reports an early end to the client of a server-sent event stream."""
-    path = exchange.head.path
-    data = stream_refusal(protocol, why.code, exchange.id, path=path)
-    return LastEvent(data, spoken(protocol, path).shape is not Shape.PLAIN)
 
 
 def after_event(tail: bytes) -> bool:

@@ -21,7 +21,7 @@ from sidecar.proxy import response_heads
 from sidecar.proxy.backend_connection import BackendConnection
 from sidecar.proxy.codec.response_heads import ResponseHead
 from sidecar.proxy.connection import PeerLeft, TooSlow
-from sidecar.proxy.early_end import EarlyEnd, last_event
+from sidecar.proxy.early_end import EarlyEnd
 from sidecar.proxy.exchange_context import ExchangeContext
 from sidecar.proxy.failure_headers import provider_request_id, retry_advice, unread_request
 from sidecar.proxy.request_body import CollectedBody, StreamedBody, TooLarge, request_body
@@ -39,7 +39,7 @@ from sidecar.proxy.websocket_relay import (
     accepts_upgrade,
     fault_of_upgrade,
 )
-from sidecar.responses.stream_end import StreamEnded
+from sidecar.responses.stream_end import StreamEnded, last_event
 from sidecar.vocabulary import Code, Outcome
 
 _log = logging.getLogger(__name__)
@@ -591,7 +591,8 @@ class Handler(ExchangeContext):
             self.socket.end_early(why.close_reason)
         elif self.relay is not None:
             self.early = why
-            self.relay.end_early(last_event(self.route.protocol, self.exchange, why))
+            exchange = self.exchange
+            self.relay.end_early(last_event(self.route.protocol, why.code, exchange.id, path=exchange.head.path))
 
     def record_early(self, why: EarlyEnd) -> None:
         """Record that a stream was ended, and for how many seconds it ran."""

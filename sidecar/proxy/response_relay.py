@@ -11,8 +11,9 @@ from sidecar.guard import ResponseFilter
 from sidecar.proxy.backend_connection import BackendConnection
 from sidecar.proxy.body_framing import LAST_CHUNK, chunk
 from sidecar.proxy.content_codings import Decoder
-from sidecar.proxy.early_end import LastEvent, after_event, end_of_event
+from sidecar.proxy.early_end import after_event, end_of_event
 from sidecar.proxy.exchange_context import ExchangeContext
+from sidecar.responses.stream_end import LastEvent
 
 TURN: Final = 16 * 1024
 """Bytes that are searched before others get their turn of the loop."""

@@ -6,8 +6,10 @@ A response filter raises StreamEnded from `feed` (or from what it has put into `
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sidecar.messages.protocols.definition import Protocol, Shape
-from sidecar.messages.refusals import stream_refusal
+from sidecar.messages.refusals import spoken, stream_refusal
 from sidecar.vocabulary import Code
 
 
@@ -25,7 +27,26 @@ class StreamEnded(Exception):
         self.complete = complete
 
 
+@dataclass(frozen=True, slots=True)
+class LastEvent:
+    """The error event at the end of a stream; `complete` as in StreamEnded."""
+
+    data: bytes
+    complete: bool
+
+
+def last_event(
+    protocol: Protocol | str, code: Code, request_id: str, *, path: str = "", sentence: str = ""
+) -> LastEvent:
+    """Return the event that reports an early end to the client of a stream of server-sent events.
+
+    `path` says which protocol is spoken where the route names none; `sentence` replaces the code's own.
+    """
+    data = stream_refusal(protocol, code, request_id, path=path, sentence=sentence)
+    return LastEvent(data, spoken(protocol, path).shape is not Shape.PLAIN)
+
+
 def ended_events(before: bytes, protocol: Protocol, code: Code, request_id: str, sentence: str) -> StreamEnded:
     """End a stream of server-sent events after `before`, which ends with a whole event."""
-    event = stream_refusal(protocol, code, request_id, sentence=sentence)
-    return StreamEnded(before + event, complete=protocol.shape is not Shape.PLAIN)
+    last = last_event(protocol, code, request_id, sentence=sentence)
+    return StreamEnded(before + last.data, complete=last.complete)

@@ -19,6 +19,7 @@ import pytest
 from sidecar.__main__ import main
 from sidecar.admin.roles import Role
 from sidecar.cli.admin_call import admin_token
+from sidecar.proxy import client_connection
 from sidecar.secret import Secret
 from sidecar.session import key_of
 from tests.integration.test_websockets import CLOSE, HANDSHAKE, PAGE, TEXT, at_backend, at_client, close, switching
@@ -28,7 +29,7 @@ from tests.support.browsers import ELSEWHERE, HOME, Browser
 from tests.support.egress import ACME_KEY, OPERATOR, Outbound
 from tests.support.language_model import LanguageModel
 from tests.support.processes import free_port
-from tests.support.raw import Message, Raw, get
+from tests.support.raw import Message, Raw, connect, get
 from tests.support.redis import redis_server
 from tests.support.sidecar import MASTER, TRUSTED, Running, threaded, until
 
@@ -87,7 +88,7 @@ def _stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         running, ports = [], []
         for name in ("here", "there") if request.param == "two replicas" else ("here",):
             ports.append(free_port())
-            spoken = {"url": backend.url, "allow": ["/v1/chat/completions", "/v1/messages"]}
+            spoken = {"url": backend.url, "allow": ["/v1/chat/completions", "/v1/realtime"]}
             sections: dict[str, Any] = {
                 "listen": {"egress": {"address": f"127.0.0.1:{ports[-1]}"}},
                 "egress": {"providers": {"openai": spoken, "anthropic": spoken}},
@@ -301,6 +302,35 @@ def test_a_websocket_is_closed_with_a_reason(stage: Stage) -> None:
     stage.here.logged(event="STREAM_REVOKED", route="ws", status=101)
 
 
+def test_a_stream_to_http_1_0_ends_with_its_connection(stage: Stage) -> None:
+    with stage.here.connect(TRUSTED) as client:
+        client.send(b"GET /v1/chat/completions HTTP/1.0\r\nHost: h\r\nX-Forwarded-For: %b\r\n\r\n" % HOME.encode())
+        peer = stage.backend.accept()
+        peer.request()
+        peer.send(SSE + piece(b"data: begun\n\n"))
+        assert client.until(b"data: begun\n\n")
+        banned(stage, "")
+        assert b'"code":"ACCESS_REVOKED"' in client.rest()
+        assert not client.reset
+        assert peer.ended(SECOND)
+
+
+def test_a_client_that_does_not_read_holds_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_connection, "_UNREAD", 0.5)
+    assert stage.here.app is not None
+    listener = stage.here.app.public
+    began = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with streaming(stage, f"X-Forwarded-For: {HOME}", begin=began) as stream:
+        stream.peer.sock.settimeout(1)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                stream.peer.send(piece(bytes(65_536)))
+        open_before = len(listener._connections)
+        banned(stage, "")
+        assert stream.is_cancelled()
+        until(lambda: len(listener._connections) < open_before, "its connection to be closed", SECOND * 3)
+
+
 def test_a_ban_of_a_proxy_that_is_trusted_ends_nothing(stage: Stage) -> None:
     with streaming(stage) as stream:  # without a forwarding header: the proxy speaks for itself
         stage.manage("POST", "/api/bans", {"ip": TRUSTED, "seconds": 60})
@@ -430,6 +460,19 @@ def concurrent(ask: Callable[[], Any]) -> Callable[[], Any]:
 def stream_of(client: openai.OpenAI) -> Any:
     message: Any = {"role": "user", "content": "Hi"}
     return client.chat.completions.create(model="m", messages=[message], stream=True)
+
+
+def test_a_websocket_to_a_provider_is_closed_with_a_reason(stage: Stage, key: str) -> None:
+    token, handle = vault_of(stage).handle("acme")
+    with connect(stage.egress) as client:
+        client.send(get("/openai/v1/realtime", *HANDSHAKE, f"Authorization: Bearer {token}"))
+        peer = stage.backend.accept()
+        peer.send(switching(peer.request()))
+        assert client.head().status == 101
+        revoked_handle(stage, handle, key)
+        assert at_client(client) == (CLOSE, close(1008, b"Access has been revoked"), True)
+        assert at_backend(peer)[:2] == (CLOSE, close(1001))
+    stage.here.logged(event="STREAM_REVOKED", route="egress:openai", status=101, detail={"subject": handle})
 
 
 def test_a_route_with_a_deleted_key_ends_on_the_public_listener(stage: Stage, key: str) -> None:

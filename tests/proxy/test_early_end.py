@@ -1,12 +1,11 @@
-"""Where an event ends, and what its stream's last event says."""
+"""Where an event of a stream ends."""
 
 from __future__ import annotations
 
 import pytest
 
-from sidecar.proxy.early_end import EarlyEnd, LastEvent, after_event, end_of_event, last_event
+from sidecar.proxy.early_end import EarlyEnd, after_event, end_of_event
 from sidecar.vocabulary import Code
-from tests.support.exchanges import exchange
 
 WHY = EarlyEnd(Code.ACCESS_REVOKED, {"revoked": "handle"})
 
@@ -42,25 +41,6 @@ def test_a_stream_stands_between_events_or_not(tail: bytes, after: bool) -> None
 )
 def test_the_end_of_the_event_under_way(tail: bytes, data: bytes, end: int) -> None:
     assert end_of_event(tail, data) == end
-
-
-@pytest.mark.parametrize(
-    ("protocol", "path", "begins", "complete"),
-    [
-        pytest.param("openai", "/any", b'data: {"error":{"message":"Access has been revoked"', True, id="openai"),
-        pytest.param("anthropic", "/any", b'event: error\ndata: {"type":"error"', True, id="anthropic"),
-        pytest.param("plain", "/any", b'event: error\ndata: {"error":"Access has been revoked"', False, id="plain"),
-        pytest.param("plain", "/v1/messages", b'event: error\ndata: {"type":"error"', True, id="plain by its path"),
-        pytest.param("auto", "/v1/chat/completions", b'data: {"error":{', True, id="auto by its path"),
-        pytest.param("unheard-of", "/any", b"event: error\n", False, id="unknown"),
-    ],
-)
-def test_the_last_event_is_the_protocols_own(protocol: str, path: str, begins: bytes, complete: bool) -> None:
-    last = last_event(protocol, exchange(target=path), WHY)
-    assert last == LastEvent(last.data, complete)
-    assert last.data.startswith(begins)
-    assert last.data.endswith(b"\n\n")
-    assert b"ACCESS_REVOKED" in last.data
 
 
 def test_the_reason_of_a_close_frame_fits_into_it() -> None:

@@ -237,3 +237,40 @@ async def test_opening_many_keys_does_not_hold_up_a_revocation(url: str) -> None
         await here.handles.revoke(ALICE, "acme", made.id)
         await until(lambda: no_grant(there), seconds=1.0)
         await until(lambda: len(there.known_secrets().secrets) == 1 and shown(there, "o11"))
+
+
+async def test_a_revocation_elsewhere_is_known_within_a_second_and_told(url: str) -> None:
+    async with open_vault(url) as here, open_vault(url, watch=True) as there:
+        await until(lambda: there._watch._seen is not None)
+        key = await here.credentials.create(ALICE, "acme", "openai", secret())
+        _, handle = await here.handles.create(ALICE, "acme", "openai", expires_at=NOW + 3600)
+        told: list[tuple[set[str], set[str], bool]] = []
+
+        async def changed() -> None:
+            revoked = await there.handles.which_revoked({handle.id, "hdl_unknown"})
+            told.append((revoked, there.credential_ids(), there.handles.is_session_revoked("acme", "s", NOW)))
+
+        await until(lambda: there.credential_ids() == {key.id})
+        there.on_change = changed
+        await here.handles.revoke(ALICE, "acme", handle.id)
+        await until(lambda: told[-1:] == [({handle.id}, {key.id}, False)], 1.0)
+        await here.handles.revoke_session(ALICE, "acme", "s")
+        await until(lambda: told[-1:] == [({handle.id}, {key.id}, True)], 1.0)
+        await here.credentials.delete(ALICE, "acme", key.id)
+        await until(lambda: told[-1:] == [({handle.id}, set(), True)], 1.0)
+
+
+async def test_what_could_not_be_told_is_told_at_the_next_look(url: str) -> None:
+    async with open_vault(url) as here, open_vault(url, watch=True) as there:
+        await until(lambda: there._watch._seen is not None)
+        asked = 0
+
+        async def changed() -> None:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                raise StoreUnavailable("gone in the middle")
+
+        there.on_change = changed
+        await here.credentials.create(ALICE, "acme", "openai", secret())
+        await until(lambda: asked == 2, 3.0)
