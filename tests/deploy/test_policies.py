@@ -37,7 +37,7 @@ def shown() -> dict[str, str]:
     pattern = re.compile(r"^```yaml\n(version: 1\n.*?)^```$", re.MULTILINE | re.DOTALL)
     return {
         f"{path.name}-{number}": text
-        for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+        for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
         for number, text in enumerate(pattern.findall(path.read_text()))
         if re.search(r"^backend:", text, re.MULTILINE)
     }
