@@ -24,6 +24,10 @@ def check(resources: Sequence[Resource]) -> Findings:
     _labelled(resources, every, findings)
     for pod in guarded:
         ports = listening(pod, resources)
+        if ports.missing:
+            assumed = "so the ports of the project's own manifests are assumed"
+            what = f"its policy is not in this file ({ports.missing}), {assumed}"
+            findings.note(pod.resource, pod.spec_path, what, "render the ConfigMap too")
         for line in ports.problems:
             findings.add(pod.resource, pod.spec_path, f"its policy is refused: {line}", "correct the policy")
         _addresses(pod, ports, findings)

@@ -109,6 +109,7 @@ class Listening:
     """What a pod's sidecar listens on, and the ports that it stands before.
 
     policy    None: the file has no policy, and the ports are those of the project's own manifests
+    missing   the ConfigMap that the policy should come from, when the file does not have it
     problems  lines about the policy itself
     """
 
@@ -117,6 +118,7 @@ class Listening:
     app: frozenset[int]
     policy: PolicySchema | None = None
     problems: tuple[str, ...] = ()
+    missing: str = ""
 
 
 def listening(pod: Pod, resources: Sequence[Resource]) -> Listening:
@@ -124,7 +126,7 @@ def listening(pod: Pod, resources: Sequence[Resource]) -> Listening:
     declared = frozenset(number for container in pod.others for number, _, _ in container.ports())
     text, source = _policy(pod, resources)
     if text is None:
-        return Listening(PUBLIC, MANAGEMENT, declared)
+        return Listening(PUBLIC, MANAGEMENT, declared, missing=source)
     try:
         document = draft_policy(text.encode(), {}, name=source)
         compile_policy(document, isolated_services())
@@ -143,7 +145,7 @@ def _port(url: str) -> int:
 
 
 def _policy(pod: Pod, resources: Sequence[Resource]) -> tuple[str | None, str]:
-    """Return the policy of the ConfigMap that the sidecar mounts, and how messages name it."""
+    """Return the policy of the ConfigMap that the sidecar mounts, None if it is not there, and how messages name it."""
     assert pod.sidecar is not None
     words = " ".join(str(word) for key in ("command", "args") for word in pod.sidecar.body.get(key) or [])
     named = re.search(r"--policy[= ](\S+)", words)
@@ -158,5 +160,6 @@ def _policy(pod: Pod, resources: Sequence[Resource]) -> tuple[str | None, str]:
             if (resource.kind, resource.name, resource.namespace) == ("ConfigMap", config, pod.resource.namespace):
                 key = path.removeprefix(where.rstrip("/") + "/")
                 text = resource.at("data", key)
-                return (text, f"{resource.title} {key}") if isinstance(text, str) else (None, "")
+                return (text, f"{resource.title} {key}") if isinstance(text, str) else (None, f"{resource.title} {key}")
+        return None, f"ConfigMap/{config}"
     return None, ""

@@ -45,7 +45,8 @@ def shown() -> dict[str, str]:
 
 POLICIES = {
     "demo": policy_text(backend="http://127.0.0.1:4001", public="127.0.0.1:4002", management="127.0.0.1:4003"),
-    "component": (ROOT / "deploy/kubernetes/component/policy.yaml").read_text(),
+    "overlay": (ROOT / "deploy/kubernetes/overlay/policy.yaml").read_text(),
+    "post-renderer": (ROOT / "deploy/kubernetes/post-renderer/policy.yaml").read_text(),
     "chart": of_the_chart(),
     **config_maps(ROOT / "deploy/kubernetes/example.yaml"),
     **shown(),

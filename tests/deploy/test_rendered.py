@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from sidecar.cli import parse
 from sidecar.manifests.check import check
 from sidecar.manifests.resources import read
-from tests.support.kustomize import render
+from tests.support.kustomize import command, render
 
 KUBERNETES = Path(__file__).parents[2] / "deploy/kubernetes"
 ENABLED = {"chat-sidecar": "enabled"}
@@ -105,10 +109,14 @@ def overlay(tmp_path: Path) -> Path:
         shutil.copytree(KUBERNETES / name, tmp_path / name)
     folder = tmp_path / "overlay"
     folder.mkdir()
-    (folder / "kustomization.yaml").write_text(
-        yaml.safe_dump({"resources": ["app.yaml"], "components": ["../component"]})
-    )
+    shutil.copy(KUBERNETES / "overlay/policy.yaml", folder)
+    (folder / "kustomization.yaml").write_text(kustomization("../component"))
     return folder
+
+
+def kustomization(*components: str) -> str:
+    policy = {"name": "chat-sidecar-policy", "files": ["policy.yaml"]}
+    return yaml.safe_dump({"resources": ["app.yaml"], "components": list(components), "configMapGenerator": [policy]})
 
 
 def rendered(overlay: Path, resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -176,9 +184,7 @@ def test_a_service_without_the_label_is_found_by_the_check(overlay: Path) -> Non
 
 
 def test_monitoring_comes_along(overlay: Path) -> None:
-    (overlay / "kustomization.yaml").write_text(
-        yaml.safe_dump({"resources": ["app.yaml"], "components": ["../component", "../monitoring"]})
-    )
+    (overlay / "kustomization.yaml").write_text(kustomization("../component", "../monitoring"))
     made = rendered(overlay, APPS["a plain one"])
     assert len(of_kind("PodMonitor", made)) == len(of_kind("PrometheusRule", made)) == 1
 
@@ -187,3 +193,91 @@ def test_the_overlay_that_is_shown_renders() -> None:
     done = render(KUBERNETES / "overlay")
     assert done.returncode == 0, done.stderr
     assert check(read(done.stdout.encode(), "overlay")).found == []
+
+
+FOREIGN = """\
+---
+# Source: their/chart/templates/service.yaml
+apiVersion: v1
+kind: Service
+metadata: { name: chat, labels: { app.kubernetes.io/managed-by: Helm } }
+spec:
+  selector: { app.kubernetes.io/name: their-chat }
+  ports: [{ name: http, port: 80, targetPort: http }]
+---
+# Source: their/chart/templates/deployment.yaml
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: chat, labels: { app.kubernetes.io/managed-by: Helm } }
+spec:
+  selector: { matchLabels: { app.kubernetes.io/name: their-chat } }
+  template:
+    metadata: { labels: { app.kubernetes.io/name: their-chat } }
+    spec:
+      containers:
+        - name: chat
+          image: registry.example.com/their-chat:3
+          ports: [{ name: http, containerPort: 3000 }]
+          volumeMounts: [{ name: data, mountPath: /data }]
+      volumes: [{ name: data, persistentVolumeClaim: { claimName: chat } }]
+"""
+
+
+def post_render(text: str, check_with: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Pipe manifests through the post-renderer; `check_with` holds a `sidecar` for it."""
+    tool = command()[0]
+    path = os.pathsep.join([str(check_with)] * (check_with is not None) + [str(Path(tool).parent), "/usr/bin", "/bin"])
+    script = KUBERNETES / "post-renderer/guard.sh"
+    return subprocess.run(
+        [str(script)], input=text, env={"PATH": path}, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_a_post_renderer_puts_the_sidecar_before_somebody_elses_release() -> None:
+    done = post_render(FOREIGN)
+    assert done.returncode == 0, done.stderr
+    resources = list(yaml.safe_load_all(done.stdout))
+    for resource in resources:
+        kubernetes_validate.validate(resource, kubernetes_validate.latest_version(), strict=True)
+    findings = check(read(done.stdout.encode(), "guarded"))
+    assert findings.problems == []
+    (service,) = of_kind("Service", resources)
+    assert service["spec"]["ports"][0]["targetPort"] == 8080
+    (workload,) = of_kind("Deployment", resources)
+    assert workload["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] == [
+        {"name": "data", "mountPath": "/data"}
+    ]
+
+
+def test_it_fails_where_the_chart_is_another_one() -> None:
+    done = post_render(FOREIGN.replace("targetPort: http", "targetPort: 3000"))
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "/spec/ports/0/targetPort" in done.stderr
+
+
+def test_it_fails_where_the_app_could_still_be_reached(tmp_path: Path) -> None:
+    sidecar = tmp_path / "sidecar"
+    sidecar.write_text(f'#!/bin/sh\nexec {sys.executable} -m sidecar "$@"\n')
+    sidecar.chmod(0o755)
+    assert post_render(FOREIGN, tmp_path).returncode == 0
+    second = FOREIGN.partition("---\n# Source: their/chart/templates/deployment.yaml")[0].replace(
+        "name: chat,", "name: back,"
+    )
+    done = post_render(second.replace("targetPort: http", "targetPort: 3000") + FOREIGN, tmp_path)
+    assert done.returncode != 0
+    assert "Service/back: port 80 leads to 3000 of Deployment/chat, past the sidecar" in done.stderr
+
+
+def test_the_plugin_for_helm_4_runs_the_script() -> None:
+    plugin = yaml.safe_load((KUBERNETES / "post-renderer/plugin.yaml").read_text())
+    assert plugin["type"] == "postrenderer/v1"
+    (run,) = plugin["runtimeConfig"]["platformCommand"]
+    assert run["command"] == "${HELM_PLUGIN_DIR}/guard.sh"
+
+
+def test_the_job_for_keys_is_accepted_and_knows_its_command() -> None:
+    job = yaml.safe_load((KUBERNETES / "keys-job.yaml").read_text())
+    kubernetes_validate.validate(job, kubernetes_validate.latest_version(), strict=True)
+    (only,) = job["spec"]["template"]["spec"]["containers"]
+    assert parse(only["args"]).organization == "default"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from sidecar.json_path import PathError, compile_path
 from sidecar.policy.schema.base_model import Read, refuse
 
-_LABEL: Final = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # no look-around: the JSON Schema is read by Go too
 _HOST: Final = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 
 

@@ -2,6 +2,10 @@
 {{- .Release.Name | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
+{{- define "chat.account" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "chat.name" .) "default" .Values.serviceAccount.create) -}}
+{{- end -}}
+
 {{- define "chat.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -11,10 +15,4 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ include "chat.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- end -}}
-
-{{- define "chat.confined" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: { drop: [ALL] }
 {{- end -}}
