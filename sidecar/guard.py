@@ -23,6 +23,16 @@ class Guard(Protocol):
         ...
 
 
+class SettledGuard(Guard, Protocol):
+    """A guard that goes by the head, the peer and the policy alone: not by time, by a store, or by what came before."""
+
+    def settled(self, exchange: Exchange) -> bool:
+        """Do what `check` does; return whether it would pass every request with this head from this peer, and
+        leave the same on each: then it is not asked again.
+        """
+        ...
+
+
 class BodyGuard(Protocol):
     """Ask about a complete, bounded body; it answers at once, or returns what has to be waited for."""
 
@@ -52,7 +62,8 @@ class HeaderWriter(Protocol):
     r"""Header lines that every response carries, refusals included.
 
     `owns` are the lower-case names that the backend's response loses because this writer sets
-    them; `lines` returns complete lines (`Name: value\r\n`), or nothing.
+    them; `lines` returns complete lines (`Name: value\r\n`), or nothing. A writer whose lines depend on the
+    request's head and the policy alone has an attribute `by_head` that is true.
     """
 
     @property
@@ -77,9 +88,11 @@ class Step:
     enforce: bool = True
     waits: bool = False  # the guard may return an awaitable
     ask: Callable[[Exchange], Decision | Awaitable[Decision]] = field(init=False, repr=False, compare=False)
+    settled: Callable[[Exchange], bool] | None = field(init=False, repr=False, compare=False)  # of a SettledGuard
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ask", self.guard.check)  # bound once: it is called for every request
+        object.__setattr__(self, "settled", getattr(self.guard, "settled", None))
 
 
 @dataclass(frozen=True, slots=True)

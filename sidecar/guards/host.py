@@ -59,6 +59,10 @@ class HostGuard:
             known = self._known.remember(host, self._serves(host.lower()), len(host))
         return PASS if known else MISDIRECTED
 
+    def settled(self, exchange: Exchange) -> bool:
+        """Say whether every request with this head passes (`SettledGuard`)."""
+        return self.check(exchange) is PASS
+
     def _serves(self, host: bytes) -> bool:
         bare = without_port(host)
         if host in self._exact or bare in self._exact:

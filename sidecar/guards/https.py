@@ -33,3 +33,7 @@ class HttpsGuard:
             return PLAIN
         location = b"https://" + host + (head.target if head.target.startswith(b"/") else b"/")
         return Answer(308, [(b"Location", location), (b"Cache-Control", b"no-store")])
+
+    def settled(self, exchange: Exchange) -> bool:
+        """Say whether every request with this head passes (`SettledGuard`)."""
+        return self.check(exchange) is PASS

@@ -92,6 +92,10 @@ class OrganizationGuard:
         exchange.organization = self._named(exchange, token[0]) or self._default
         return PASS
 
+    def settled(self, exchange: Exchange) -> bool:
+        """Say whether every request with this head passes (`SettledGuard`); a token expires."""
+        return self.check(exchange) is PASS and (self._verify is None or b"authorization" not in exchange.head.index)
+
     def _named(self, exchange: Exchange, by_token: str) -> str:
         index = exchange.head.index
         for source in self._sources:

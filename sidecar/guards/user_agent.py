@@ -45,3 +45,7 @@ class UserAgentGuard:
             if denied in agent:
                 return DENIED
         return PASS
+
+    def settled(self, exchange: Exchange) -> bool:
+        """Say whether every request with this head passes (`SettledGuard`)."""
+        return self.check(exchange) is PASS

@@ -50,7 +50,7 @@ class Packet:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would make each of its fields a call
 class Message:
     """A body that was read. `body` is without its content coding, and `opened` says that one was named;
     `value` is None for a form.

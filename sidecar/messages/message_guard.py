@@ -44,7 +44,7 @@ class MessageGuard:
             return Refuse(message.code, {"reason": message.reason}, event=message.event)
         assert isinstance(message, Message)
         exchange.texts = len(message.texts)
-        exchange.characters = sum(len(text) for _, text in message.texts)
+        exchange.characters = sum([len(text) for _, text in message.texts])
         exchange.says_new = message.says_new()
         if self.max_chars is not None:
             length = message.length()

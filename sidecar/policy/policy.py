@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sidecar.decision import Refuse
 from sidecar.exchange import Exchange
@@ -67,7 +67,7 @@ class Route:
     prefix     what the target's path loses on its way (an egress provider's name)
     base       what it gets instead (the base path of the provider's URL)
     outward    the other end is a third party: it gets no headers about the client
-    steps      head guards
+    steps      head guards; `settled_steps` are those that go by the head alone, `open_steps` the others
     body_steps guards of the complete body; when empty, bodies stream through a counter
     header_writers     header lines of every response
     removed    lower-case names that the backend's answer loses
@@ -102,6 +102,13 @@ class Route:
     observer: Observer | None = None
     peek: Callable[[Exchange], Awaitable[None] | None] | None = None
     urls: BackendUrls | None = None
+    settled_steps: tuple[Step, ...] = field(init=False, repr=False, compare=False)
+    open_steps: tuple[Step, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        settled = tuple(step for step in self.steps if step.settled is not None)
+        object.__setattr__(self, "settled_steps", settled)
+        object.__setattr__(self, "open_steps", tuple(step for step in self.steps if step.settled is None))
 
 
 @dataclass(frozen=True, slots=True)

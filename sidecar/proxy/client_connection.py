@@ -16,13 +16,12 @@ from sidecar.proxy.strict_rules import (
     find_end_of_head,
     head_too_large,
     malformed,
-    request_framing,
 )
 from sidecar.vocabulary import Code
 
 if TYPE_CHECKING:
-    from sidecar.head import RequestHead
     from sidecar.policy.policy import Policy, RequestBounds
+    from sidecar.proxy.known_heads import ReadHead
 
 _UNREAD: Final = 30.0
 """Seconds that a client has for the rest of an answer once its connection is over."""
@@ -74,9 +73,9 @@ class Owner(Protocol):
 
     def connected(self, connection: ClientConnection) -> bool: ...
 
-    def read_head(self, raw: bytes, bounds: RequestBounds) -> RequestHead: ...
+    def read_head(self, connection: ClientConnection, raw: bytes, policy: Policy) -> ReadHead: ...
 
-    def serve(self, connection: ClientConnection, policy: Policy, head: RequestHead, framing: int) -> None: ...
+    def serve(self, connection: ClientConnection, policy: Policy, read: ReadHead) -> None: ...
 
     def refuse_head(self, connection: ClientConnection, raw: bytes, error: Malformed) -> None: ...
 
@@ -217,8 +216,7 @@ class ClientConnection(Connection):
             if end < 0:
                 self._incomplete(buffer, bounds)
                 return
-            head = owner.read_head(buffer[: end + 4], bounds)
-            framing = request_framing(head)
+            read = owner.read_head(self, buffer[: end + 4], policy)
         except Malformed as error:
             self._refuse(buffer, error)
             return
@@ -228,7 +226,7 @@ class ClientConnection(Connection):
         self._buffer = buffer[end + 4 :]
         self._searched = 0
         self.began = self.received - len(buffer)
-        owner.serve(self, policy, head, framing)
+        owner.serve(self, policy, read)
 
     def _incomplete(self, buffer: bytes, bounds: RequestBounds) -> None:
         find_end_of_head(buffer, self._searched)

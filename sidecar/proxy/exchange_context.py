@@ -19,7 +19,8 @@ from sidecar.limit import LimitReport
 from sidecar.policy.policy import BackendTarget, Injection, Policy, Route
 from sidecar.proxy.client_connection import ClientConnection
 from sidecar.proxy.descriptors import DescriptorReserve
-from sidecar.proxy.forwarding_headers import request_head
+from sidecar.proxy.forwarding_headers import head_end, head_front, request_head
+from sidecar.proxy.known_heads import KnownHead, other_site
 from sidecar.proxy.upstream import Upstream
 from sidecar.trace_context import Traces
 from sidecar.vocabulary import Code, Event, Outcome
@@ -77,6 +78,7 @@ class ExchangeContext:
     sent_at = 0.0  # monotonic: the request went to the backend
     backend = -1.0  # seconds until the head of its answer
     spent = 0.0  # seconds here before the request was sent
+    known: KnownHead | None = None  # the request's head has come before
 
     def __init__(
         self,
@@ -92,6 +94,7 @@ class ExchangeContext:
         self.policy = policy
         self.route = route
         self.exchange = exchange
+        self.head = exchange.head  # as it was read; a guard may put another in its place
         self.connection = connection
         self.keep = keep
         self.sent_before = connection.sent
@@ -110,6 +113,9 @@ class ExchangeContext:
     def request_bytes(self, put: Fields, drop: frozenset[bytes], upgrade: bytes = b"") -> bytes:
         """Return the head that the backend receives."""
         route, exchange = self.route, self.exchange
+        known = self.known
+        if known is not None and not drop and not upgrade and not self.part and exchange.head is self.head:
+            return self._known_bytes(known, put)
         target = route.target
         host = exchange.host if target.preserve_host else None
         identity = self.policy.identity
@@ -130,6 +136,31 @@ class ExchangeContext:
         if not route.outward:
             identity.count(exchange.head.index, trusted=exchange.client.trusted)
         return head
+
+    def _known_bytes(self, known: KnownHead, put: Fields) -> bytes:
+        """Return the head that the backend receives, made of what did for the requests before."""
+        exchange = self.exchange
+        names = tuple([name for name, _ in put])
+        what = (self.filters is not None, names)
+        front = known.front
+        if front is None or known.front_of != what:
+            route, identity = self.route, self.policy.identity
+            target = route.target
+            front = known.front = head_front(
+                exchange,
+                host=(exchange.host if target.preserve_host else b"") or target.authority,
+                put=names,
+                drop=route.dropped,
+                whole=self.filters is not None,
+                identity=identity,
+                prefix=route.prefix,
+                base=route.base,
+            )
+            known.front_of = what
+            known.claims = identity.has_claims(exchange.head.index, trusted=exchange.client.trusted)
+        if known.claims:
+            self.policy.identity.count(exchange.head.index, trusted=exchange.client.trusted)
+        return front + head_end(exchange, self.framing, put)
 
     def skip_body(self) -> bool:
         """Skip a body that is already here; one that is still to come ends the connection instead."""
@@ -180,14 +211,8 @@ class ExchangeContext:
                 exchange.texts,
                 exchange.characters,
                 self.provider_id,
-                _other_site(exchange) if exchange.origin is not None else "",
+                other_site(exchange) if self.known is None else self.known.site,
                 exchange.trace,
                 exchange.usage,
             )
         )
-
-
-def _other_site(exchange: Exchange) -> str:
-    """Return the Origin of a page that another site serves, "" for one of the request's own host."""
-    origin = exchange.origin or b""
-    return "" if origin.endswith(b"://" + exchange.host) else origin.decode("latin-1")

@@ -19,11 +19,10 @@ _TELLING: Final = (b"sec-", b"x-forwarded-", b"x-original-", b"x-auth-request-",
 """Beginnings of names that tell a third party about the browser, the proxies in front, or one request's way."""
 
 _FORWARDING: Final = (
-    b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
-    b"X-Org-ID: %b\r\nX-Request-ID: %b\r\ntraceparent: %b\r\nVia: 1.%d sidecar\r\n\r\n"
+    b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Org-ID: %b\r\n"
 )
+_LAST: Final = b"X-Request-ID: %b\r\ntraceparent: %b\r\nVia: 1.%d sidecar\r\n\r\n"
 USUAL_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
-_END: Final = b"\r\n"
 _END_TO_END: Final = SINGLE | {b"cookie"}
 
 
@@ -63,10 +62,41 @@ def request_head(
     base     what stands there instead
     upgrade  a ready line that asks for an upgrade, without its end
     """
+    front = head_front(
+        exchange,
+        host=host,
+        put=tuple([name for name, _ in put]),
+        drop=drop,
+        whole=whole,
+        identity=identity,
+        part=part,
+        outward=outward,
+        prefix=prefix,
+        base=base,
+    )
+    return front + head_end(exchange, framing, put, upgrade=upgrade, outward=outward)
+
+
+def head_front(
+    exchange: Exchange,
+    *,
+    host: bytes,
+    put: tuple[bytes, ...],
+    drop: frozenset[bytes],
+    whole: bool,
+    identity: IdentityHeaders,
+    part: bool = False,
+    outward: bool = False,
+    prefix: bytes = b"",
+    base: bytes = b"",
+) -> bytes:
+    """Return the lines of a request's head that are the same for all requests with the client's head; arguments
+    as those of `request_head`, of `put` the names.
+    """
     head = exchange.head
     index = head.index
     dropped = identity.from_proxies if exchange.client.trusted and not outward else identity.from_clients
-    gone = _left_out(whole, part, drop, *[name for name, _ in put])
+    gone = _left_out(whole, part, drop, *put)
     connection = index.get(b"connection")
     if connection is not None and connection not in USUAL_CONNECTION:
         # What guards went by, the backend sees too: Connection cannot take it away (RFC 9110 §7.6.1).
@@ -82,18 +112,26 @@ def request_head(
     if outward:
         kept = [line for line in kept if not _tells_who(line[:24].lower())]
     kept.insert(0, b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), target, host))
-    for field in put:
-        kept.append(b"%b: %b" % field)
     if whole:
         kept.append(b"Accept-Encoding: " + _asked_codings(head))
-    if upgrade:
-        kept.append(upgrade)
-    elif framing == CHUNKED:
-        kept.append(b"Transfer-Encoding: chunked")
-    elif framing or b"content-length" in index:
-        kept.append(b"Content-Length: %d" % framing)
-    kept.append(_END if outward else _forwarding(exchange, head))
+    kept.append(b"" if outward else _forwarding(exchange))
     return b"\r\n".join(kept)
+
+
+def head_end(exchange: Exchange, framing: int, put: Fields, *, upgrade: bytes = b"", outward: bool = False) -> bytes:
+    """Return the lines that differ from request to request, and the blank line."""
+    lines = b"".join([b"%b: %b\r\n" % field for field in put]) if put else b""
+    head, trace = exchange.head, exchange.trace
+    if upgrade:
+        lines += upgrade + b"\r\n"
+    elif framing == CHUNKED:
+        lines += b"Transfer-Encoding: chunked\r\n"
+    elif framing or b"content-length" in head.index:
+        lines += b"Content-Length: %d\r\n" % framing
+    if outward:
+        return lines + b"\r\n"
+    parent = trace.header if trace is not None else head.index.get(b"traceparent", b"")
+    return lines + _LAST % (exchange.id.encode(), parent, head.version)
 
 
 @lru_cache(maxsize=256)  # all of it comes from the policy and the vault
@@ -129,17 +167,13 @@ def _tells_who(line: bytes) -> bool:
     return line.startswith(_TELLING) and not line.startswith(b"sec-websocket-")
 
 
-def _forwarding(exchange: Exchange, head: RequestHead) -> bytes:
-    """Say who asked, as we know it: rewritten, never appended to a lie."""
+def _forwarding(exchange: Exchange) -> bytes:
+    """Say who asked, as we know it: rewritten, never appended to what a client wrote."""
     address = exchange.client.address.encode()
-    trace = exchange.trace
     return _FORWARDING % (
         address,
         address,
         b"https" if exchange.secure else b"http",
         exchange.host,
         exchange.organization.encode(),
-        exchange.id.encode(),
-        trace.header if trace is not None else head.index.get(b"traceparent", b""),
-        head.version,
     )

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 from sidecar.admission import Admission, BodyInspection, Waiting, admit, inspect
 from sidecar.decision import PASS, Answer, Decision, Inspection, Refuse, Rewrite
 from sidecar.events import about
+from sidecar.guard import Step
 from sidecar.head import Fields
 from sidecar.proxy import response_heads
 from sidecar.proxy.backend_connection import BackendConnection
@@ -88,12 +89,12 @@ class Handler(ExchangeContext):
 
     # --- admission -----------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Serve the exchange, as far as nothing has to be waited for."""
+    def begin(self, steps: Sequence[Step]) -> None:
+        """Serve the exchange, as far as nothing has to be waited for; `steps` are the guards of the head to ask."""
         self.services.activity.requests += 1
         self.connection.exchange = self
         try:
-            self.admitted(admit(self.exchange, self.route.steps, self.services.events))
+            self.admitted(admit(self.exchange, steps, self.services.events))
         except Exception as error:  # noqa: BLE001  one place says what each failure means
             self.failed(error)
 
@@ -365,7 +366,7 @@ class Handler(ExchangeContext):
         """Write the head, and the body if all of it is here; else let it flow."""
         self.status = status
         self.head_sent = True
-        head = response_heads.head(status, lines, self.exchange, self.route, keep=self.keep)
+        head = response_heads.head(status, lines, self.exchange, self.route, keep=self.keep, known=self.known)
         if body is None:
             self.connection.write(head)
             assert self.relay is not None

@@ -11,15 +11,15 @@ from sidecar.decision import Refuse
 from sidecar.errors import cannot_listen
 from sidecar.exchange import Exchange
 from sidecar.head import RequestHead
-from sidecar.policy.policy import Policy, RequestBounds
+from sidecar.policy.policy import Policy
 from sidecar.proxy.client_connection import ClientConnection
 from sidecar.proxy.codec.proxy_protocol import ProxiedPeer
-from sidecar.proxy.codec.request_heads import RequestHeadReader
 from sidecar.proxy.codec.server import SocketServer
 from sidecar.proxy.exchange_context import ProxyServices
 from sidecar.proxy.handler import Handler
+from sidecar.proxy.known_heads import KnownHeads, ReadHead
 from sidecar.proxy.lingering import Lingering
-from sidecar.proxy.strict_rules import Malformed, head_too_large
+from sidecar.proxy.strict_rules import Malformed
 from sidecar.vocabulary import Code
 
 _ORIGIN = re.compile(rb"(?im)^origin:[ \t]*([\x21-\x7e]{1,256})[ \t]*\r?$")
@@ -48,7 +48,7 @@ class Listener:
         self._connections: set[ClientConnection] = set()
         self.waiting: dict[ClientConnection, None] = {}
         self._idle: asyncio.Event | None = None
-        self._reader = RequestHeadReader()
+        self._heads = KnownHeads(self._loop)
         self._lingering = Lingering()
         self.ending = False
         self.draining = False
@@ -107,33 +107,45 @@ class Listener:
 
     # --- exchanges -----------------------------------------------------------------------------
 
-    def read_head(self, raw: bytes, bounds: RequestBounds) -> RequestHead:
+    def read_head(self, connection: ClientConnection, raw: bytes, policy: Policy) -> ReadHead:
         """Return a request's head; raise Malformed."""
-        if len(raw) - 4 > bounds.max_header_bytes:
-            raise head_too_large(raw, bounds.max_target)
-        return self._reader.read(raw, bounds.max_target, bounds.max_fields)
+        return self._heads.read(raw, policy, connection.peer, connection.secure)
 
-    def serve(self, connection: ClientConnection, policy: Policy, head: RequestHead, framing: int) -> None:
+    def serve(self, connection: ClientConnection, policy: Policy, read: ReadHead) -> None:
         """Begin the exchange of a request."""
+        clock, known = self.services.clock, read.known
+        if known is not None:
+            head, route = read.head, known.route
+            exchange = known.begin(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer)
+            exchange.trace = self.services.traces.of(head.index.get(b"traceparent"))
+            keep = known.keep and not self.ending
+            handler = self.handler(self.services, policy, route, exchange, connection, read.framing, keep)
+            handler.known = known
+            handler.begin(route.open_steps)
+            return
+        head = read.head
         index = head.index
         method = head.method
         if method == "OPTIONS" and b"origin" in index:
             # A preflight speaks for the request that will follow; any other OPTIONS for itself.
             method = index.get(b"access-control-request-method", b"OPTIONS").decode("latin-1")
-        route = policy.routes.find(method, head.path)
+        found = policy.routes.find(method, head.path)
         refuse = None
-        if route is None:
-            route = policy.malformed
+        if found is None:
             refuse = Refuse(Code.REQUEST_MALFORMED, {"reason": "ambiguous path"}, close=True)
-        clock = self.services.clock
+        route = policy.malformed if found is None else found
         exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer, connection.secure)
         exchange.trace = self.services.traces.of(index.get(b"traceparent"))
         exchange.route = route.name
         told = index.get(b"connection")
-        keep = head.version == 1 and not self.ending and (told is None or b"close" not in told.lower())
-        handler = self.handler(self.services, policy, route, exchange, connection, framing, keep)
+        keep = head.version == 1 and (told is None or b"close" not in told.lower())
+        if read.key is not None and refuse is None:
+            self._heads.keep(read, exchange, route, reusable=keep)
+        handler = self.handler(
+            self.services, policy, route, exchange, connection, read.framing, keep and not self.ending
+        )
         handler.only_refuse = refuse
-        handler.begin()
+        handler.begin(route.steps)
 
     def refuse_head(self, connection: ClientConnection, raw: bytes, error: Malformed) -> None:
         """Refuse what has no readable head, as everything else is refused."""
@@ -152,7 +164,7 @@ class Listener:
         exchange.route = policy.malformed.name
         handler = self.handler(self.services, policy, policy.malformed, exchange, connection, 0, False)
         handler.only_refuse = Refuse(error.code, {"reason": error.reason}, close=True)
-        handler.begin()
+        handler.begin(policy.malformed.steps)
 
     def running(self) -> list[Handler]:
         """Return the exchanges that run now."""

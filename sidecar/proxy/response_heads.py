@@ -12,9 +12,11 @@ from sidecar.exchange import Exchange
 from sidecar.head import Fields
 from sidecar.messages.refusals import refusal
 from sidecar.policy.policy import Route
+from sidecar.proxy.codec.response_heads import KnownHead as KnownResponseHead
 from sidecar.proxy.codec.response_heads import ResponseHead
 from sidecar.proxy.failure_headers import passed_on_failure, retry_advice
 from sidecar.proxy.forwarding_headers import USUAL_CONNECTION, named_by_connection
+from sidecar.proxy.known_heads import KnownHead
 from sidecar.responses.interfaces import ResponseFilters
 from sidecar.vocabulary import Code
 
@@ -25,14 +27,20 @@ _STATUS_LINES: Final = {
 }
 _KEPT: Final = b"X-Request-ID: %b\r\n\r\n"
 _CLOSED: Final = b"X-Request-ID: %b\r\nConnection: close\r\n\r\n"
+_MOST_BLOCKS: Final = 16
 _FAILURES: Final = {503: Code.OVERLOADED, 504: Code.BACKEND_TIMEOUT}
 
 
-def head(status: int, lines: bytes, exchange: Exchange, route: Route, *, keep: bool) -> bytes:
+def head(
+    status: int, lines: bytes, exchange: Exchange, route: Route, *, keep: bool, known: KnownHead | None = None
+) -> bytes:
     """Return a complete head: what the answer says, and what every response says."""
-    parts = [_STATUS_LINES[status], lines]
-    for header_writer in route.header_writers:
-        parts.append(header_writer.lines(exchange))  # noqa: PERF401  a comprehension costs a call
+    if known is None:
+        parts, writers = [_STATUS_LINES[status], lines], route.header_writers
+    else:
+        parts, writers = [_STATUS_LINES[status], lines, known.said], known.writers
+    for header_writer in writers:
+        parts.append(header_writer.lines(exchange))
     notes = exchange.notes
     if notes:
         parts += [b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in notes.items()]
@@ -91,7 +99,16 @@ def relayed_lines(
     answer: ResponseHead, exchange: Exchange, route: Route, filters: ResponseFilters | None, *, length_known: bool
 ) -> bytes:
     """Return the backend's field lines, less what is not for the client or is ours to say."""
-    removed, index = route.removed, answer.index
+    removed, index, known = route.removed, answer.index, answer.known
+    if known is not None and filters is None and route.urls is None:
+        block = known.blocks.get(removed) or _block(known, removed)
+        if known.date_at < 0:
+            block += date_line(exchange.now)
+        else:
+            block += b"Date: %b\r\n" % index[b"date"]
+        if length_known and answer.length >= 0 and answer.status != 204:
+            block += b"Content-Length: %d\r\n" % answer.length
+        return block
     connection = index.get(b"connection")
     if connection is not None and connection not in USUAL_CONNECTION:
         removed |= named_by_connection(connection)
@@ -113,6 +130,19 @@ def relayed_lines(
         block += date_line(exchange.now)
     if length_known and answer.length >= 0 and answer.status != 204:
         block += b"Content-Length: %d\r\n" % answer.length
+    return block
+
+
+def _block(known: KnownResponseHead, removed: frozenset[bytes]) -> bytes:
+    """Return the lines of a head that came before, without those that differ each time."""
+    connection = known.index.get(b"connection")
+    gone = removed | {b"date", b"content-length"}
+    if connection is not None and connection not in USUAL_CONNECTION:
+        gone |= named_by_connection(connection)
+    block = b"".join([line + b"\r\n" for key, line in known.lines if key not in gone])
+    if len(known.blocks) >= _MOST_BLOCKS:
+        known.blocks.clear()
+    known.blocks[removed] = block
     return block
 
 

@@ -97,10 +97,12 @@ class TokenUsage:
         """Count the tokens of a complete JSON response."""
         if b'"usage' not in body or not 200 <= answer.status < 300:
             return
-        kind = media_type(answer.index.get(b"content-type", b""))
+        kind = answer.index.get(b"content-type", b"")
+        if kind != b"application/json":
+            kind = media_type(kind)
         if kind == b"application/json" or kind.endswith(b"+json"):
             told = ReportedUsage()
-            _report(body, cut=False, told=told)
+            _read(body, told)
             exchange.usage = self._counter.count(exchange.organization, told)
 
 
@@ -253,6 +255,11 @@ def _report(text: bytes, *, cut: bool, told: ReportedUsage) -> None:
     if cut:
         told.learn(report_from_ends(text))
         return
+    _read(text, told)
+
+
+def _read(text: bytes, told: ReportedUsage) -> None:
+    """Read the usage of a whole JSON text."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -115,6 +115,10 @@ class IdentityHeaders:
         self.from_proxies = HeaderVerdicts(frozenset(), trusted=True)
         self._dropped = dropped if dropped is not None else BoundedCounts()
 
+    def has_claims(self, names: Iterable[bytes], *, trusted: bool) -> bool:
+        """Say whether `count` would count any of these names, which the verdicts have just been asked about."""
+        return not (self.from_proxies if trusted else self.from_clients).claims.isdisjoint(names)
+
     def count(self, names: Iterable[bytes], *, trusted: bool) -> None:
         """Count the claims among the names of a request, and log each name once."""
         claims = (self.from_proxies if trusted else self.from_clients).claims

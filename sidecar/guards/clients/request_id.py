@@ -20,3 +20,7 @@ class RequestIdGuard:
         if given:
             exchange.id = given
         return PASS
+
+    def settled(self, exchange: Exchange) -> bool:
+        """Say whether every request with this head passes (`SettledGuard`)."""
+        return self.check(exchange) is PASS

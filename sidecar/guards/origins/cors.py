@@ -206,6 +206,10 @@ class CorsGuard:
             return PASS
         return Refuse(Code.CORS_BLOCKED, _compared(origin, exchange))
 
+    def settled(self, exchange: Exchange) -> bool:
+        """Say whether every request with this head passes (`SettledGuard`)."""
+        return self.check(exchange) is PASS
+
     def _own(self, exchange: Exchange, origin: bytes) -> bool:
         """Say whether an origin is the one that the request was sent to."""
         host, secure = exchange.host, exchange.secure
@@ -249,6 +253,8 @@ def _compared(origin: bytes, exchange: Exchange) -> Detail:
 
 class CorsHeaderWriter:
     """CORS lines for every response, refusals of earlier guards and of the parser included."""
+
+    by_head = True
 
     def __init__(self, guard: CorsGuard, exposed: Sequence[str], *, credentials: bool, observe: bool) -> None:
         self.owns: frozenset[bytes] = frozenset() if observe else CORS_HEADERS

@@ -37,3 +37,7 @@ class FetchMetadataGuard:
             return PASS
         detail = {"site": site[:32].decode("latin-1"), "mode": mode[:32].decode("latin-1")}
         return Refuse(Code.CSRF_BLOCKED, detail)
+
+    def settled(self, exchange: Exchange) -> bool:
+        """Say whether every request with this head passes (`SettledGuard`)."""
+        return self.check(exchange) is PASS

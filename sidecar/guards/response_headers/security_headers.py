@@ -119,6 +119,8 @@ def _report(values: dict[str, str | None], *, report_only: bool, report_path: st
 class SecurityHeaders:
     """The header_writer. A header that is set, or set to nothing, replaces the backend's own."""
 
+    by_head = True
+
     def __init__(self, values: Mapping[str, str | None]) -> None:
         self.values = {name: value for name, value in values.items() if value is not None and value != BACKEND}
         self.owns = frozenset(name.lower().encode() for name, value in values.items() if value != BACKEND)

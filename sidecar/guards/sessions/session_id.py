@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from sidecar.decision import PASS, Decision, Finding, Pass, Refuse
 from sidecar.errors import Problems
 from sidecar.exchange import Exchange
+from sidecar.head import RequestHead
 from sidecar.session import key_of
 from sidecar.vocabulary import Code
 
@@ -97,6 +98,10 @@ class SessionIdGuard:
             return self.forgive(exchange, refusal)
         return refusal
 
+    def settled(self, exchange: Exchange) -> bool:
+        """Say whether every request with this head passes (`SettledGuard`)."""
+        return self.check(exchange) is PASS
+
     def forgive(self, exchange: Exchange, refusal: Refuse) -> Pass:
         """Let a request go on without a session: the id that it presented is removed.
 
@@ -157,13 +162,13 @@ def strip(exchange: Exchange, places: SessionIdSources) -> None:
                 kept.append((key, b"Cookie: " + rest))
             continue
         kept.append((key, line))
-    head.lines[:] = kept
-    for key in names:
-        head.index.pop(key, None)
-    if cookies and b"cookie" in head.index:
-        rest = without(head.index.pop(b"cookie"), cookies)
+    index = {key: value for key, value in head.index.items() if key not in names}
+    if cookies and b"cookie" in index:
+        rest = without(index.pop(b"cookie"), cookies)
         if rest:
-            head.index[b"cookie"] = rest
+            index[b"cookie"] = rest
+    # Another head: the one that was read may serve further requests.
+    exchange.head = RequestHead(head.method, head.target, head.path, head.version, kept, index)
     exchange.session_id = exchange.session_key = ""
 
 
