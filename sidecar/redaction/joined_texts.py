@@ -6,6 +6,7 @@ beginning of a hit, and then those behind it wait too; a record without a hit le
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,13 @@ MAX_PLACES: Final = 256
 _SHORT: Final = 4
 """Fewer live bytes make no record wait at a place where no protocol streams a text: ids and dates end so by chance."""
 _TEMPLATES: Final = 4
+_LESSONS: Final = 32
+"""Templates that one stream is searched for: one that has none would pay for the search with each record."""
+_MOST_HOLES: Final = 8
+_NUMBER: Final = re.compile(rb"[0-9]{1,6}(?![0-9])")
+_PLAIN: Final = frozenset(b'"\\\r\n')
+"""Bytes that do not stand in a text in a JSON string that is written as it is."""
+_VALUE: Final = re.compile(rb'(?<=[^\\]":)[0-9]{1,6}(?=[,}\]])')
 LIVE_AT_THE_BOUND: Final = "undecided"
 
 
@@ -52,13 +60,92 @@ class _Text:
 
 
 @dataclass(frozen=True, slots=True)
+class _Hole:
+    """What changes from record to record: a text, or a short number; `after` follows it in every record."""
+
+    place: Place | None  # None: a number
+    quoted: bool
+    patient: bool
+    after: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class _Template:
-    """What surrounds the one text that changes from record to record."""
+    """A record that others are like, but for what stands in its holes."""
 
     start: bytes
-    end: bytes
-    quoted: bool
-    text: _Text
+    holes: tuple[_Hole, ...]
+    end: bytes = b""  # what follows the only hole
+    text: Place | None = None  # which is this text in a JSON string
+
+    def match(self, raw: bytes) -> list[tuple[int, int]] | None:
+        """Return where a record's holes stand; None: it is another one."""
+        if not raw.startswith(self.start):
+            return None
+        at = len(self.start)
+        found = []
+        for hole in self.holes:
+            if hole.place is None:
+                number = _NUMBER.match(raw, at)
+                if number is None:
+                    return None
+                end = number.end()
+            else:
+                end = raw.find(b'"' if hole.quoted else b"\n", at)
+                if end < 0:
+                    return None
+                text = raw[at:end]
+                if b"\r" in text or (hole.quoted and (b"\n" in text or b"\\" in text)):
+                    return None
+            if not raw.startswith(hole.after, end):
+                return None
+            found.append((at, end))
+            at = end + len(hole.after)
+        return found if at == len(raw) else None
+
+
+def _template(record: Record, before: Record) -> _Template | None:
+    """Return what two records of the same places have in common; None for records that are not alike.
+
+    A text that is the same in both is no hole: where it changes, the record is read. Numbers of up to six
+    digits are: they hold no secret.
+    """
+    pieces, others = record.pieces, before.pieces
+    if len(pieces) != len(others) or any(piece.start < 0 for piece in pieces):
+        return None
+    if any(one.place != other.place for one, other in zip(pieces, others, strict=True)):
+        return None
+    varied = [one for one, other in zip(pieces, others, strict=True) if one.text != other.text]
+    varied = varied or [one for one in pieces if one.patient][:1]
+    if not varied or len(varied) > _MOST_HOLES:
+        return None
+    raw, at = record.raw, 0
+    between: list[bytes] = []
+    holes: list[tuple[Place | None, bool, bool]] = []
+    for piece in sorted(varied, key=lambda piece: piece.start):
+        _numbered(raw[at : piece.start], between, holes)
+        holes.append((piece.place, piece.quoted, piece.patient))
+        at = piece.end
+    _numbered(raw[at:], between, holes)
+    if len(holes) > _MOST_HOLES:
+        return None
+    made = [_Hole(*hole, after) for hole, after in zip(holes, between[1:], strict=True)]
+    if not all(hole.place is None or hole.quoted or hole.after[:1] == b"\n" for hole in made):
+        return None
+    template = _Template(between[0], tuple(made))
+    if len(made) == 1 and made[0].quoted:
+        template = _Template(between[0], tuple(made), made[0].after, made[0].place)
+    return template if template.match(raw) is not None else None
+
+
+def _numbered(text: bytes, between: list[bytes], holes: list[tuple[Place | None, bool, bool]]) -> None:
+    """Split what stands between two texts at its numbers."""
+    at = 0
+    for number in _VALUE.finditer(text):
+        between.append(text[at : number.start()])
+        holes.append((None, False, False))
+        at = number.end()
+    between.append(text[at:])
 
 
 class JoinedTexts:
@@ -68,7 +155,7 @@ class JoinedTexts:
     counted as `undecided`.
     """
 
-    __slots__ = ("_bytes", "_last", "_places", "_question", "_queue", "_scanner", "_templates", "counts")
+    __slots__ = ("_bytes", "_last", "_lessons", "_places", "_question", "_queue", "_scanner", "_templates", "counts")
 
     def __init__(self, scanner: Scanner, counts: dict[str, int], question: Question | None = None) -> None:
         self._scanner = scanner
@@ -76,7 +163,8 @@ class JoinedTexts:
         self._places: dict[Place, _Text] = {}
         self._queue: deque[Record] = deque()
         self._bytes = 0
-        self._last = b""
+        self._last: Record | None = None  # that was read
+        self._lessons = _LESSONS
         self._templates: list[_Template] = []
         self.counts = counts
 
@@ -85,38 +173,67 @@ class JoinedTexts:
         """Whether no record waits."""
         return not self._queue
 
-    def skips(self, raw: bytes) -> bool:
-        """Return whether a record may leave unread, as most do; if so, its text is joined with the others.
+    def take(self, raw: bytes) -> bytes | None:
+        """Take a record that is like earlier ones, as most are, without reading it; return what may leave now.
 
-        It may when it differs from earlier ones in one text only, and nothing is suspicious in that.
+        None: it has to be read. Only what differs is joined with the texts before: the rest was looked at
+        in the records that it is like.
         """
-        if self._queue:
-            return False
         for template in self._templates:
-            start, end = len(template.start), len(raw) - len(template.end)
-            if start <= end and raw.startswith(template.start) and raw.endswith(template.end):
-                piece = raw[start:end]
-                if b"\n" in piece or b"\r" in piece or (template.quoted and (b'"' in piece or b"\\" in piece)):
-                    return False
-                text = template.text
-                joined = text.before + piece
-                if text.covered or self._question is None:
-                    return False
-                if self._question(joined):
-                    hits, live = self._scanner.scan(piece, text.before, False)
-                    if hits or live < len(piece):
-                        return False
+            if template.text is not None:  # most streams: one text, and all else stays the same
+                start, end = len(template.start), len(raw) - len(template.end)
+                if start <= end and raw.startswith(template.start) and raw.endswith(template.end):
+                    piece = raw[start:end]
+                    if not _PLAIN.isdisjoint(piece):
+                        return None
+                    text, question = self._places[template.text], self._question
+                    if not (self._queue or text.pieces or text.covered or question is None):
+                        joined = text.before + piece
+                        if not question(joined):
+                            text.before = context(OUTSIDE, joined)
+                            return raw
+                    return self._alike(raw, template, [(start, end)])
+                continue
+            found = template.match(raw)
+            if found is not None:
+                return self._alike(raw, template, found)
+        return None
+
+    def _alike(self, raw: bytes, template: _Template, found: list[tuple[int, int]]) -> bytes | None:
+        places, question = self._places, self._question
+        plain: list[tuple[_Text, bytes]] | None = None if self._queue or question is None else []
+        if plain is not None:
+            for hole, (start, end) in zip(template.holes, found, strict=True):
+                if hole.place is None:
+                    continue
+                text = places[hole.place]
+                joined = text.before + raw[start:end]
+                if text.covered or text.pieces or question(joined):  # type: ignore[misc]  # it is there, see above
+                    plain = None
+                    break
+                plain.append((text, joined))
+        if plain is not None:
+            for text, joined in plain:
                 text.before = context(OUTSIDE, joined)
-                return True
-        return False
+            return raw
+        pieces = [
+            Piece(hole.place, start, end, raw[start:end], hole.quoted, hole.patient)
+            for hole, (start, end) in zip(template.holes, found, strict=True)
+            if hole.place is not None
+        ]
+        return b"".join(leave(self._pushed(Record(raw, pieces))))
 
     def push(self, record: Record) -> list[Record]:
         """Take the next record; return those that may leave now."""
+        leaving = self._pushed(record)
+        if not (record.waits or record.changed or self._queue):
+            self._learn(record)
+        return leaving
+
+    def _pushed(self, record: Record) -> list[Record]:
         for number in range(len(record.pieces)):
             self._extend(record, number)
         if not record.waits and not self._queue:
-            if not record.changed:
-                self._learn(record)
             return [record]
         self._queue.append(record)
         self._bytes += len(record.raw)
@@ -129,7 +246,7 @@ class JoinedTexts:
         self._decide("")
         self._places.clear()
         self._templates.clear()
-        self._last = b""
+        self._last = None
         return self._leaving()
 
     def decided(self) -> list[Record]:
@@ -138,18 +255,15 @@ class JoinedTexts:
         return self._leaving()
 
     def _learn(self, record: Record) -> None:
-        """Remember what surrounds a text when the record before differs in it only."""
-        raw, last = record.raw, self._last
-        self._last = raw
-        if self._question is None or not last or raw == last:
+        """Remember what this record and the one before have in common."""
+        last, self._last = self._last, record
+        if self._question is None or last is None or not self._lessons:
             return
-        for place, start, end, _, quoted, patient in record.pieces:
-            if patient and start >= 0 and last.startswith(raw[:start]) and last.endswith(raw[end:]):
-                text = self._places.get(place)
-                if text is not None:
-                    self._templates.insert(0, _Template(raw[:start], raw[end:], quoted, text))
-                    del self._templates[_TEMPLATES:]
-                return
+        self._lessons -= 1
+        template = _template(record, last)
+        if template is not None and all(hole.place is None or hole.place in self._places for hole in template.holes):
+            self._templates.insert(0, template)
+            del self._templates[_TEMPLATES:]
 
     def _extend(self, record: Record, number: int) -> None:
         piece = record.pieces[number]

@@ -192,9 +192,11 @@ class RecordLinesFilter:
 
     def _record(self, raw: bytes, out: list[bytes]) -> None:
         self._records += 1
-        if not self._sent and len(raw) <= _SMALL and self._joined.skips(raw):
-            out.append(raw)
-            return
+        if not self._sent and len(raw) <= _SMALL:
+            taken = self._joined.take(raw)
+            if taken is not None:
+                out.append(taken)
+                return
         shown = clean(raw, self._scanner, self.counts)
         pieces = read_tokens(shown, ((0, len(shown)),), ()) if self._mode is _Mode.ELEMENTS else read_message(shown)
         self._emit(leave(self._joined.push(Record(shown, pieces))), out)

@@ -42,8 +42,10 @@ class EventStreamFilter:
 
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes; return the events that are complete, secrets replaced."""
-        if not self._pending and self._long is None and chunk[-2:] == b"\n\n" and self._joined.skips(chunk):
-            return chunk
+        if not self._pending and self._long is None and chunk[-2:] == b"\n\n" and _DONE not in chunk:
+            taken = self._joined.take(chunk)
+            if taken is not None:
+                return taken
         out: list[bytes] = []
         text = self._pending + chunk if self._pending else chunk
         at = 0
@@ -84,10 +86,10 @@ class EventStreamFilter:
         if self._long is not None:
             out += (self._long.feed(raw), self._long.finish())
             self._long = None
-        elif len(raw) <= _SMALL and self._joined.skips(raw):
-            out.append(raw)
         elif _DONE in raw and event_data(raw) == _DONE:
             out += (*leave(self._joined.finish()), clean(raw, self._scanner, self.counts))
+        elif len(raw) <= _SMALL and (taken := self._joined.take(raw)) is not None:
+            out.append(taken)
         else:
             self._read(raw, out)
 
