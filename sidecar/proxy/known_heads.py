@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from sidecar.bounded_cache import BoundedCache
 from sidecar.exchange import Client, Exchange
-from sidecar.guard import HeaderWriter, Step
+from sidecar.guard import HeaderWriter
 from sidecar.head import RequestHead
 from sidecar.policy.policy import Policy, Route
 from sidecar.proxy.codec.request_heads import RequestHeadReader
@@ -29,9 +29,12 @@ ids of sessions, which are kept nowhere else as they were sent."""
 SEEN: Final = 8192
 """Hashes of heads that came once."""
 
-_OVERHEAD: Final = 1000
-_FIELD: Final = 80
-"""Bytes of an entry besides its texts, and of each of its fields."""
+_OVERHEAD: Final = 700
+_FIELD: Final = 40
+"""Bytes of an entry besides its texts, and of each of its fields that other heads have, too."""
+
+_OWN: Final = 240
+"""Bytes of a field that no other head has, besides its line and its value."""
 
 SHARED: Final = 1024 * 1024
 """Bytes of field lines that several heads share, and of header lines for responses: most of a browser's lines
@@ -57,13 +60,13 @@ class KnownHead:
     framing   of its body, with the Content-Length that it came with
     route     that it takes
     keep      the connection may serve further requests
-    steps     the guards of the route that must be asked each time
     said      the header lines of responses that depend on the head alone
     writers   what writes the others
     front     what the backend receives of it, without what differs each time; None until it was sent once
     front_of  (whole answers are asked for, names of the fields that were put in), which `front` depends on
     site      as `other_site` returns it
     claims    it makes claims of identity, which are counted each time
+    size      its bytes, about
     """
 
     __slots__ = (
@@ -84,7 +87,7 @@ class KnownHead:
         "session_id",
         "session_key",
         "site",
-        "steps",
+        "size",
         "user",
         "writers",
     )  # fmt: skip
@@ -104,12 +107,12 @@ class KnownHead:
         self.session_id = exchange.session_id
         self.session_key = exchange.session_key
         self.site = other_site(exchange)
-        self.steps: tuple[Step, ...] = route.open_steps
         self.said = b""
         self.writers: tuple[HeaderWriter, ...] = tuple(each for each in route.header_writers if not by_head(each))
         self.front: bytes | None = None
         self.front_of: tuple[object, ...] = ()
         self.claims = False
+        self.size = 0
 
     def begin(self, exchange_id: str, started: float, now: float, head: RequestHead, peer: str) -> Exchange:
         """Return the exchange of a request with this head, as the settled guards leave it."""
@@ -216,29 +219,31 @@ class KnownHeads:
                 return
         if trial.head is not exchange.head:
             return
-        trial.head = self._shared(trial.head)
+        trial.head, own = self._shared(trial.head)
         known = KnownHead(trial, route, read.framing, reusable)
         said = b"".join([writer.lines(trial) for writer in route.header_writers if by_head(writer)])
         known.said = self._said.get(said) or self._said.remember(said, said, len(said))
+        known.size = _OVERHEAD + 2 * len(read.key[2]) + _FIELD * len(trial.head.lines) + own
         self._hold(read.key, known)
 
-    def _shared(self, head: RequestHead) -> RequestHead:
-        """Return the same head, made of lines that other heads have, too."""
-        lines, index, known = [], {}, self._lines
+    def _shared(self, head: RequestHead) -> tuple[RequestHead, int]:
+        """Return the same head, made of lines that other heads have, too; and the bytes of those that none has."""
+        lines, index, known, own = [], {}, self._lines, 0
         for pair in head.lines:
             name, line = pair
             found = known.get(line)
             if found is None or found[0][0] != name:
-                found = known.remember(line, (pair, head.index[name]), 3 * len(line) + 200)
+                size = 2 * len(line) + _OWN
+                own += size
+                found = known.remember(line, (pair, head.index[name]), size)
             lines.append(found[0])
             index[name] = found[1]
-        return RequestHead(head.method, head.target, head.path, head.version, lines, index)
+        return RequestHead(head.method, head.target, head.path, head.version, lines, index), own
 
     def _hold(self, key: Key, known: KnownHead) -> None:
-        size = _OVERHEAD + 2 * len(key[2]) + _FIELD * len(known.head.lines)
-        if self._held + size > MOST_BYTES:
+        if self._held + known.size > MOST_BYTES:
             self._turn()
-        self._held += size
+        self._held += known.size
         self._young[key] = known
         if not self._turning:
             self._turning = True

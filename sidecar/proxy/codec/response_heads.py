@@ -145,9 +145,7 @@ class ResponseHeadReader:
             if len(self._seen) >= _MOST_SEEN:
                 self._seen.clear()
             self._seen.add(mark)
-        elif (
-            len(answer.index) == len(answer.lines) and len(rest) <= _LARGEST_KNOWN and _VARIED.isdisjoint(answer.index)
-        ):
+        elif len(rest) <= _LARGEST_KNOWN and rest.count(b"\r\n") == len(answer.index) + 2 and _alike(answer):
             # No name stands twice: what was left out of the key is the value of the only Date and Content-Length.
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
@@ -219,6 +217,7 @@ def with_one_length(lines: list[bytes]) -> list[bytes]:
 
 
 def _alike(answer: ResponseHead) -> bool:
+    """Say whether further responses may have this head, but for Date and Content-Length."""
     return _VARIED.isdisjoint(answer.index)
 
 

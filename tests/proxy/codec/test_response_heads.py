@@ -53,3 +53,63 @@ def test_broken_answers(raw: bytes) -> None:
     with pytest.raises(Malformed) as caught:
         READER.read(raw + b"\r\n\r\n", "GET")
     assert caught.value.code is Code.BACKEND_BROKEN
+
+
+KNOWN = b"HTTP/1.1 200 OK\r\nDate: Fri, 27 Nov 2026 07:53:06 GMT\r\nContent-Length: 3\r\nX-A: b\r\n\r\n"
+
+
+def known_reader(raw: bytes) -> ResponseHeadReader:
+    reader = ResponseHeadReader()
+    for _ in range(3):
+        assert reader.read(raw, "GET").length == 3
+    return reader
+
+
+def test_a_head_that_comes_again_has_its_own_date_and_length() -> None:
+    reader = known_reader(KNOWN)
+    later = KNOWN.replace(b": 3", b": 44").replace(b"07:53:06", b"08:00:00")
+    answer = reader.read(later, "GET")
+    fresh = ResponseHeadReader().read(later, "GET")
+    assert answer.known is not None
+    assert fresh.known is None
+    for name in ("status", "lines", "index", "framing", "length", "reusable"):
+        assert getattr(answer, name) == getattr(fresh, name), name
+    assert reader.read(KNOWN, "HEAD").framing == 0
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(KNOWN.replace(b"X-A: b", b"Content-Length: 3"), id="two-lengths"),
+        pytest.param(KNOWN.replace(b"X-A: b", b"content-length: 3"), id="two-spellings"),
+        pytest.param(KNOWN.replace(b"Content-Length: 3", b"Content-Length: 3, 3"), id="a-list"),
+    ],
+)
+def test_another_number_makes_no_second_length_pass(raw: bytes) -> None:
+    reader = known_reader(raw)
+    with pytest.raises(Malformed):
+        reader.read(raw.replace(b"Length: 3", b"Length: 4", 1), "GET")
+
+
+@pytest.mark.parametrize(
+    "odd", [b"Date: Fri, 27 Nov 2026\x0007:53:06 GMT", b"Date: Fri, 27 Nov 2026 07:5\r\nX: GMT", b"Date: \x7f"]
+)
+def test_what_is_no_date_is_read_as_ever(odd: bytes) -> None:
+    raw = KNOWN.replace(b"Date: Fri, 27 Nov 2026 07:53:06 GMT", odd)
+
+    def read(reader: ResponseHeadReader) -> object:
+        try:
+            return reader.read(raw, "GET").lines
+        except Malformed as error:
+            return error.code
+
+    assert read(known_reader(KNOWN)) == read(ResponseHeadReader())
+
+
+def test_known_heads_are_bounded() -> None:
+    reader = ResponseHeadReader()
+    for number in range(3000):
+        for _ in range(2):
+            reader.read(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX-A: %d\r\n\r\n" % number, "GET")
+    assert len(reader._known) <= 128
+    assert len(reader._seen) <= 1024
