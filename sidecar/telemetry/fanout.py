@@ -12,11 +12,16 @@ def _ignore() -> None:
 
 
 class Fanout:
-    """Hand each fact to every sink. One that fails is counted, and neither the others nor the request notice."""
+    """Hand each fact to every sink. One that fails is counted, and neither the others nor the request notice.
+
+    A sink with a true attribute `only_events` is not told of finished requests.
+    """
 
     def __init__(self, sinks: Sequence[EventSink], failed: Callable[[], None] = _ignore) -> None:
         self._records = tuple(sink.record for sink in sinks)
-        self._served: tuple[Callable[[Served], None], ...] = tuple(sink.served for sink in sinks)
+        self._served: tuple[Callable[[Served], None], ...] = tuple(
+            sink.served for sink in sinks if not getattr(sink, "only_events", False)
+        )
         self._failed = failed
 
     def follow(self, served: Callable[[Served], None]) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from sidecar.bounded_cache import BoundedCache
 from sidecar.clock import Clock
 from sidecar.events import SecurityEvent, Served
 from sidecar.telemetry.ecs import ecs
 from sidecar.telemetry.log_record import (
+    Known,
     Shape,
     TimestampFormatter,
     as_it_is,
@@ -26,6 +28,9 @@ from sidecar.vocabulary import Event, Outcome
 STREAMS: Final = ("stdout", "stderr")
 FORMATS: Final[Mapping[str, Shape]] = {"json": as_it_is, "ecs": ecs}
 LAST_LINES: Final = 2.0  # seconds that a target which is left has for what waits
+
+KNOWN: Final = 2 * 1024 * 1024
+"""Bytes of what lines say of clients and paths."""
 
 
 class Log:
@@ -43,6 +48,7 @@ class Log:
     ) -> None:
         self._clock = clock
         self._stamp = TimestampFormatter()
+        self._known: Known = BoundedCache(KNOWN)
         self._most_lines = most_lines
         self._most_bytes = most_bytes
         self._access = access
@@ -84,7 +90,9 @@ class Log:
             return
         stamp, shape = self._stamp(served.at), self._shape
         plain = shape is as_it_is
-        line = served_line(served, stamp, processed) if plain else dump(served_fields(served, stamp), shape)
+        line = (
+            served_line(served, stamp, processed, self._known) if plain else dump(served_fields(served, stamp), shape)
+        )
         for writer in self._writers:
             writer.put(line, not processed)
 

@@ -43,17 +43,20 @@ class RecentEvents:
         """Keep the summary of a processed message; other requests are not kept."""
         # Kept as it came: the event is made when it is read.
         if served.inspected and is_processed_message(served):
-            self._keep(CHAT, served)
+            self._number += 1
+            entry = (self._number, served)
+            self._kept[CHAT].append(entry)
+            for watcher in self._watchers:
+                watcher.offer(entry)
 
-    def _keep(self, kind: int, fact: SecurityEvent | Served) -> None:
+    def _keep(self, kind: int, fact: SecurityEvent) -> None:
         self._number += 1
-        if isinstance(fact, SecurityEvent) and len(fact.path) > LONGEST_PATH:
+        if len(fact.path) > LONGEST_PATH:
             fact = replace(fact, path=fact.path[:LONGEST_PATH])
         entry = (self._number, fact)
         self._kept[kind].append(entry)
-        if self._watchers:
-            for watcher in self._watchers:
-                watcher.offer(entry)
+        for watcher in self._watchers:
+            watcher.offer(entry)
 
     def latest(self, *, limit: int = 100, organization: str | None = None, after: int = 0) -> list[dict[str, Any]]:
         """Return up to `limit` newest events after a number, oldest first, as log lines with their `seq`.

@@ -40,6 +40,8 @@ class _Body:
 class Webhook:
     """An EventSink. `target` None: nothing is kept or sent."""
 
+    only_events = True
+
     def __init__(
         self,
         target: Target | None,

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.bounded_cache import BoundedCache
+from sidecar.exchange import TokensUsed
 from sidecar.secret import Secret
 from sidecar.telemetry.log_record import MAX_LINE, TimestampFormatter, dump, event_fields, served_fields, served_line
 from sidecar.telemetry.request_outcome import is_processed_message
@@ -131,6 +133,24 @@ def test_an_access_line_carries_times_in_milliseconds_and_sizes_in_bytes():
 anything = st.text(max_size=40) | st.sampled_from(
     ["", "/a", '"', "\\", "\x7f", "\x9b31m", "\u2028", "\udcff", "?k=v", "é"]
 )
+
+
+def test_the_quick_line_says_it_of_usage_too():
+    for usage in (
+        TokensUsed("gpt-4o-mini", 12, 34, 56_789),
+        TokensUsed("", 0, 1),
+        TokensUsed('odd"\\model', 1, 2, 3),
+        TokensUsed("m\u202e", 1, 2, 10**15, estimated=True),
+        TokensUsed("m", 1, 2, 1, estimated=True),
+    ):
+        fact = served(usage=usage, provider_id="req-1", origin="https://app.example", texts=2, characters=9)
+        assert json.loads(served_line(fact, STAMP, True)) == json.loads(dump(served_fields(fact, STAMP)))
+
+
+def test_what_is_known_of_a_client_changes_no_line():
+    known = BoundedCache(100_000)
+    for fact in (served(), served(path="/b"), served(session=""), served(path='/"'), served(), served(path='/"')):
+        assert served_line(fact, STAMP, False, known) == served_line(fact, STAMP, False)
 
 
 @given(name=anything, path=anything, route=anything, session=anything, method=anything, processed=st.booleans())
