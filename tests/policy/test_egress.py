@@ -143,8 +143,8 @@ def test_what_a_provider_receives():
         b"Host: api.openai.com",
         b"user-agent: OpenAI/Python",
         b"openai-organization: org-1",
-        b"Authorization: Bearer key",
         b"Accept-Encoding: br",
+        b"Authorization: Bearer key",
         b"",
         b"",
     ]
