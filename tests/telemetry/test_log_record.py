@@ -144,7 +144,7 @@ def test_the_quick_line_says_it_of_usage_too():
         TokensUsed("m", 1, 2, 1, estimated=True),
     ):
         fact = served(usage=usage, provider_id="req-1", origin="https://app.example", texts=2, characters=9)
-        assert json.loads(served_line(fact, STAMP, True)) == json.loads(dump(served_fields(fact, STAMP)))
+        assert json.loads(served_line(fact, STAMP, False)) == json.loads(dump(served_fields(fact, STAMP)))
 
 
 def test_what_is_known_of_a_client_changes_no_line():
