@@ -98,7 +98,7 @@ def _stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
                 "routes": ROUTES,
             }
             folder = tmp_path_factory.mktemp(name)
-            running.append(stack.enter_context(threaded(folder, backend.url, environ, paused=False, **sections)))
+            running.append(stack.enter_context(threaded(folder, backend.url, environ, **sections)))
         yield Stage(running[0], running[-1], backend, ports[0])
 
 

@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from sidecar.clock import SystemClock
 from sidecar.errors import ConfigError
 from sidecar.limit import Ask, Limit, Per, Takes
+from sidecar.revoked import Cause, Revoked, SubjectKind
 from sidecar.secret import Secret
 from sidecar.session import Session, key_of, seal_of
 from sidecar.stores.factory import Stores, open_stores
@@ -196,6 +197,15 @@ async def test_a_cluster() -> None:
         await until(
             lambda: any(node.cli("hlen", "sidecar:bans") == "1" for node in nodes if _has(node, "sidecar:bans"))
         )
+        other, heard = stores_at(f"redis+cluster://{ports(nodes[1:])}", Recorder()), list[Revoked]()
+        other.revoked = heard.append
+        await other.start()
+        await until(lambda: other.states()["redis"])
+        ended = Revoked(SubjectKind.SESSION, session.key, Cause.ENDED, "acme")
+        stores.revoke(ended)
+        await until(lambda: ended in heard)
+        await other.close()
+        await until(lambda: stores.replicas() == 1)
         for node in nodes:
             node.kill()
         assert await passed(stores, "d", 25) == 20
