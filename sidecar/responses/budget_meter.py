@@ -216,6 +216,7 @@ class _Pieces(_Meter):
 
     mark = _EVENT
     report = _REPORT
+    hint = b'"usage'  # what stands in every report, and is found faster
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -233,7 +234,7 @@ class _Pieces(_Meter):
         elif rest:
             self._rest = b""
         spend = self._spend
-        if self.report.search(whole) is None:
+        if self.hint not in whole or self.report.search(whole) is None:
             count = self._count(whole)
             if spend.made + count < spend.ask_at:
                 spend.made += count
@@ -308,6 +309,7 @@ class _Lines(_Pieces):
 
     mark = _LINE
     report = _REPORT_OF_LINES
+    hint = b'"'
 
     def _ends(self, text: bytes) -> bool:
         return text.endswith(b"\n")
