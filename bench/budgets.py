@@ -122,7 +122,7 @@ def texts() -> dict[str, str]:
         "French": "Le conseil municipal s'est réuni hier après-midi afin d'examiner le budget de l'année prochaine ; plusieurs "
         "élus ont demandé des précisions sur les dépenses prévues pour l'entretien des écoles. ",
         "Russian": "Городской совет собрался вчера днём, чтобы обсудить финансирование общественного транспорта в следующем году. ",
-        "Chinese": "市议会昨天下午召开会议，讨论明年公共交通的资金安排。几位议员要求进一步说明学校维修的预算。",  # noqa: RUF001
+        "Chinese": "市议会昨天下午召开会议，讨论明年公共交通的资金安排。几位议员要求进一步说明学校维修的预算。",
         "Japanese": "市議会は昨日の午後に開かれ、来年の公共交通機関の資金について議論しました。",
         "Korean": "시의회는 어제 오후에 회의를 열어 내년 대중교통 재정에 대해 논의했습니다. ",
     }

@@ -16,6 +16,7 @@ from sidecar.stores.budget_ledger import BudgetLedger
 from sidecar.stores.csp_violations import CspViolations
 from sidecar.stores.interfaces import BanStore, RateStore, SessionStore
 from sidecar.stores.observations import Observations
+from sidecar.stores.provider_limits import ProviderLimits
 from sidecar.stores.undeclared_proxies import UndeclaredProxies
 from sidecar.vault.models import Grant, KnownSecrets
 
@@ -65,6 +66,7 @@ class Services:
     ended     told of a session that was logged out: its handles end with it
     started   epoch seconds since when this process remembers sessions; 0: a shared store does
     proxies   peers that send forwarding headers without being trusted
+    provider_limits  until when providers refuse calls
     dropped_headers  counts request headers that clients may not send
     observations  what was observed of the backend, for suggestions
     random    returns that many unpredictable bytes, for session ids
@@ -87,6 +89,7 @@ class Services:
     cost: CountCost = _uncounted
     ended: Ended | None = None
     started: float = 0.0
+    provider_limits: ProviderLimits = field(default_factory=ProviderLimits)
     proxies: UndeclaredProxies = field(default_factory=UndeclaredProxies)
     dropped_headers: BoundedCounts = field(default_factory=BoundedCounts)
     observations: Observations = field(default_factory=Observations)

@@ -27,6 +27,7 @@ FIXED: Final[Mapping[str, str]] = {
     "unmatched": "unmatched",
     "moderation": "content_filter.moderation",
     "ownership": "ownership.mode",
+    "provider_limit": "egress.providers",
 }
 """Guards whose every decision comes from one key."""
 

@@ -180,6 +180,8 @@ class _Compiler:
             counter=self._responses.counter,
             budgets=self._budgets,
             ledger=services.budgets,
+            provider_limits=services.provider_limits,
+            clock=services.clock,
             keys=self._responses.known_secrets,
             bounds=self._bounds(),
             limits=self.limits.egress,

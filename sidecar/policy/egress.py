@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
+from sidecar.clock import Clock
 from sidecar.errors import Problems
 from sidecar.events import EventSink
 from sidecar.guard import HeaderWriter, Step
@@ -15,6 +16,7 @@ from sidecar.guards.clients.address import AddressGuard, build_address
 from sidecar.guards.clients.identity_headers import IdentityHeaders
 from sidecar.guards.egress.egress_path import EgressPathGuard
 from sidecar.guards.egress.phantom_key import KEY_HEADERS, PhantomKeyGuard
+from sidecar.guards.egress.provider_limit import ProviderLimitGuard
 from sidecar.guards.limits.rate_limit import RateLimitGuard, RateLimitHeaderWriter
 from sidecar.guards.local_endpoints import Unmatched
 from sidecar.head import HOP_BY_HOP
@@ -29,9 +31,11 @@ from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.redaction.filters import build_redaction
 from sidecar.responses.budget_meter import BudgetMeter
 from sidecar.responses.filters import KnownSecretsSource, ResponseObserver, RouteResponseFilters
+from sidecar.responses.provider_refusals import ProviderRefusals
 from sidecar.responses.token_usage import TokenUsage, UsageCounter
 from sidecar.services import HandleRegistry
 from sidecar.stores.budget_ledger import BudgetLedger
+from sidecar.stores.provider_limits import ProviderLimits
 
 PREFIX: Final = "egress:"
 """Before a provider's name in the route's: no route of a policy can be named so."""
@@ -65,6 +69,7 @@ class Shared:
     """What the egress listener has in common with the rest of a policy.
 
     handles    resolves phantom keys; None without a vault: every call is refused
+    provider_limits  until when providers refuse calls
     keys       the plain keys that responses must not contain
     limits     the guard of `egress.rate_limits`
     enforce    whether those limits refuse, or only observe; `enforce_budgets` for budgets
@@ -77,6 +82,8 @@ class Shared:
     counter: Callable[[str], UsageCounter]
     budgets: Budgets
     ledger: BudgetLedger
+    provider_limits: ProviderLimits
+    clock: Clock
     keys: KnownSecretsSource
     bounds: RequestBounds
     limits: RateLimitGuard
@@ -129,7 +136,12 @@ class _Egress:
             usage: ResponseObserver = TokenUsage(counter)
             if budget is not None:
                 usage = BudgetMeter(counter, shared.ledger, shared.events, spoken)
-            answers = RouteResponseFilters(redaction, shared.keys, (usage,), shared.events)
+            observers: tuple[ResponseObserver, ...] = (usage,)
+            if provider.heed_limits:
+                key = provider.name or ""
+                observers = (ProviderRefusals(shared.provider_limits, name, key, shared.clock.now), usage)
+                steps = (*steps, Step(ProviderLimitGuard(shared.provider_limits, name, key)))
+            answers = RouteResponseFilters(redaction, shared.keys, observers, shared.events)
             if budget is not None and not is_read:
                 steps = (*steps, budget[0])
             row = self._route(name, provider, target, steps, spoken, answers)

@@ -56,6 +56,8 @@ def compiled(text: str = EGRESS) -> Policy:
         counter=lambda provider: UsageCounter(provider, lambda *_: None, lambda *_: None, PriceTable()),
         budgets=Budgets(schema, services),
         ledger=services.budgets,
+        provider_limits=services.provider_limits,
+        clock=services.clock,
         keys=KnownSecretsSource(None),
         bounds=BOUNDS,
         limits=build_rate_limit((), MemoryRateStore(), waits=False),
@@ -77,8 +79,12 @@ def route(path: str, method: str = "POST") -> Route:
 @pytest.mark.parametrize(
     ("path", "name", "guards"),
     [
-        pytest.param("/openai/v1/chat/completions", "egress:openai", ["address", "path", "handle"], id="a-call"),
-        pytest.param("/openai/v1/files/a/b", "egress:openai", ["address", "path", "handle"], id="below"),
+        pytest.param(
+            "/openai/v1/chat/completions", "egress:openai", ["address", "path", "handle", "provider_limit"], id="a-call"
+        ),
+        pytest.param(
+            "/openai/v1/files/a/b", "egress:openai", ["address", "path", "handle", "provider_limit"], id="below"
+        ),
         pytest.param("/openai/v1/models", "egress:openai", ["address", "path"], id="not-allowed"),
         pytest.param("/mistral/v1/models", "egress:unmatched", ["address", "unmatched"], id="not-a-provider"),
         pytest.param("/", "egress:unmatched", ["address", "unmatched"], id="the-root"),

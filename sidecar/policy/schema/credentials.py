@@ -91,6 +91,10 @@ class EgressProvider(Section):
     name: Annotated[str, strings.NAME] | None = Field(
         default=None, description="which credential, when an organization has several; null: the default one"
     )
+    heed_limits: Annotated[bool, FLAG] = Field(
+        default=True,
+        description="after a 429 that says until when, calls under that credential are refused here until then",
+    )
     tls: ClientTls | None = Field(default=None, description="whom to trust; null: the system's authorities")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="how long to wait for the provider")
 

@@ -17,7 +17,7 @@ def _read(pieces):
     try:
         for _ in pieces:
             count += 1
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever the client raises
         headers = getattr(getattr(error, "response", None), "headers", {})
         raised = {
             "class": f"{type(error).__module__.partition('.')[0]}.{type(error).__name__}",
