@@ -168,8 +168,8 @@ async def test_where_a_stream_ends(size: int) -> None:
     heard: list[bytes] = []
 
     def stream() -> None:
-        for number in range(0, 300, size):
-            heard.append(one.feed(b"".join(chat(f" w{each}") for each in range(number, number + size))))
+        pieces = (range(number, number + size) for number in range(0, 300, size))
+        heard.extend(one.feed(b"".join(chat(f" w{each}") for each in piece)) for piece in pieces)
 
     with pytest.raises(StreamEnded) as ended:
         stream()
