@@ -140,7 +140,7 @@ class ExchangeContext:
     def _known_bytes(self, known: KnownHead, put: Fields) -> bytes:
         """Return the head that the backend receives, made of what did for the requests before."""
         exchange = self.exchange
-        names = tuple([name for name, _ in put])
+        names = (put[0][0],) if len(put) == 1 else tuple([name for name, _ in put])
         what = (self.filters is not None, names)
         front = known.front
         if front is None or known.front_of != what:

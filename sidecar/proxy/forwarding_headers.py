@@ -120,7 +120,9 @@ def head_front(
 
 def head_end(exchange: Exchange, framing: int, put: Fields, *, upgrade: bytes = b"", outward: bool = False) -> bytes:
     """Return the lines that differ from request to request, and the blank line."""
-    lines = b"".join([b"%b: %b\r\n" % field for field in put]) if put else b""
+    lines = b""
+    for field in put:
+        lines += b"%b: %b\r\n" % field
     head, trace = exchange.head, exchange.trace
     if upgrade:
         lines += upgrade + b"\r\n"

@@ -23,8 +23,10 @@ PLACES: Final[tuple[Usage, ...]] = tuple(
 )
 """Every place where a provider's response or event reports tokens; a response matches at most one."""
 
-_BY_ROOT: Final = tuple((place.input.steps[0], place) for place in PLACES)
-"""Each place with the first name of its paths, which most responses do not have."""
+_BY_ROOT: Final = tuple(
+    (place.input.steps[0], frozenset((place.input.steps[-1], place.output.steps[-1])), place) for place in PLACES
+)
+"""Each place with the first name of its paths, which most responses do not have, and the last ones."""
 
 WHOLE: Final = 256 * 1024
 HEAD: Final = 4 * 1024
@@ -123,8 +125,11 @@ class ReportedUsage:
         """Take over the totals and the model of one parsed response or event, at the places of known protocols."""
         if type(value) is not dict:
             return
-        for root, place in _BY_ROOT:
+        for root, names, place in _BY_ROOT:
             if root not in value:
+                continue
+            report = value[root]
+            if type(report) is dict and len(place.input.steps) == 2 and names.isdisjoint(report):
                 continue
             given, made = _tokens(place.input.first(value)), _tokens(place.output.first(value))
             if given is None and made is None:

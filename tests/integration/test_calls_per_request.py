@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.support.in_process import calls_of, guarded
 
-STRAIGHT = 217
+STRAIGHT = 167
 """Calls of Python functions for one guarded chat message. Lower it with what is won; a change that needs 5 % more
 writes its number here."""
 REQUESTS = 40
@@ -14,7 +14,7 @@ REQUESTS = 40
 
 async def test_a_request_that_waits_for_nothing(tmp_path: Path) -> None:
     async with guarded(tmp_path, REQUESTS) as serve:
-        for number in range(2 * REQUESTS):
+        for number in range(4 * REQUESTS):
             assert serve(number).startswith(b"HTTP/1.1 200 ")
         counts = calls_of(lambda: [serve(number) for number in range(REQUESTS)])
     calls = sum(counts.values()) / REQUESTS

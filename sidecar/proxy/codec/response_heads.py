@@ -39,7 +39,7 @@ class KnownHead:
     blocks  what is relayed of its other lines, by the names that a route's responses lose
     """
 
-    __slots__ = ("blocks", "date_at", "index", "length_at", "lines", "modern", "status")
+    __slots__ = ("blocks", "bodied", "date_at", "index", "length_at", "lines", "modern", "reusable", "status")
 
     def __init__(self, answer: ResponseHead, *, modern: bool) -> None:
         names = [key for key, _ in answer.lines]
@@ -50,6 +50,9 @@ class KnownHead:
         self.date_at = names.index(b"date") if b"date" in names else -1
         self.length_at = names.index(b"content-length") if b"content-length" in names else -1
         self.blocks: dict[frozenset[bytes], bytes] = {}
+        # A body follows whose length is said: what else decides about its framing is the same each time.
+        self.bodied = answer.length >= 0 and answer.status >= 200 and answer.status not in (204, 304)
+        self.reusable = answer.reusable
 
     def again(self, date: bytes, length: bytes) -> ResponseHead:
         """Return the head with these values."""
@@ -135,7 +138,13 @@ class ResponseHeadReader:
         known = self._known.get(rest)
         if known is None:
             return self._first(raw, rest, method)
-        return _framed(known.again(date, length), method, modern=known.modern)
+        answer = known.again(date, length)
+        if known.bodied and length:
+            answer.length = int(length)
+            answer.framing = 0 if method == "HEAD" else answer.length
+            answer.reusable = known.reusable
+            return answer
+        return _framed(answer, method, modern=known.modern)
 
     def _first(self, raw: bytes, rest: bytes, method: str) -> ResponseHead:
         """Parse a head that is not known; one that comes for the second time is kept."""
