@@ -112,6 +112,10 @@ HOSTILE = {
     "endless %73": (b"%73", "sk-proj-Ab9z0123456789x"),
     "endless \\u0073": (b"\\u0073", "sk-proj-Ab9z0123456789x"),
     "a, secret 39 a and b": (b"a", "a" * 39 + "b"),
+    "words of base64": (b"c2stcHJvai1BYj c2stcHJvai1BYjlf ", "sk-proj-Ab9z0123456789x"),
+    "words of hex": (b"736b2d70726f6a2d 736b2d70726f6a2d4162 ", "sk-proj-Ab9z0123456789x"),
+    "base64 in base64": (b"YzJzdGNISnZhaTFCWWpsNk1ERXlNelExTmpjPQ== ", "sk-proj-Ab9z0123456789x"),
+    "escapes, odd secret": (b"%5c\\u0073&#x73;", 'Pa%41\\x"q&12#'),
     "backslashes, as secret": (b"\\", "\\" * 40),
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from html.entities import html5
 from itertools import accumulate
 from typing import Final, NamedTuple, TypeAlias
@@ -23,39 +24,47 @@ INVISIBLE: Final = (
     rb"|\xef\xb8[\x80-\x8f]|\xef\xbb\xbf|\xf3\xa0[\x80-\x87][\x80-\xbf]"
 )
 """Characters that no reader sees, as UTF-8: controls but TAB, joiners, marks of direction, selectors, tags."""
-_WIDE: Final = rb"(?<=\x00)(?:[\x0b-\x0f\x60-\x6f]\x20|\xad(?=\x00))|\x20[\x0b-\x0f\x60-\x6f](?=\x00)"  # in UTF-16
+_WIDE: Final = (  # in UTF-16, either order; only among other characters of it
+    rb"(?<=\x00)(?:[\x0b-\x0f\x60]\x20|\xff\xfe|\xad(?=\x00))(?=[^\x00]\x00|\x00)"
+    rb"|(?<=\x00[^\x00])(?:\x20[\x0b-\x0f\x60]|\xfe\xff)(?=\x00)"
+)
 _HEX: Final = rb"[0-9A-Fa-f]"
-_ESCAPE: Final = re.compile(
+_BACKSLASHED: Final = (
     rb"(?P<pair>" + rb"\\u[Dd][89ABab]" + _HEX + rb"{2}" + rb"\\u[Dd][C-Fc-f]" + _HEX + rb"{2})"
     rb"|\\(?:u(?P<u>" + _HEX + rb"{4})|x(?P<x>" + _HEX + rb"{2})|u\{0{0,4}(?P<b>" + _HEX + rb"{1,6})\}"
     rb"|U000(?P<U>" + _HEX + rb"{5})|(?P<o>[0-3][0-7]{2})|(?P<c>[bfnrt\"'/\\]))"
-    rb"|%(?:(?P<p>" + _HEX + rb"{2})|u(?P<v>" + _HEX + rb"{4}))"
-    rb"|&#(?:[xX]0{0,8}(?P<h>" + _HEX + rb"{1,6})(?:;|(?!" + _HEX + rb"))"
+)
+_PERCENT: Final = rb"%(?:(?P<p>" + _HEX + rb"{2})|u(?P<v>" + _HEX + rb"{4}))"
+_ENTITY: Final = (
+    rb"&#(?:[xX]0{0,8}(?P<h>" + _HEX + rb"{1,6})(?:;|(?!" + _HEX + rb"))"
     rb"|0{0,8}(?P<d>[0-9]{1,7})(?:;|(?![0-9])))"
     rb"|&(?P<n>[A-Za-z][A-Za-z0-9]{1,31});"
-)  # fmt: skip
-_LETTERS: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}  # RFC 8259 §7
-_SHOWN: Final = {
+)
+_ESCAPE: Final = re.compile(b"|".join((_BACKSLASHED, _PERCENT, _ENTITY)))
+_KINDS: Final = tuple(map(re.compile, (_BACKSLASHED, _PERCENT, _ENTITY)))
+LETTERS: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}  # RFC 8259 §7
+SHOWN: Final = {
     name[:-1].encode(): text.encode()
     for name, text in html5.items()
     if name.endswith(";") and (text.isascii() or re.fullmatch(rb"(?:" + INVISIBLE + rb")+", text.encode()))
 }
 """Named entities of characters that a secret may hold, or that no reader sees."""
 NAMES: Final = {
-    byte: sorted(name for name, text in _SHOWN.items() if text == bytes((byte,))) for byte in range(0x21, 0x7F)
+    byte: sorted(name for name, text in SHOWN.items() if text == bytes((byte,))) for byte in range(0x21, 0x7F)
 }
 
 _UNFINISHED: Final = re.compile(
-    rb"(?:" + rb"\\(?:u(?:" + _HEX + rb"{0,3}|\{" + _HEX + rb"{0,9})|x" + _HEX + rb"?|U" + _HEX + rb"{0,7}"
+    rb"(?:" + rb"\\+(?:u(?:" + _HEX + rb"{0,3}|\{" + _HEX + rb"{0,9})|x" + _HEX + rb"?|U" + _HEX + rb"{0,7}"
     rb"|[0-3][0-7]?)?"
     rb"|\\u[Dd][89ABab]" + _HEX + rb"{2}(?:" + rb"\\(?:u(?:[Dd](?:[C-Fc-f]" + _HEX
     + rb"?)?)?)?)?"
     rb"|\xed[\xa0-\xaf][\x80-\xbf](?:\\(?:u(?:[Dd](?:[C-Fc-f]" + _HEX + rb"?)?)?)?)?"  # the first half of a pair
     rb"|%(?:2|" + _HEX + rb"?|u" + _HEX + rb"{0,3})"
     rb"|&(?:#[0-9]{0,15}|#[xX]" + _HEX + rb"{0,14}|(?P<name>[A-Za-z]{0,24}))"
-    rb"|\xc2|\xcd|\xe1\xa0?|\xe2[\x80\x81]?|\xef[\xb8\xbb]?|\xf3(?:\xa0[\x80-\x87]?)?)\Z"
+    rb"|(?<=\x00)(?:[\x0b-\x0f\x60]|\xff)(?:[\x20\xfe][^\x00]?)?|(?<=\x00)\xad(?:\x00[^\x00]?)?"
+    rb"|(?<=\x00[^\x00])(?:\x20[\x0b-\x0f\x60]?|\xfe\xff?)|\xc2|\xcd|\xe1\xa0?|\xe2[\x80\x81]?|\xef[\xb8\xbb]?|\xf3(?:\xa0[\x80-\x87]?)?)\Z"
 )  # fmt: skip
-_BEGUN: Final = frozenset(name[:size] for name in (*_SHOWN, b"amp") for size in range(len(name) + 1))
+_BEGUN: Final = frozenset(name[:size] for name in (*SHOWN, b"amp") for size in range(len(name) + 1))
 _NEAR: Final = 40
 
 
@@ -66,19 +75,14 @@ Token: TypeAlias = tuple[tuple[int, int], bytes]
 def undo(text: bytes) -> tuple[bytes, list[Token] | None]:
     """Return the text without what is invisible or, if nothing is, without its outermost layer of escapes.
 
-    Also what was undone; None where that was not written down: only controls were dropped.
+    Also what was undone; None where only what is invisible was dropped, which `Positions` finds again.
     """
-    if _WANTED(text) is not None:
-        tokens = [(found.span(), b"") for found in _UNSEEN.finditer(text)]
-        if tokens:
-            return _UNSEEN.sub(b"", text), tokens
-    else:
-        seen = text.translate(None, _CONTROLS)
-        if len(seen) < len(text):
-            return seen, None
+    seen = text.translate(None, _CONTROLS) if _WANTED(text) is None else _unseen(text).sub(b"", text)
+    if len(seen) < len(text):
+        return seen, None
     if _INTRODUCED(text) is None:
         return text, None
-    tokens = []
+    tokens: list[Token] = []
     add = tokens.append
     known = _MEANT.get
 
@@ -90,6 +94,21 @@ def undo(text: bytes) -> tuple[bytes, list[Token] | None]:
         return means
 
     return _ESCAPE.sub(meant, text), tokens
+
+
+def undo_each(text: bytes) -> Iterator[tuple[bytes, list[Token]]]:
+    """Return what each kind of escape alone makes of a text in which it stands, and what was undone."""
+    for kind, introducer in zip(_KINDS, b"\\%&", strict=True):
+        if introducer not in text:
+            continue
+        tokens = [(found.span(), _MEANT.get(found.group()) or _meant(found)) for found in kind.finditer(text)]
+        if tokens:
+            pieces: list[bytes] = []
+            at = 0
+            for (start, end), means in tokens:
+                pieces += (text[at:start], means)
+                at = end
+            yield b"".join((*pieces, text[at:])), tokens
 
 
 class Layer(NamedTuple):
@@ -141,7 +160,7 @@ class Positions:
 
     def __init__(self, text: bytes, tokens: list[Token] | None) -> None:
         if tokens is None:
-            tokens = [(found.span(), b"") for found in _CONTROL_RUNS.finditer(text)]
+            tokens = [(found.span(), b"") for found in _unseen(text).finditer(text)]
         self._begin = [begin for (begin, _), _ in tokens]
         self._end = [end for (_, end), _ in tokens]
         shrunk = list(accumulate((end - begin - len(means) for (begin, end), means in tokens), initial=0))
@@ -163,6 +182,11 @@ class Positions:
         return self._end[token] if at <= self._upper[token] else self._end[token] + at - self._upper[token]
 
 
+def _unseen(text: bytes) -> re.Pattern[bytes]:
+    """Return the search for what is invisible in a text."""
+    return _UNSEEN if b"\x00" not in text or _IS_WIDE(text) is None else _UNSEEN_WIDE
+
+
 def _meant(found: re.Match[bytes]) -> bytes:
     kind = found.lastgroup
     whole = found.group()
@@ -176,8 +200,17 @@ _MEANT: Final[dict[bytes, bytes]] = {}
 """Short escapes and what they mean: a table of the alphabet, not of what answers hold; it is bounded."""
 _REMEMBERED: Final = 4096
 _CONTROLS: Final = bytes((*range(9), *range(10, 32), 127))
-_CONTROL_RUNS: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]+")
-_UNSEEN: Final = re.compile(rb"(?:" + _WIDE + rb"|" + INVISIBLE + rb")+")
+_UNSEEN: Final = re.compile(  # one set of first bytes: the engine skips all others quickly
+    rb"[\x00-\x08\x0a-\x1f\x7f\xc2\xcd\xe1\xe2\xef\xf3]"
+    rb"(?:(?<=[\x00-\x7f])|(?<=\xc2)\xad|(?<=\xcd)\x8f|(?<=\xe1)\xa0[\x8b-\x8f]"
+    rb"|(?<=\xe2)(?:\x80[\x8b-\x8f\xa8-\xae]|\x81[\xa0-\xaf])|(?<=\xef)(?:\xb8[\x80-\x8f]|\xbb\xbf)"
+    rb"|(?<=\xf3)\xa0[\x80-\x87][\x80-\xbf])"
+)
+_UNSEEN_WIDE: Final = re.compile(rb"(?:" + _WIDE + rb"|" + INVISIBLE + rb")+")
+_IS_WIDE: Final = re.compile(
+    rb"\x00(?:(?:[\x0b-\x0f\x60]\x20|\xff\xfe|\xad)(?:[^\x00]?\x00)"
+    rb"|[^\x00](?:\x20[\x0b-\x0f\x60]|\xfe\xff)\x00)"
+).search
 _WANTED: Final = re.compile(rb"[\x00\xc2\xcd\xe1\xe2\xef\xf3]").search
 _INTRODUCED: Final = re.compile(rb"[%\\&]").search
 
@@ -188,9 +221,9 @@ def _decoded(found: re.Match[bytes], kind: str, whole: bytes) -> bytes:
         return b"".join(bytes.fromhex(half.decode()) for half in halves).decode("utf-16-be").encode()
     text = found.group(kind)
     if kind == "c":
-        return _LETTERS.get(text, text)
+        return LETTERS.get(text, text)
     if kind == "n":
-        return _SHOWN.get(text, whole)
+        return SHOWN.get(text, whole)
     if kind == "p":
         return bytes.fromhex(text.decode())
     number = int(text, 10 if kind == "d" else 8 if kind == "o" else 16)

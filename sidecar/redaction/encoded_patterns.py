@@ -36,21 +36,43 @@ def compiled(pattern: bytes, *, longest: bool = False) -> Any:
     return re2._Regexp(pattern, options)  # noqa: SLF001  # `compile` would keep it
 
 
-def _hex(number: int) -> bytes:
-    return "".join(c if c.isdigit() else f"[{c}{c.upper()}]" for c in f"{number:02x}").encode()
+_JUNK: Final = rb"[\x00-\x08\x0a-\x1f\x7f-\xff]*"
+
+
+def _spaced(end: bytes) -> bytes:
+    """Return the pattern of the end of an escape; what no reader sees may stand between its characters."""
+    name = not end[:1].isdigit() and len(end) > 2
+    letters = (end[at : at + 1] for at in range(len(end)))
+    return _JUNK.join(c if name or c.isdigit() else b"[" + c + c.upper() + b"]" for c in letters)
 
 
 _NAMED: Final = {0x08: b"b", 0x0C: b"f", 0x0A: b"n", 0x0D: b"r", 0x09: b"t"}
 _ALIKE: Final = {0x2B: b"+-", 0x2D: b"+-", 0x2F: b"/_", 0x5F: b"/_"}  # in the two alphabets of base64
-_BETWEEN: Final = rb"(?:[\x00-\x08\x0a-\x1f\x7f]|[\xc2-\xf3][\x80-\xbf]+|[%\\&][#\w]*;?)*"
-_JUNK: Final = rb"[\x00-\x08\x0a-\x1f\x7f-\xff]*"
+_BETWEEN: Final = rb"(?:[\x00-\x08\x0a-\x1f\x7f-\xff]|[\x0b-\x0f]\x20|\x20[\x0b-\x0f]|[%\\&][#\w{]*[;}]?)*"
+_UNSEEN: Final = (
+    rb"(?:%[Cc]2%[Aa][Dd]|%[Ee]2%8[01]%[89Aa][0-9A-Fa-f]|%[Ee][Ff]%[Bb][Bb]%[Bb][Ff]"
+    rb"|\\+u\{?(?:00)?[Aa][Dd]\}?|\\+u\{?[Ff][Ee][Ff][Ff]\}?|\\+x[Cc]2\\+x[Aa][Dd]"
+    rb"|\\+x[Ee]2\\+x8[01]\\+x[89Aa][0-9A-Fa-f]|\\+x[Ee][Ff]\\+x[Bb][Bb]\\+x[Bb][Ff]"
+    rb"|%(?:25)*(?:u00)?00|\\+u\{?0{1,4}\}?|\\+x00|\\+000|&#[xX]?0{1,4};?|\\+u\{?200[b-fB-F]\}?|&#173;|&#[xX][Aa][Dd];)"
+)
+"""Escapes of what no reader sees."""
 _DENSE: Final = (
-    rb"(?:(?:&J#J[xX]?J[0-9]|&[A-Za-z]+;|%J(?:25)*(?:u00)?J[2-7]|\\+J(?:u\{?|x|U)J0*J0*J[2-7]|\\+J[01]J[0-7]J[0-7])"
-    rb"[\x00-\x08\x0a-\x1f0-9A-Fa-fxX;}\x7f-\xff]{0,24}[!-~]{0,2}){3}"
-).replace(b"J", _JUNK)
+    (
+        rb"(?:(?:&J#J[xX]?J[0-9]|&J(?:[A-Za-z]J)+;|%J(?:25)*(?:u00)?J[2-7]|\\+J(?:u\{?|x|U)J0*J0*J[2-7]|\\+J[01]J[0-7]J[0-7])"
+        rb"[\x00-\x08\x0a-\x1f0-9A-Fa-fxX;}\x7f-\xff]{0,24}[!-~]{0,2}(?:H)?){3}"
+    )
+    .replace(b"J", _JUNK)
+    .replace(b"H", _UNSEEN)
+)
 """Escapes of ASCII in a row: what layers of escapes look like."""
-_WIDE: Final = rb"(?:[!-~]\x00){6}|(?:\x00[!-~]){6}"
+_WIDE: Final = rb"(?:[!-~]\x00(?:\r\x00)?(?:\n\x00)?){6}|(?:(?:\x00\r)?(?:\x00\n)?\x00[!-~]){6}"
 """ASCII as UTF-16."""
+_SPREAD: Final = (
+    rb"(?:[!-~]{1,8}(?:\xc2\xad|\xe2\x80[\x8b-\x8f]|\xe2\x81\xa0|\xef\xbb\xbf|H)){3}"
+    rb"|[!-~]\x00(?:\xad\x00|[\x0b-\x0f\x60]\x20|\xff\xfe)[!-~]\x00"
+    rb"|\x00[!-~](?:\x00\xad|\x20[\x0b-\x0f\x60]|\xfe\xff)\x00[!-~]"
+).replace(b"H", _UNSEEN)
+"""Characters that no reader sees between others."""
 
 
 def _loose(byte: int) -> bytes:
@@ -58,17 +80,26 @@ def _loose(byte: int) -> bytes:
     same = {letter, *(bytes((one,)) for one in _ALIKE.get(byte, b""))}
     if letter in b"abcdefABCDEF":
         same |= {letter.lower(), letter.upper()}
-    ends = [_hex(byte), b"%03o" % byte, b"%d" % byte, *NAMES.get(byte, ())]
+    ends = [_spaced(b"%02x" % byte), _spaced(b"%03o" % byte), _spaced(b"%d" % byte)]
+    ends += map(_spaced, NAMES.get(byte, ()))
     ends += [_NAMED[byte]] if byte in _NAMED else [b"\\x%02x" % byte] if letter in b"\"'/\\" else []
     plain = b"[" + b"".join(b"\\x%02x" % one[0] for one in sorted(same)) + b"]"
-    return b"(?:" + plain + rb"|[%\\&][%\\&#;xuU{amp0-9A-Fa-f]*(?:" + b"|".join(ends) + rb")[;}]?)"
+    return (
+        b"(?:"
+        + plain
+        + rb"|[%\\&][%\\&#;xuU{amp0-9A-Fa-f\x00-\x08\x0a-\x1f\x7f-\xff]*(?:"
+        + b"|".join(ends)
+        + b")(?:"
+        + _JUNK
+        + b"[;}])?)"
+    )
 
 
 LOOSE: Final = tuple(map(_loose, range(256)))
 """Pattern of one byte of a spelling: as it is, or at the end of a run of escapes."""
 
-ESCAPED: Final = _DENSE + b"|" + _WIDE
-CUT_ESCAPE: Final = rb"[%\\&][%\\&#;{\w]{0,80}|[\xc2\xcd\xe1\xe2\xef\xf3][\x80-\xbf]{0,2}"
+ESCAPED: Final = b"|".join((_DENSE, _WIDE, _SPREAD))
+CUT_ESCAPE: Final = rb"[%\\&][%\\&#;{\w\x00-\x08\x0a-\x1f\x7f-\xff]{0,80}|[\xc2\xcd\xe1\xe2\xef\xf3][\x80-\xbf]{0,2}"
 """What a text ends with when it cuts an escape or an invisible character."""
 
 

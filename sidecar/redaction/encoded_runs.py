@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
-_RUN: Final = re.compile(rb"[A-Za-z0-9+/_-]{11,}|[A-Za-z0-9+/_-]+\Z")
-_HEX_RUN: Final = re.compile(rb"[0-9A-Fa-f]{16,}|[0-9A-Fa-f]+\Z")
+_AS_BASE64: Final = bytes(
+    byte if byte in _ALPHABET else {0x2D: 0x2B, 0x5F: 0x2F}.get(byte, 0x66) for byte in range(256)
+)
+BASE64: Final = _ALPHABET + b"-_"
+HEX: Final = b"0123456789abcdefABCDEF"
+_AS_HEX: Final = bytes(byte if byte in HEX else 0x66 for byte in range(256))
 
-_PRINTABLE: Final = frozenset(range(0x20, 0x7F))
+_PRINTABLE: Final = frozenset((*range(0x20, 0x7F), 0x0A, 0x0D))
+_TEXT: Final = _PRINTABLE | {0x00, 0xAD, 0xC2, 0xE2, 0xEF}
+_UNITS: Final = re.compile(rb"\[[^\]]*\]|[^\[\]()?:]")
+_OPENINGS: Final = 4000
 _ZERO: Final = frozenset((0,))
+
+
+_UNSEEN: Final = rb"(?:[Cc]N2N[Aa]N[Dd]|[Ee]N2N8N[01]N[89Aa]N[0-9A-Fa-f]|[Ee]N[Ff]N[Bb]N[Bb]N[Bb]N[Ff])"
 
 
 class Run(NamedTuple):
@@ -34,16 +44,6 @@ class Run(NamedTuple):
         return self.start + at * self.unit // self.octets
 
 
-def base64_runs(text: bytes, end: int) -> Iterator[tuple[int, int]]:
-    """Return where runs of base64 are before `end`: long ones, and any that reaches it."""
-    return (found.span() for found in _RUN.finditer(text, 0, end))
-
-
-def hex_runs(text: bytes, end: int) -> Iterator[tuple[int, int]]:
-    """Return the same for hex."""
-    return (found.span() for found in _HEX_RUN.finditer(text, 0, end))
-
-
 def base64_readings(text: bytes, start: int, end: int) -> Iterator[Run]:
     """Return what a run holds, read from each of its first four characters."""
     for begin in range(start, min(start + 4, end - 1)):
@@ -60,34 +60,77 @@ def hex_readings(text: bytes, start: int, end: int) -> Iterator[Run]:
             yield Run(binascii.a2b_hex(text[begin : begin + even]), begin, 2, 1)
 
 
+def all_base64(text: bytes) -> Iterator[Run]:
+    """Return what a text holds if all of it is base64, at each alignment.
+
+    What is no base64 stands for some character of it: only bytes at the edges of a run depend on that.
+    """
+    filled = text.translate(_AS_BASE64)
+    for begin in range(4):
+        size = max(0, len(text) - begin)
+        run = binascii.a2b_base64(filled[begin:] + b"f" * (-size % 4))
+        yield Run(run[: size * 6 // 8], begin, 4, 3)
+
+
+def all_hex(text: bytes) -> Iterator[Run]:
+    """Return the same for hex."""
+    filled = text.translate(_AS_HEX)
+    for begin in range(2):
+        even = max(0, len(text) - begin) // 2 * 2
+        yield Run(binascii.a2b_hex(filled[begin : begin + even]), begin, 2, 1)
+
+
 def opening(octet: int) -> bytes:
     """Return the characters that may open base64 or hex of a text which begins with a byte."""
     letter = _ALPHABET[octet >> 2 : (octet >> 2) + 1]
     return letter + {b"+": b"-", b"/": b"_"}.get(letter, b"") + b"%x%X" % (octet >> 4, octet >> 4)
 
 
+def opened(openings: Iterable[bytes]) -> bytes:
+    """Return the pattern of the end of a text that may be the beginning of base64 or hex of such openings."""
+    patterns = set()
+    for one in openings:
+        octets = [*(frozenset((byte,)) for byte in one[:3]), *[_TEXT] * (3 - len(one))]
+        patterns |= {_pattern(octets, before) for before in range(3)}
+        patterns.add("".join(c if c.isdigit() else f"[{c}{c.upper()}]" for c in one[:2].hex()).encode())
+    for units in (3, 2):
+        if len(patterns) > _OPENINGS:
+            patterns = {b"".join(_UNITS.findall(pattern)[:units]) for pattern in patterns}
+    return b"(?:" + b"|".join(sorted(patterns)) + b")[0-9A-Za-z+/=_\\r\\n-]{0,40}"
+
+
 @cache
-def readable(size: int) -> bytes:
-    """Return the pattern of base64 or hex that holds text: so many bytes of it, at any alignment.
+def readable(size: int) -> tuple[bytes, bytes]:
+    """Return the patterns of base64 and of hex that hold text: so many bytes of it, at any alignment.
 
     Base64 of UTF-16 and of zero-width characters is text, too.
     """
     quads = max(2, min(4, size // 3))
     pairs = max(6, min(10, size + 1))
     wide = 2 * max(2, min(3, size // 4))
-    patterns = [
-        rb"(?:[2-7][\r\n]*[0-9A-Fa-f][\r\n]*){%d}" % pairs,
-        b"(?:[2-7][0-9A-Fa-f]00){%d}|(?:00[2-7][0-9A-Fa-f]){%d}" % (wide, wide),
+    in_hex = [
+        rb"(?:[2-7]N[0-9A-Fa-f]N(?:0NdN0NaN)?){%d}".replace(b"N", rb"[\r\n]*") % pairs,
+        (rb"(?:(?:[2-7]N[0-9A-Fa-f]N){1,8}" + _UNSEEN + b"N){2}").replace(b"N", rb"[\r\n]*"),
+        b"(?:[2-7]N[0-9A-Fa-f]N0N0N){%d}|(?:0N0N[2-7]N[0-9A-Fa-f]N){%d}".replace(b"N", rb"[\r\n]*") % (wide, wide),
+    ]
+    in_base64 = [
         _pattern([_PRINTABLE] * 3, 0) + b"{%d}" % quads,
         *(_pattern([_PRINTABLE, _ZERO] * wide, at) for at in range(3)),
         *(_pattern([_ZERO, _PRINTABLE] * wide, at) for at in range(3)),
         *(
             _pattern([_PRINTABLE, *(frozenset((byte,)) for byte in mark), _PRINTABLE], at)
-            for mark in (b"\xe2\x80\x8b", b"\xe2\x80\x8c", b"\xe2\x80\x8d", b"\xe2\x81\xa0", b"\xef\xbb\xbf")
+            for mark in (
+                b"\xc2\xad",
+                b"\xe2\x80\x8b",
+                b"\xe2\x80\x8c",
+                b"\xe2\x80\x8d",
+                b"\xe2\x81\xa0",
+                b"\xef\xbb\xbf",
+            )
             for at in range(3)
         ),
     ]
-    return b"|".join(patterns)
+    return b"|".join(in_base64), b"|".join(in_hex)
 
 
 def _pattern(octets: Sequence[frozenset[int]], before: int) -> bytes:
@@ -96,16 +139,16 @@ def _pattern(octets: Sequence[frozenset[int]], before: int) -> bytes:
     sets = [anything] * before + [*octets]
     sets += [anything] * (-len(sets) % 3)
     out = b""
-    first = (before * 8 + 5) // 6
-    last = (len(octets) + before) * 8 // 6
+    begin = (before * 8 + 5) // 6
+    end = (len(octets) + before) * 8 // 6
     for at in range(0, len(sets), 3):
-        one, two, three = sets[at : at + 3]
-        out += _class({a >> 2 for a in one})
-        out += _class({(a & 3) << 4 | b >> 4 for a in one for b in two})
-        out += _class({(a & 15) << 2 | b >> 6 for a in two for b in three})
-        out += _class({a & 63 for a in three})
+        first, second, third = sets[at : at + 3]
+        out += _class({one >> 2 for one in first})
+        out += _class({a << 4 | b for a in {one & 3 for one in first} for b in {two >> 4 for two in second}})
+        out += _class({a << 2 | b for a in {two & 15 for two in second} for b in {three >> 6 for three in third}})
+        out += _class({three & 63 for three in third})
     units = re.findall(rb"\[[^\]]*\]", out)
-    return b"(?:" + b"".join(units[first:last]) + b")"
+    return b"(?:" + b"".join(units[begin:end]) + b")"
 
 
 def _class(values: set[int]) -> bytes:

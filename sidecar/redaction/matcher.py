@@ -12,19 +12,23 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sidecar.redaction.character_escapes import LONGEST, Positions, layers, plain
+from sidecar.redaction.ambiguous_escapes import AmbiguousNeedles, is_ambiguous
+from sidecar.redaction.character_escapes import LONGEST, Positions, layers, plain, undo_each, unfinished
 from sidecar.redaction.encoded_patterns import CUT_ESCAPE, ESCAPED, begun, heads, literal, trie, whole
 from sidecar.redaction.encoded_runs import (
+    BASE64,
+    HEX,
+    all_base64,
+    all_hex,
     base64_readings,
-    base64_runs,
     hex_readings,
-    hex_runs,
+    opened,
     opening,
     readable,
 )
 from sidecar.redaction.prefilter import Prefilter, present
 from sidecar.redaction.scanner import Hit, StreamFilter
-from sidecar.redaction.secret_encodings import spellings
+from sidecar.redaction.secret_encodings import openings, spellings
 from sidecar.secret import Secret
 
 KNOWN: Final = "known"
@@ -42,6 +46,7 @@ class SecretMatcher:
     """
 
     __slots__ = (
+        "_ambiguous",
         "_first",
         "_literal",
         "_longest",
@@ -63,6 +68,8 @@ class SecretMatcher:
         self.skipped = sum(len(value) < MIN_BYTES for value in given)
         shown = {value for value in map(plain, kept) if len(value) >= MIN_BYTES}
         self._secrets = sorted(kept | shown)
+        ambiguous = sorted(filter(is_ambiguous, self._secrets))
+        self._ambiguous = AmbiguousNeedles(ambiguous) if ambiguous else None
         self._longest = max(map(len, self._secrets), default=0)
         self.reach = LONGEST * self._longest
         self._first = (
@@ -75,10 +82,16 @@ class SecretMatcher:
             tree = trie(heads(sorted(set().union(*map(spellings, self._secrets)))))
             encoded = readable(min(map(len, self._secrets)))
             self.suspects = Prefilter(
-                b"|".join((whole(tree), ESCAPED, encoded)), b"|".join(filter(None, (begun(tree), CUT_ESCAPE)))
+                b"|".join((whole(tree), ESCAPED, *encoded)),
+                b"|".join(
+                    filter(
+                        None,
+                        (begun(tree), CUT_ESCAPE, opened(set().union(*map(openings, self._secrets)))),
+                    )
+                ),
             )
             self._present = present(self.suspects.whole)
-            self._readable = present(b"|".join((whole(tree), encoded)))
+            self._readable = tuple(present(whole(tree) + b"|" + one) for one in encoded)
         self._suspect = present(self.suspects.anything())
 
     def __repr__(self) -> str:
@@ -132,6 +145,22 @@ class SecretMatcher:
                 begins = positions.start(begins)
             spans += here
             live = min(live, begins)
+        if self._ambiguous is not None:
+            more, begins = self._ambiguously(self._ambiguous, text, final)
+            spans += more
+            live = min(live, begins)
+        return spans, live
+
+    def _ambiguously(self, needles: AmbiguousNeedles, text: bytes, final: bool) -> tuple[list[tuple[int, int]], int]:
+        """Return the same for needles that are not what they seem: in all readings, and in those of one layer below."""
+        spans, live = needles.found(text, final=final)
+        given = text if final else text[: unfinished(text)]
+        for below, tokens in undo_each(given):
+            more, begins = needles.found(below, final=final)
+            if more or begins < len(below):
+                positions = Positions(given, tokens)
+                spans += [(positions.start(start), positions.end(end)) for start, end in more]
+                live = min(live, positions.start(begins) if begins < len(below) else live)
         return spans, live
 
     def _found(self, text: bytes, stop: int, final: bool) -> tuple[list[tuple[int, int]], int]:
@@ -168,17 +197,24 @@ class SecretMatcher:
         """Return the same for what is in base64 and hex."""
         spans: list[tuple[int, int]] = []
         live = len(text)
-        for runs, readings in ((base64_runs, base64_readings), (hex_runs, hex_readings)):
-            for start, end in runs(text, stop):
-                last = end == stop and not final
-                if not last and not self._readable(text[start:end]):
-                    continue
-                if last and text[end - 1] in self._opening:
-                    live = min(live, end - 1)
-                for run in readings(text, start, end):
+        given = text[:stop]
+        for at, (alphabet, every, readings) in enumerate(
+            ((BASE64, all_base64, base64_readings), (HEX, all_hex, hex_readings))
+        ):
+            start = stop if final else len(given.rstrip(alphabet))
+            if start < stop:
+                if text[stop - 1] in self._opening:
+                    live = min(live, stop - 1)
+                for run in readings(text, start, stop):
                     if self._suspect(run.text):
-                        more, begins = self._spans(run.text, not last, nested)
+                        more, begins = self._spans(run.text, False, nested)
                         spans += [(run.begin(one), run.end(other)) for one, other in more]
                         if begins < len(run.text):
                             live = min(live, run.begin(begins))
+            if not self._readable[at](given):
+                continue
+            for run in every(given):
+                if self._present(run.text):
+                    more, _ = self._spans(run.text, True, nested)
+                    spans += [(run.begin(one), run.end(other)) for one, other in more]
         return spans, live

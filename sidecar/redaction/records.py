@@ -93,7 +93,7 @@ def read_value(raw: bytes, start: int, end: int, place: Place, *, patient: bool 
         named = (*place, prefix.group()) if begin > start else place
         pieces = read_json(raw, ((begin, end),), named)
         if pieces is None and begin == start and raw[start] != 0x22:
-            pieces = read_tokens(raw, ((start, end),), named)
+            pieces = read_tokens(raw, ((start, end),), named) or None
         if pieces is not None:
             return pieces
     return [Piece((*place, _PLAIN), start, end, raw[start:end], False, patient)]

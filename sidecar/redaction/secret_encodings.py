@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 
+from sidecar.redaction.character_escapes import NAMES
+
 
 def spellings(secret: bytes) -> frozenset[bytes]:
     """Return a secret as it is, in hex, and in base64 at each of the three alignments.
@@ -15,6 +17,25 @@ def spellings(secret: bytes) -> frozenset[bytes]:
     Hex in lower case and base64 in the standard alphabet stand for the others.
     """
     return frozenset({secret, secret.hex().encode(), *(_determined(secret, before) for before in range(3))})
+
+
+def openings(secret: bytes) -> set[bytes]:
+    """Return the first two or three bytes of a secret in any of its spellings."""
+    first, two = secret[:1], secret[:2]
+    octet = secret[0]
+    return {
+        two,
+        *(first + unseen for unseen in (b"\x00", b"\xc2", b"\xe2", b"\xef", b"\r\n")),
+        b"\x00" + first,
+        two.hex()[:3].encode(),
+        two.hex()[:3].upper().encode(),
+        *(_determined(secret[:4], before)[:3] for before in range(3)),
+        *(first + introducer for introducer in (b"\\", b"%", b"&")),
+        *(b"%%%02x" % octet, b"%%%02X" % octet, b"%u0", b"%25"),
+        *(b"\\u0", b"\\u{", b"\\U0", b"\\\\", b"\\x%x" % (octet >> 4), b"\\%03o" % octet),
+        (b"&#%d" % octet)[:3],
+        *(b"&#0", b"&#x", b"&#X", b"&am", *(b"&" + name[:2] for name in NAMES.get(octet, ()))),
+    }
 
 
 def _determined(secret: bytes, before: int) -> bytes:

@@ -48,7 +48,17 @@ SPELLINGS: dict[str, Callable[[str], bytes]] = {
 
 
 ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
-NAMED = {"-": "&#45;", "_": "&lowbar;", "+": "&plus;", "/": "&sol;", "=": "&equals;", ":": "&colon;", ".": "&period;"}
+NAMED = {
+    "&": "&amp;",
+    '"': "&quot;",
+    "-": "&#45;",
+    "_": "&lowbar;",
+    "+": "&plus;",
+    "/": "&sol;",
+    "=": "&equals;",
+    ":": "&colon;",
+    ".": "&period;",
+}
 
 
 def lines(text: bytes, size: int = 16) -> bytes:
@@ -59,25 +69,36 @@ def mixed_case(text: bytes) -> bytes:
     return bytes(byte ^ 0x20 if byte > 0x60 and at % 3 else byte for at, byte in enumerate(text))
 
 
+def text_layer(write: Callable[[str], str]) -> Callable[[bytes], bytes]:
+    return lambda s: write(s.decode()).encode()
+
+
+def each(write: Callable[[int, int], str]) -> Callable[[bytes], bytes]:
+    """Write each character by its place and its code point."""
+    return text_layer(lambda s: "".join(write(at, ord(c)) for at, c in enumerate(s)))
+
+
 LAYERS: dict[str, Callable[[bytes], bytes]] = {
-    "entities": lambda s: b"".join(b"&#%d;" % byte for byte in s),
-    "entities-hex": lambda s: b"".join(b"&#x%X;" % byte for byte in s),
-    "entities-bare": lambda s: b"".join(b"&#%04d" % byte for byte in s) + b";",
-    "entities-named": lambda s: b"".join(NAMED.get(chr(byte), chr(byte)).encode() for byte in s),
-    "entities-mixed": lambda s: b"".join(
-        (b"&#%d;" % byte, b"%c" % byte, b"&#x%x;" % byte)[at % 3] for at, byte in enumerate(s)
+    "entities": each(lambda _, c: f"&#{c};"),
+    "entities-hex": each(lambda _, c: f"&#x{c:X};"),
+    "entities-bare": lambda s: each(lambda _, c: f"&#{c:04}")(s) + b";",
+    "entities-named": each(lambda _, c: NAMED.get(chr(c), chr(c))),
+    "entities-mixed": each(
+        lambda at, c: chr(c) if at % 3 == 1 and c != 0x26 else f"&#{c};" if at % 2 else f"&#x{c:x};"
     ),
-    "zero-width": lambda s: "".join(chr(b) + ZERO_WIDTH[at % 6] for at, b in enumerate(s)).encode()[:-2],
-    "zero-width-once": lambda s: s[:7] + "\u200b".encode() + s[7:],
-    "soft-hyphens": lambda s: "\u00ad".join(map(chr, s)).encode(),
-    "lines": lambda s: lines(s, 5),
+    "zero-width": lambda s: each(lambda at, c: chr(c) + ZERO_WIDTH[at % 6])(s)[:-2],
+    "zero-width-once": text_layer(lambda s: s[:7] + "\u200b" + s[7:]),
+    "soft-hyphens": text_layer("\u00ad".join),
+    "lines": text_layer(lambda s: "\r\n".join(s[at : at + 5] for at in range(0, len(s), 5))),
     "url": lambda s: b"".join(b"%%%02X" % byte for byte in s),
-    "url-some": lambda s: b"".join(b"%%%02x" % byte if at % 3 else b"%c" % byte for at, byte in enumerate(s)),
-    "url-wide": lambda s: b"".join(b"%%u%04x" % byte for byte in s),
-    "json": lambda s: b"".join(b"\\u%04x" % byte for byte in s),
-    "json-some": lambda s: b"".join(b"\\u%04X" % byte if at % 4 else b"%c" % byte for at, byte in enumerate(s)),
-    "json-braces": lambda s: b"".join(b"\\u{%x}" % byte for byte in s),
-    "json-slashes": lambda s: s.replace(b"/", b"\\/").replace(b'"', b'\\"'),
+    "url-some": lambda s: b"".join(
+        b"%%%02x" % byte if at % 3 or byte == 0x25 or byte > 0x7E else b"%c" % byte for at, byte in enumerate(s)
+    ),
+    "url-wide": text_layer(lambda s: "".join(f"%u{unit:04x}" for unit in units(s))),
+    "json": text_layer(lambda s: "".join(f"\\u{unit:04x}" for unit in units(s))),
+    "json-some": each(lambda at, c: f"\\u{c:04X}" if at % 4 or chr(c) in '"\\' else chr(c)),
+    "json-braces": each(lambda _, c: f"\\u{{{c:x}}}"),
+    "json-slashes": text_layer(lambda s: json.dumps(s)[1:-1].replace("/", "\\/")),
     "escapes": lambda s: b"".join(b"\\x%02x" % byte for byte in s),
     "octal": lambda s: b"".join(b"\\%03o" % byte for byte in s),
     "hex": lambda s: s.hex().encode(),
