@@ -33,9 +33,9 @@ Tree = dict[Any, Any]
 _END: Final = "end"
 
 
-def is_ambiguous(needle: bytes) -> bool:
+def is_ambiguous(secret: bytes) -> bool:
     """Say whether a key holds what escapes are made of."""
-    return _ODD.search(needle) is not None
+    return _ODD.search(secret) is not None
 
 
 def _tree(words: Sequence[bytes]) -> Tree:
@@ -242,15 +242,15 @@ def _character(number: int) -> bytes:
     return chr(number).encode("utf-8", "surrogatepass") if number < 0x110000 else b""
 
 
-class AmbiguousNeedles:
+class AmbiguousSecrets:
     """Find keys that hold what escapes are made of, in any reading of a text."""
 
     __slots__ = ("_begun", "_longest", "_tree", "_whole")
 
-    def __init__(self, needles: Sequence[bytes]) -> None:
-        self._tree = _tree(needles)
-        self._longest = max(map(len, needles))
-        loose = trie({head[:_HEAD] for head in heads(needles)})
+    def __init__(self, secrets: Sequence[bytes]) -> None:
+        self._tree = _tree(secrets)
+        self._longest = max(map(len, secrets))
+        loose = trie({head[:_HEAD] for head in heads(secrets)})
         self._whole = compiled(whole(loose))
         cut = begun(loose)
         self._begun = compiled(b"(?:" + cut + rb")\z") if cut else None

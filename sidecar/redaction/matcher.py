@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sidecar.redaction.ambiguous_escapes import AmbiguousNeedles, is_ambiguous
+from sidecar.redaction.ambiguous_escapes import AmbiguousSecrets, is_ambiguous
 from sidecar.redaction.character_escapes import LONGEST, Positions, layers, plain, undo_each, unfinished
 from sidecar.redaction.encoded_patterns import CUT_ESCAPE, ESCAPED, begun, heads, literal, trie, whole
 from sidecar.redaction.encoded_runs import (
@@ -69,7 +69,7 @@ class SecretMatcher:
         shown = {value for value in map(plain, kept) if len(value) >= MIN_BYTES}
         self._secrets = sorted(kept | shown)
         ambiguous = sorted(filter(is_ambiguous, self._secrets))
-        self._ambiguous = AmbiguousNeedles(ambiguous) if ambiguous else None
+        self._ambiguous = AmbiguousSecrets(ambiguous) if ambiguous else None
         self._longest = max(map(len, self._secrets), default=0)
         self.reach = LONGEST * self._longest
         self._first = (
@@ -151,12 +151,12 @@ class SecretMatcher:
             live = min(live, begins)
         return spans, live
 
-    def _ambiguously(self, needles: AmbiguousNeedles, text: bytes, final: bool) -> tuple[list[tuple[int, int]], int]:
-        """Return the same for needles that are not what they seem: in all readings, and in those of one layer below."""
-        spans, live = needles.found(text, final=final)
+    def _ambiguously(self, secrets: AmbiguousSecrets, text: bytes, final: bool) -> tuple[list[tuple[int, int]], int]:
+        """Return the same for secrets that hold what escapes are made of: in all readings of the text and of one layer below."""
+        spans, live = secrets.found(text, final=final)
         given = text if final else text[: unfinished(text)]
         for below, tokens in undo_each(given):
-            more, begins = needles.found(below, final=final)
+            more, begins = secrets.found(below, final=final)
             if more or begins < len(below):
                 positions = Positions(given, tokens)
                 spans += [(positions.start(start), positions.end(end)) for start, end in more]
