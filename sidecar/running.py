@@ -166,9 +166,9 @@ class Running:
             lambda: (self.live.current.schema.ready, self.live.current.backend), self._clock, self.events
         )
         address = listen.management.address
-        self._usage = UsageWatch(self._clock, foundation.events)
+        self._usage = UsageWatch(self._clock, foundation.events, self.stores.usage)
         self.revocations = Revocations(self._clock, self._exchanges, self._is_spared)
-        self.stores.revoked = self.revocations.end
+        self.stores.revoked = self._revoked
         if self.vault is not None:
             self.vault.on_change = self._vault_changed
         self.management = ManagementServer(self._ports(new_id), address.host, address.port, address.path)
@@ -193,6 +193,12 @@ class Running:
     def _exchanges(self) -> list[Handler]:
         """Return what runs on both listeners now."""
         return self.public.running() + (self.egress.running() if self.egress is not None else [])
+
+    def _revoked(self, revoked: Revoked) -> None:
+        """End what stands on a subject; forget the usage of an organization that was erased."""
+        self.revocations.end(revoked)
+        if revoked.kind is SubjectKind.ORGANIZATION:
+            self._usage.forget(revoked.name)
 
     def _is_spared(self, exchange: Exchange) -> bool:
         """Say whether no ban ends a client's requests: what the guard of bans lets pass."""
@@ -287,6 +293,7 @@ class Running:
             maintenance=self._services.maintenance,
             drain=self.begin_drain,
             revoke=self.stores.revoke,
+            usage=self.stores.usage,
         )
 
     def _follow(self) -> None:

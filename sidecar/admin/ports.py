@@ -12,7 +12,7 @@ from sidecar.events import EventSink
 from sidecar.limit import Limit
 from sidecar.revoked import Revoked
 from sidecar.secret import Secret
-from sidecar.stores.interfaces import BanStore, RateStore, SessionStore
+from sidecar.stores.interfaces import BanStore, RateStore, SessionStore, UsageStore
 from sidecar.vault.models import Actor, Change, CredentialSummary, Handle
 
 
@@ -236,6 +236,7 @@ class Ports:
     undeclared_proxies  peers that send forwarding headers without being trusted
     dropped_headers  request headers that were dropped because clients may not send them: lower-case name → times
     why        (request id, organization or None for all) → why it was refused; None: no recent refusal
+    usage      histories of usage that outlive the process; None: there are none
     revoke     ends what runs for a subject, on every replica
     drain      begins to get ready to end, as SIGTERM does, without the end
     """
@@ -265,4 +266,5 @@ class Ports:
     maintenance: Maintenance
     drain: Callable[[], None]
     revoke: Callable[[Revoked], None]
+    usage: UsageStore | None
     undeclared_proxies: Callable[[], Sequence[str]]

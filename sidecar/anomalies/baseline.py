@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ DEVIATIONS: Final = 6.0
 WEEKLY: Final = 3
 """Weeks of history from which an hour is compared with the same day of the week."""
 LARGEST: Final = 2**32 - 1
+_ENDS: Final = struct.Struct("=II")
+PACKED: Final = _ENDS.size + 4 * HOURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,23 @@ class HourlyBaseline:
         self._values = array("I", bytes(4 * HOURS))
         self._first = hour + 1
         self._next = hour + 1
+
+    def packed(self) -> bytes:
+        """Return it as bytes of a fixed length, for `unpacked`."""
+        return _ENDS.pack(self._first, self._next) + self._values.tobytes()
+
+    @classmethod
+    def unpacked(cls, data: bytes, hour: int) -> HourlyBaseline:
+        """Return what was packed, hours that have passed since then included; ValueError for anything else."""
+        if len(data) != PACKED:
+            raise ValueError("a history of another length")
+        first, after = _ENDS.unpack_from(data)
+        if not first <= after <= hour + 1:
+            raise ValueError("a history of the future")
+        made = cls(hour)
+        made._first, made._next = first, after
+        made._values = array("I", data[_ENDS.size :])
+        return made
 
     @property
     def known(self) -> int:

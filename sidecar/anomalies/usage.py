@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from sidecar.anomalies.baseline import HourlyBaseline, Usual, usual
+import orjson
+
+from sidecar.anomalies.baseline import PACKED, HourlyBaseline, Usual, usual
 
 WINDOW: Final = 15
 """Minutes that are compared with what is usual."""
@@ -22,6 +25,9 @@ SESSION_NETWORKS: Final = 16
 SAMPLES: Final = 4096
 """Quarters of an hour of single sessions that say what a session usually does."""
 FEWEST_SAMPLES: Final = 200
+FORMAT: Final = b"usage1"
+MOST_PACKED: Final = 64 * 1024
+"""Bytes of a history that is opened."""
 QUIET_MINUTES: Final = HOUR
 """Minutes for which a reported subject is not reported again."""
 
@@ -103,7 +109,9 @@ class SlidingCount:
 class OrganizationUsage:
     """What one organization uses."""
 
-    __slots__ = ("_counts", "_hour", "_models", "_networks", "_networks_baseline", "_since", "_usual", "told_until")
+    __slots__ = (
+        "_counts", "_hour", "_models", "_networks", "_networks_baseline", "_since", "_usual", "restored", "told_until",
+    )  # fmt: skip
 
     def __init__(self, minute: int) -> None:
         self._counts = {measure: SlidingCount(minute) for measure in COUNTED}
@@ -112,7 +120,36 @@ class OrganizationUsage:
         self._networks: set[str] = set()
         self._networks_baseline = HourlyBaseline(self._hour)
         self._usual: dict[Measure, Usual | None] = {}  # of this hour
+        self.restored = False  # anomalies.watch: its history was looked for in the store
         self.told_until = 0  # the minute until which no further event is recorded
+
+    def packed(self) -> bytes:
+        """Return its history, compressed, for `restore`."""
+        baselines = [*(each.baseline for each in self._counts.values()), self._networks_baseline]
+        models = orjson.dumps([self._since, self._models])
+        return zlib.compress(FORMAT + b"".join(each.packed() for each in baselines) + models, 1)
+
+    def restore(self, data: bytes, minute: int) -> bool:
+        """Take over a packed history in place of the own one; False: it is none, and nothing has changed."""
+        try:
+            opened = zlib.decompressobj().decompress(data, MOST_PACKED)
+            if not opened.startswith(FORMAT):
+                return False
+            at, baselines = len(FORMAT), []
+            for _ in range(len(COUNTED) + 1):
+                baselines.append(HourlyBaseline.unpacked(opened[at : at + PACKED], minute // HOUR))
+                at += PACKED
+            since, models = orjson.loads(opened[at:])
+            known = {str(name): int(seen) for name, seen in list(models.items())[:MODELS]}
+        except (ValueError, TypeError, AttributeError, zlib.error):
+            return False
+        self._since = min(self._since, int(since))
+        self._models = known | self._models
+        self._networks_baseline = baselines.pop()
+        for sliding, baseline in zip(self._counts.values(), baselines, strict=True):
+            sliding.baseline = baseline
+        self._usual.clear()
+        return True
 
     def add(self, minute: int, measure: Measure, count: int) -> None:
         """Count requests, tokens or refusals."""

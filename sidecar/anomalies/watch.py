@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from sidecar.anomalies.usage import (
+    HOUR,
     QUIET_MINUTES,
     WINDOW,
     Measure,
@@ -20,7 +21,9 @@ from sidecar.anomalies.usage import (
 )
 from sidecar.bounded_cache import BoundedCache
 from sidecar.clock import Clock
+from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink, SecurityEvent, Served
+from sidecar.stores.interfaces import UsageStore
 from sidecar.vocabulary import Event, Outcome
 
 _log = logging.getLogger(__name__)
@@ -31,6 +34,9 @@ TURN: Final = 1000
 """Records that are counted before others get their turn of the loop."""
 ORGANIZATIONS: Final = 1000
 SESSIONS: Final = 10_000
+RESTORED_AT_ONCE: Final = 20
+SAVED_AT_ONCE: Final = 20
+"""Histories that are packed before others get their turn of the loop."""
 NETWORKS_BYTES: Final = 1024 * 1024
 LONGEST_NAME: Final = 64
 SESSION_LEAST: Final = {Measure.REQUESTS: 2, Measure.TOKENS: 2, Measure.REFUSALS: 1, Measure.NETWORKS: 4}
@@ -52,10 +58,11 @@ class FollowedSink(EventSink, Protocol):
 class UsageWatch:
     """Looks for unusual usage of organizations and sessions, and records USAGE_ANOMALY.
 
-    Off until `use`. What is known is lost with the process, and learnt anew.
+    Off until `use`. What is known outlives the process in `store`; without one it is learnt anew.
     """
 
-    def __init__(self, clock: Clock, events: FollowedSink) -> None:
+    def __init__(self, clock: Clock, events: FollowedSink, store: UsageStore | None = None) -> None:
+        self._store = store
         self._clock = clock
         self._events = events
         self._rule = Rule()
@@ -69,6 +76,8 @@ class UsageWatch:
         self._networks: BoundedCache[str, str] = BoundedCache(NETWORKS_BYTES)
         self._minute = int(clock.now() // 60)
         self._new_models: dict[str, list[str]] = {}
+        self._begun: list[str] = []  # organizations whose history was not looked for yet
+        self._forgotten: deque[str] = deque(maxlen=ORGANIZATIONS)
         self._task: asyncio.Task[None] | None = None
 
     def use(self, rule: Rule | None) -> None:
@@ -99,6 +108,7 @@ class UsageWatch:
         self._sessions.clear()
         self._active.clear()
         self._told.clear()
+        self._begun.clear()
         self._new_models.clear()
         self._population = SessionPopulation()
 
@@ -106,11 +116,47 @@ class UsageWatch:
         while True:
             try:
                 more = self.count(TURN)
+                hour = self._minute // HOUR
                 self.look()
+                if self._store is not None:
+                    await self._restore(self._store)
+                    if self._minute // HOUR != hour:
+                        await self._save(self._store)
+            except StoreUnavailable:
+                more = False  # what was not loaded or saved is so at the next time
             except Exception:  # noqa: BLE001  a fault here must not end the watch for good
                 _log.exception("usage was not counted")
                 more = False
             await asyncio.sleep(0 if more else TICK)
+
+    def forget(self, organization: str) -> None:
+        """Forget an organization that was erased, here and in the store."""
+        self._organizations.pop(organization, None)
+        self._active.discard(organization)
+        self._new_models.pop(organization, None)
+        if self._store is not None:
+            self._forgotten.append(organization)
+
+    async def _restore(self, store: UsageStore) -> None:
+        """Delete what was erased, and look for the history of organizations that are new here."""
+        while self._forgotten:
+            await store.forget(self._forgotten[0])
+            self._forgotten.popleft()
+        for name in self._begun[:RESTORED_AT_ONCE]:
+            organization = self._organizations.get(name)
+            if organization is not None and not organization.restored:
+                history = await store.load(name)
+                if history is not None:
+                    organization.restore(history, self._minute)
+                organization.restored = True
+            self._begun.remove(name)
+
+    async def _save(self, store: UsageStore) -> None:
+        """Keep what is known, once an hour; not of an organization whose older history was not looked for yet."""
+        known = [(name, each) for name, each in self._organizations.items() if each.restored]
+        for start in range(0, len(known), SAVED_AT_ONCE):
+            await store.save({name: each.packed() for name, each in known[start : start + SAVED_AT_ONCE]})
+            await asyncio.sleep(0)
 
     def count(self, most: int) -> bool:
         """Count up to `most` records that wait; return whether more wait."""
@@ -167,6 +213,8 @@ class UsageWatch:
             gone, _ = self._organizations.popitem(last=False)
             self._active.discard(gone)
         made = self._organizations[name] = OrganizationUsage(minute)
+        if self._store is not None and len(self._begun) < ORGANIZATIONS:
+            self._begun.append(name)
         return made
 
     def _session(self, served: Served) -> SessionUsage | None:

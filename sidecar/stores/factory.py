@@ -12,7 +12,7 @@ from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink, SecurityEvent
 from sidecar.revoked import Cause, Revoked, SubjectKind
 from sidecar.secret import Secret
-from sidecar.stores.interfaces import BanStore, BudgetStore, RateStore, SessionStore
+from sidecar.stores.interfaces import BanStore, BudgetStore, RateStore, SessionStore, UsageStore
 from sidecar.stores.memory_bans import MemoryBanStore
 from sidecar.stores.memory_budgets import MemoryBudgets
 from sidecar.stores.memory_rates import MemoryRateStore
@@ -65,6 +65,8 @@ class Stores:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     revoked: Callable[[Revoked], None] = _untold
     """Called with each revocation that this replica makes or receives, and with each ban that begins."""
+    usage: UsageStore | None = None
+    """Where histories of usage outlive the process; None without a shared store."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -186,6 +188,7 @@ def open_stores(
         shared.revocations.tell,
         wake,
     )
+    stores.usage = shared.usage
     bans.began = stores.ban_began
     return stores
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -86,6 +86,22 @@ class BanStore(Protocol):
 
     def count(self) -> int:
         """Return how many bans are in force (to within a second). Local, no I/O."""
+        ...
+
+
+class UsageStore(Protocol):
+    """Packed histories of usage by organization, for `anomalies`. Every method raises StoreUnavailable."""
+
+    async def load(self, organization: str) -> bytes | None:
+        """Return the history of an organization; None: there is none."""
+        ...
+
+    async def save(self, histories: Mapping[str, bytes]) -> None:
+        """Keep histories by organization."""
+        ...
+
+    async def forget(self, organization: str) -> None:
+        """Delete the history of an organization."""
         ...
 
 

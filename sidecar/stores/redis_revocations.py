@@ -11,11 +11,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from sidecar.revoked import Cause, Revoked, SubjectKind
-from sidecar.stores.redis_connection import RedisClient
+from sidecar.stores.redis_connection import Command, RedisClient
 
 QUEUED: Final = 10_000
 """Revocations that wait to be sent while Redis is away; older ones are dropped first."""
 LOG_LENGTH: Final = 10_000
+KEPT: Final = 3_600_000
+"""Milliseconds for which a revocation is there for replicas that are cut off; erased names do not stay longer."""
 SENT_AT_ONCE: Final = 500
 READ_AT_ONCE: Final = 1000
 
@@ -51,7 +53,8 @@ class RedisRevocations:
         """Send and receive; StoreUnavailable loses nothing."""
         while self._queue:
             batch = [self._queue[place] for place in range(min(SENT_AT_ONCE, len(self._queue)))]
-            await self._wire.submit([self._entry(revoked) for revoked in batch])
+            numbers = await self._wire.submit([self._entry(revoked) for revoked in batch])
+            await self._wire.submit(self._trimmed(numbers[-1]))
             for revoked in batch:
                 if self._queue and self._queue[0] is revoked:
                     self._queue.popleft()
@@ -77,7 +80,12 @@ class RedisRevocations:
             if len(entries) < READ_AT_ONCE:
                 return
 
-    def _entry(self, revoked: Revoked) -> tuple[Any, ...]:
+    def _trimmed(self, newest: bytes) -> list[Command]:
+        """Return the commands that drop what is older than KEPT, by the server's own clock."""
+        oldest = int(newest.partition(b"-")[0]) - KEPT
+        return [("XTRIM", self._log, "MINID", max(0, oldest)), ("PEXPIRE", self._log, KEPT)]
+
+    def _entry(self, revoked: Revoked) -> Command:
         fields = ("k", revoked.kind.value, "n", revoked.name, "c", revoked.cause.value, "o", revoked.organization)
         return ("XADD", self._log, "MAXLEN", "~", LOG_LENGTH, "*", *fields, "r", self._replica)
 

@@ -26,6 +26,7 @@ from sidecar.stores.redis_rates import RedisRateStore
 from sidecar.stores.redis_revocations import RedisRevocations
 from sidecar.stores.redis_sessions import RedisSessionStore
 from sidecar.stores.redis_urls import RedisAddress, connector, parse_redis_url
+from sidecar.stores.redis_usage import RedisUsage
 
 EVERY: Final = 0.5
 """Seconds between two rounds of the background, the probes of an open circuit included."""
@@ -96,6 +97,7 @@ class SharedStores:
         self.revocations = RedisRevocations(self._wire, heard, prefix, self._hurry)
         self.budgets = FailoverBudgets(RedisBudgets(self._wire, prefix), budgets, self.circuit)
         self.sessions = RedisSessionStore(CircuitConnection(self._wire, self.circuit), per_client, prefix)
+        self.usage = RedisUsage(CircuitConnection(self._wire, self.circuit), prefix)
         self._heart = Heartbeat(self._wire, secrets.token_hex(8), prefix)
         self._lost = False
         self._pause = EVERY

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 
+from sidecar.anomalies.baseline import PACKED
 from sidecar.anomalies.usage import (
     HOUR,
     MODEL_SEEN,
@@ -72,6 +75,42 @@ def test_a_new_model_is_told_of_once_it_is_used_and_the_table_is_bounded() -> No
     for number in range(2 * MODELS):
         usage.used(f"m{number}", later)
     assert [usage.used("beyond the bound", later) for _ in range(MODEL_SEEN)] == [""] * MODEL_SEEN
+
+
+def test_a_history_outlives_its_process() -> None:
+    usage = OrganizationUsage(MONDAY)
+    for minute in range(26 * HOUR):
+        usage.add(MONDAY + minute, Measure.REQUESTS, 10)
+        usage.came_from("10.0.0", MONDAY + minute)
+    usage.used("gpt", MONDAY)
+    later = MONDAY + 27 * HOUR
+    anew, unknown = OrganizationUsage(later), OrganizationUsage(later)
+    assert anew.restore(usage.packed(), later)
+    for each in (anew, unknown):
+        each.add(later, Measure.REQUESTS, 10_000)
+    assert [found.median for found in anew.unusual(later, RULE)] == [150.0]
+    assert unknown.unusual(later, RULE) == []
+    assert [anew.used("other", later) for _ in range(MODEL_SEEN)][-1] == "other"
+    assert [unknown.used("other", later) for _ in range(MODEL_SEEN)][-1] == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"no history", id="not compressed"),
+        pytest.param(zlib.compress(b"usage0"), id="another format"),
+        pytest.param(zlib.compress(b"usage1" + bytes(100)), id="cut off"),
+        pytest.param(zlib.compress(b"usage1" + bytes(4 * PACKED) + b"[1]"), id="without models"),
+        pytest.param(zlib.compress(bytes(64 * 1024 * 1024)), id="a bomb"),
+        pytest.param(OrganizationUsage(MONDAY + 9 * DAY).packed(), id="of the future"),
+    ],
+)
+def test_what_is_no_history_changes_nothing(data: bytes) -> None:
+    usage = OrganizationUsage(MONDAY)
+    before = usage.packed()
+    assert not usage.restore(data, MONDAY)
+    assert usage.packed() == before
 
 
 def test_a_sliding_count_forgets_what_is_older_than_its_window() -> None:

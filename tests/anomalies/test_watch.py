@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from sidecar.anomalies import watch as limits
 from sidecar.anomalies.usage import Rule
 from sidecar.anomalies.watch import TURN, WAITING, UsageWatch, network_of
+from sidecar.errors import StoreUnavailable
 from sidecar.events import Served
 from sidecar.exchange import TokensUsed
 from sidecar.telemetry.fanout import Fanout
@@ -119,6 +121,60 @@ async def test_a_session_that_is_unlike_all_others_is_told_of_once(stage: Stage)
         ("session", "feedbeef", "acme", ["networks"]),
         ("session", "beefcafe", "acme", ["requests"]),
     ]
+
+
+class Histories:
+    """A UsageStore in a dict; `away` is Redis."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+        self.away = False
+
+    async def load(self, organization: str) -> bytes | None:
+        self._answer()
+        return self.kept.get(organization)
+
+    async def save(self, histories: Mapping[str, bytes]) -> None:
+        self._answer()
+        self.kept |= histories
+
+    async def forget(self, organization: str) -> None:
+        self._answer()
+        self.kept.pop(organization, None)
+
+    def _answer(self) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
+
+
+async def test_a_history_is_kept_restored_and_forgotten(stage: Stage) -> None:
+    usual_week(stage)
+    store = Histories()
+    for name in ("acme", "globex"):
+        stage.watch._organizations[name].restored = True
+    await stage.watch._save(store)
+    assert set(store.kept) == {"acme", "globex"}
+
+    anew = Stage(stage.clock)
+    anew.watch = UsageWatch(anew.clock, anew.fanout, store)
+    anew.watch.use(Rule())
+    store.away = True
+    anew.minute(served())
+    with pytest.raises(StoreUnavailable):
+        await anew.watch._restore(store)
+    store.away = False
+    await anew.watch._save(store)  # its history was not looked for yet: what is kept must not be lost
+    await anew.watch._restore(store)
+    for _ in range(10):
+        anew.minute(*[served(tokens=800)] * 10)
+    (told,) = anew.told()
+    assert told["organization"] == "acme"
+
+    anew.watch.forget("acme")
+    await anew.watch._restore(store)
+    assert set(store.kept) == {"globex"}
+    assert "acme" not in anew.watch._organizations
+    await anew.watch.close()
 
 
 async def test_every_table_is_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from sidecar.clock import SystemClock
 from sidecar.revoked import Cause, Revoked, SubjectKind
 from sidecar.secret import Secret
+from sidecar.stores import redis_revocations
 from sidecar.stores.factory import Stores, open_stores
 from sidecar.stores.redis_revocations import read
 from tests.stores.test_redis_bans import until
@@ -40,6 +41,19 @@ async def test_what_one_revokes_the_others_hear_once_and_a_late_one_not() -> Non
         assert heard == [[SESSION, ORGANIZATION], [SESSION, ORGANIZATION], [ORGANIZATION]]
         for stores in (one, two, late):
             await stores.close()
+
+
+async def test_what_was_revoked_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_revocations, "KEPT", 300)
+    with redis_server() as server:
+        heard: list[Revoked] = []
+        stores = await replica(server, heard)
+        for _ in range(4):
+            stores.revoke(SESSION)
+            await asyncio.sleep(0.25)
+            assert int(server.cli("xlen", "sidecar:revocations")) in (1, 2)  # older ones are dropped
+        await until(lambda: server.cli("exists", "sidecar:revocations") == "0")
+        await stores.close()
 
 
 async def test_a_revocation_waits_for_redis_and_a_ban_is_told_as_one() -> None:

@@ -243,6 +243,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
         "maintenance": MaintenanceSwitch(),
         "drain": lambda: reasons.append("draining"),
         "revoke": revoked.append,
+        "usage": None,
         "undeclared_proxies": lambda: ["10.0.0.7"],
     }
     parts = Ports(**(fields | changes))
