@@ -152,7 +152,7 @@ class SecretMatcher:
         return spans, live
 
     def _ambiguously(self, secrets: AmbiguousSecrets, text: bytes, final: bool) -> tuple[list[tuple[int, int]], int]:
-        """Return the same for secrets that hold what escapes are made of: in all readings of the text and of one layer below."""
+        """Do so for secrets that hold what escapes are made of, in all readings of the text and one layer below."""
         spans, live = secrets.found(text, final=final)
         given = text if final else text[: unfinished(text)]
         for below, tokens in undo_each(given):
