@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MAX_HEAD: Final = 64 * 1024
 _MAX_INTERIM: Final = 16
 
-_IDLE: Final = 0  # nobody asks
+_IDLE: Final = 0  # no request is under way
 _HEAD: Final = 1  # the head of a response is awaited
 _HELD: Final = 2  # the head has come; what follows waits until it is asked for
 _BODY: Final = 3  # the body is handed on
@@ -35,21 +35,29 @@ class Receiver(Protocol):
         """The head of the final response has come; its body waits for `take_whole` or `deliver`."""
         ...
 
-    def interim(self, answer: ResponseHead) -> None: ...
+    def interim(self, answer: ResponseHead) -> None:
+        """Take a 1xx response other than 101; the final one follows (RFC 9110 §15.2)."""
+        ...
 
     def failed(self, error: Exception) -> None:
         """No (complete) response will come."""
         ...
 
-    def backend_takes_more(self) -> None: ...
+    def backend_takes_more(self) -> None:
+        """Go on writing: the backend has read enough of what was written."""
+        ...
 
 
 class ResponseSink(Protocol):
     """Takes a response's body, piece by piece."""
 
-    def response_piece(self, data: bytes) -> None: ...
+    def response_piece(self, data: bytes) -> None:
+        """Take the next bytes of the body, without its framing."""
+        ...
 
-    def response_ended(self) -> None: ...
+    def response_ended(self) -> None:
+        """Take the end of the body; called once, after the last piece."""
+        ...
 
 
 class BackendConnection(Connection):
@@ -60,7 +68,7 @@ class BackendConnection(Connection):
         self.idle_since = 0.0  # proxy.upstream, while the connection waits in its pool
         self.rest = 0.0  # how long it had waited there when it was taken out
         self.promise: float | None = None  # seconds of rest that the last response promised
-        self.spoiled = False  # bytes came that nobody had asked for
+        self.spoiled = False  # bytes came that belong to no response
         self._unacknowledged = False
         self._reader = reader
         self._poll = select.poll()
@@ -83,13 +91,14 @@ class BackendConnection(Connection):
         return self.spoiled or self._buffer != b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Register the socket with the poll that `is_clean` asks."""
         super().connection_made(transport)
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def is_silent(self) -> bool:
-        """Say whether nothing waits in the socket, the end of the connection included.
+        """Return whether nothing waits in the socket, the end of the connection included.
 
-        The loop may hear of the client's request before it hears, in the same turn, that the backend
+        The loop may read the client's request before it learns, in the same turn, that the backend
         has hung up.
         """
         return not self._poll.poll(0)
@@ -116,6 +125,7 @@ class BackendConnection(Connection):
     # --- what the event loop calls -------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        """Hand bytes to the reader of the head or body; bytes that belong to no response abort the connection."""
         self.received += len(data)
         mode = self._mode
         if mode == _STREAM:
@@ -147,6 +157,7 @@ class BackendConnection(Connection):
         return super().eof_received()
 
     def timed_out(self) -> None:
+        """Fail the receiver: BACKEND_TIMEOUT before the head of a response, TooSlow in its body."""
         if self._stream is not None:
             self._stream.timed_out()
         elif self._receiver is not None:
@@ -156,6 +167,7 @@ class BackendConnection(Connection):
                 self._receiver.failed(TooSlow("silence"))
 
     def lost(self) -> None:
+        """Report the end to the pool and to the receiver, with whether the request may have been read."""
         if self.on_lost is not None:
             self.on_lost.lost(self)
         if self._stream is not None:
@@ -177,6 +189,7 @@ class BackendConnection(Connection):
             receiver.failed(error)
 
     def writable(self) -> None:
+        """Let the WebSocket or the receiver go on writing."""
         if self._stream is not None:
             self._stream.writable()
         elif self._receiver is not None:
@@ -349,4 +362,6 @@ class BackendConnection(Connection):
 class Pool(Protocol):
     """Where a connection belongs: told once, when it is gone."""
 
-    def lost(self, connection: BackendConnection) -> None: ...
+    def lost(self, connection: BackendConnection) -> None:
+        """Give back the place of a connection that is gone."""
+        ...

@@ -6,11 +6,13 @@ from typing import Final, Protocol
 
 
 class Body(Protocol):
-    """How a body ends. `take` returns what of it stands in the buffer, and what of the buffer is left."""
+    """How a body ends. `take` returns what of it is in the buffer, and what of the buffer is left."""
 
     done: bool
 
-    def take(self, buffer: bytes) -> tuple[bytes, bytes]: ...
+    def take(self, buffer: bytes) -> tuple[bytes, bytes]:
+        """Return the body's bytes in `buffer`, and the bytes behind its end; sets `done` at the end."""
+        ...
 
 
 class LengthBody:
@@ -23,6 +25,7 @@ class LengthBody:
         self.done = length == 0
 
     def take(self, buffer: bytes) -> tuple[bytes, bytes]:
+        """Return up to the bytes that are left of the length, and the rest of the buffer."""
         left = self.left
         size = len(buffer)
         if size <= left:
@@ -43,6 +46,7 @@ class CloseBody:
         self.done = False
 
     def take(self, buffer: bytes) -> tuple[bytes, bytes]:
+        """Return all of the buffer: every byte belongs to the body."""
         return buffer, b""
 
 

@@ -1,4 +1,4 @@
-"""The client's side of the proxy: heads in, one exchange after another, bodies handed to who asked for them."""
+"""The client's side of the proxy: reads heads, one exchange after another, and hands each body to its sink."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BODY_TURN: Final = 64 * 1024
 
 _HEAD: Final = 0  # a head is awaited
 _TURN: Final = 1  # the next head waits for this connection's turn, or for the client to read
-_BUSY: Final = 2  # an exchange is under way, and nobody reads
+_BUSY: Final = 2  # an exchange is under way, and the body is not read
 _BODY: Final = 3  # a body is read
 _STREAM: Final = 4  # a WebSocket reads
 _OVER: Final = 5  # what comes is dropped
@@ -39,9 +39,13 @@ _OVER: Final = 5  # what comes is dropped
 class BodySink(Protocol):
     """Takes a request's body, piece by piece."""
 
-    def body_piece(self, data: bytes) -> None: ...
+    def body_piece(self, data: bytes) -> None:
+        """Take the next bytes of the body, without its framing. Raises TooLarge."""
+        ...
 
-    def body_ended(self) -> None: ...
+    def body_ended(self) -> None:
+        """Take the end of the body; called once, after the last piece."""
+        ...
 
 
 class ExchangeUnderWay(Protocol):
@@ -51,9 +55,13 @@ class ExchangeUnderWay(Protocol):
         """Something broke: chunk syntax, a deadline, a fault of ours."""
         ...
 
-    def client_left(self) -> None: ...
+    def client_left(self) -> None:
+        """The client closed or broke its connection."""
+        ...
 
-    def client_takes_more(self) -> None: ...
+    def client_takes_more(self) -> None:
+        """Go on writing: the client has read enough of what was written."""
+        ...
 
     def last(self) -> None:
         """No further request is taken on this connection."""
@@ -68,22 +76,32 @@ class Owner(Protocol):
     """What a connection needs of its listener."""
 
     current: Callable[[], Policy]
-    waiting: dict[ClientConnection, None]  # those that wait for a request; who waits longest stands in front
+    waiting: dict[ClientConnection, None]  # those that wait for a request, the longest first
     draining: bool
 
-    def connected(self, connection: ClientConnection) -> bool: ...
-
-    def read_head(self, connection: ClientConnection, raw: bytes, policy: Policy) -> ReadHead: ...
-
-    def serve(self, connection: ClientConnection, policy: Policy, read: ReadHead) -> None: ...
-
-    def refuse_head(self, connection: ClientConnection, raw: bytes, error: Malformed) -> None: ...
-
-    def lingers(self, connection: ClientConnection) -> bool:
-        """Say whether there is room to read a connection on whose answer has been written."""
+    def connected(self, connection: ClientConnection) -> bool:
+        """Count a new connection; return whether it may be served."""
         ...
 
-    def lost(self, connection: ClientConnection) -> None: ...
+    def read_head(self, connection: ClientConnection, raw: bytes, policy: Policy) -> ReadHead:
+        """Parse a complete request head, blank line included. Raises Malformed."""
+        ...
+
+    def serve(self, connection: ClientConnection, policy: Policy, read: ReadHead) -> None:
+        """Begin an exchange; `framing` is the body's length in bytes, or CHUNKED."""
+        ...
+
+    def refuse_head(self, connection: ClientConnection, raw: bytes, error: Malformed) -> None:
+        """Answer bytes that are no readable head, and close."""
+        ...
+
+    def lingers(self, connection: ClientConnection) -> bool:
+        """Return whether a connection may be read on after its answer, within the bounds of `Lingering`."""
+        ...
+
+    def lost(self, connection: ClientConnection) -> None:
+        """Forget a connection that is gone."""
+        ...
 
 
 class ClientConnection(Connection):
@@ -107,7 +125,7 @@ class ClientConnection(Connection):
         self._over_left = 0  # bytes that are read on
         self._over_until = 0.0
         self.lingering = False  # it has taken a place among those that are read on
-        self.client = ""  # who is served, as bounds count clients
+        self.client = ""  # the client, as bounds count clients
         self.began = 0  # of the received bytes, those before the current request
         self.peer = ""
         self.secure = secure  # the client speaks TLS, to us or to the proxy that says so
@@ -120,6 +138,7 @@ class ClientConnection(Connection):
     # --- what the event loop calls -------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the peer's address, then wait for a head; close at once beyond `max_connections`."""
         super().connection_made(transport)
         peername = transport.get_extra_info("peername")
         # The name of a Unix socket's peer is empty.
@@ -132,10 +151,11 @@ class ClientConnection(Connection):
             self._mode = _HEAD
             self._wait_for_head()
         else:
-            # At max_connections, new connections are closed without a response: each word would cost what is missing.
+            # At max_connections, new connections are closed without a response: a response costs memory and time.
             self.abort()
 
     def data_received(self, data: bytes) -> None:
+        """Hand bytes to the reader of the head, body or WebSocket; beyond HIGH_WATER, stop reading."""
         self.received += len(data)
         mode = self._mode
         if mode == _HEAD:
@@ -153,6 +173,7 @@ class ClientConnection(Connection):
                 self.stop_reading()
 
     def timed_out(self) -> None:
+        """Fail the exchange, refuse an unfinished head with 408, or close an idle connection."""
         mode = self._mode
         if mode == _STREAM:
             assert self._stream is not None
@@ -167,6 +188,7 @@ class ClientConnection(Connection):
             self._linger()
 
     def lost(self) -> None:
+        """Report the end to the WebSocket or the exchange, and to the owner."""
         self._mode = _OVER
         self._buffer = b""
         if self._stream is not None:
@@ -176,6 +198,7 @@ class ClientConnection(Connection):
         self._owner.lost(self)
 
     def writable(self) -> None:
+        """Let the WebSocket or the exchange go on writing, or serve the next request."""
         if self._stream is not None:
             self._stream.writable()
         elif self.exchange is not None:
@@ -263,8 +286,8 @@ class ClientConnection(Connection):
             self._linger()
             return
         if self._buffer or self.full:
-            # Who sends many requests at once takes turns with the others; and who does not read what is
-            # answered here is not served on.
+            # A client that pipelines requests takes turns with others, and one that does not read its
+            # responses is not served further.
             self._mode = _TURN
             if self.full:
                 self.expect_within(self._owner.current().bounds.idle_timeout)
@@ -280,7 +303,7 @@ class ClientConnection(Connection):
 
     @property
     def has_unread(self) -> bool:
-        """Bytes have come that nobody has taken yet."""
+        """Bytes have come that were not taken yet."""
         return self._buffer != b""
 
     def take_whole(self, length: int) -> bytes | None:
@@ -401,7 +424,7 @@ class ClientConnection(Connection):
         self._end()
 
     def _end(self) -> None:
-        # It counts until it is lost: who does not read what is left holds it open, and not for long.
+        # It counts until it is lost: a client that does not read keeps it open, within the bounds of `Lingering`.
         transport = self.transport
         if transport is None:
             return

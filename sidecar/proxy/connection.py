@@ -1,4 +1,4 @@
-"""One socket: whether it may be read and written, and one deadline that costs nothing while it only moves away.
+"""One socket: flow control in both directions, and a deadline whose timer is set again only when it is reached.
 
 Both sides of the proxy are connections; what arrives is handled by what derives from this class.
 """
@@ -61,6 +61,7 @@ class Connection(SocketProtocol):
     # --- what the event loop calls -------------------------------------------------------------
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        """Note whether it was closed or broken, cancel the deadline, and call `lost`."""
         self.left = True
         self.broken = exc is not None
         self.transport = None
@@ -71,9 +72,11 @@ class Connection(SocketProtocol):
         self.lost()
 
     def pause_writing(self) -> None:
+        """Set `full`: the peer does not read, so nothing more should be written."""
         self._paused = self.full = True
 
     def resume_writing(self) -> None:
+        """Clear `full` and call `writable`."""
         self._paused = self.full = False
         self.writable()
 
@@ -124,7 +127,7 @@ class Connection(SocketProtocol):
     # --- writing -------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Hand bytes to the socket; raise PeerLeft when nobody is there any more."""
+        """Hand bytes to the socket; raise PeerLeft when the peer is gone."""
         transport = self.transport
         if transport is None:
             raise PeerLeft
@@ -151,7 +154,7 @@ class Connection(SocketProtocol):
 
 
 def unacknowledged(transport: asyncio.BaseTransport | None) -> int:
-    """Return the bytes written to a socket that the other end's machine has not acknowledged; 0 where nobody knows."""
+    """Return the bytes written to a socket that the other end's machine has not acknowledged; 0 if unknown."""
     sock = transport.get_extra_info("socket") if transport is not None else None
     if sock is None:
         return 0
@@ -164,7 +167,7 @@ def unacknowledged(transport: asyncio.BaseTransport | None) -> int:
 class ByteStream:
     """A connection that is read by awaiting: what WebSocket relays do.
 
-    `buffer` is what came and was not taken yet; whoever takes from it puts the rest back.
+    `buffer` is what came and was not taken yet; a reader that takes from it puts the rest back.
     """
 
     def __init__(self, connection: Connection, first: bytes = b"") -> None:
@@ -176,19 +179,23 @@ class ByteStream:
 
     @property
     def left(self) -> bool:
+        """Whether the connection is gone."""
         return self.connection.left
 
     @property
     def broken(self) -> bool:
+        """Whether it ended by an error."""
         return self.connection.broken
 
     @property
     def received(self) -> int:
+        """Bytes that have come on this connection in all."""
         return self.connection.received
 
     # --- what the connection tells -------------------------------------------------------------
 
     def arrived(self, data: bytes) -> None:
+        """Add bytes to the buffer and wake the reader; without one, stop reading beyond HIGH_WATER."""
         self.buffer = self.buffer + data if self.buffer else data
         reader = self._reader
         if reader is not None:
@@ -199,6 +206,7 @@ class ByteStream:
             self.connection.stop_reading()
 
     def writable(self) -> None:
+        """Wake the writer that waits in `drain`."""
         writer = self._writer
         if writer is not None:
             self._writer = None
@@ -206,10 +214,12 @@ class ByteStream:
                 writer.set_result(None)
 
     def timed_out(self) -> None:
+        """Raise TooSlow in every wait, now and later."""
         self._expired = True
         self._wake(TooSlow())
 
     def lost(self) -> None:
+        """Raise PeerLeft in the waits that are under way."""
         self._wake(PeerLeft())
 
     def _wake(self, error: Exception) -> None:
@@ -237,7 +247,7 @@ class ByteStream:
         await self._reader
 
     def write(self, data: bytes) -> None:
-        """Hand bytes to the socket; raise PeerLeft when nobody is there any more."""
+        """Hand bytes to the socket; raise PeerLeft when the peer is gone."""
         self.connection.write(data)
 
     async def drain(self) -> None:

@@ -1,7 +1,7 @@
 """Content codings of responses, opened in bounded steps (RFC 9110 §8.4.1, RFC 7932, RFC 8878); and which are asked for.
 
 A few bytes of brotli or zstd can stand for gigabytes, so a decoder is read like a file: input is pushed,
-output is taken piece by piece, and whoever reads decides when to go on.
+output is taken piece by piece, at the reader's pace.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 class Decoder(Protocol):
     """Opens one body. `push` is called when `read` has returned b"", and not after the end."""
 
-    def push(self, data: bytes) -> None: ...
+    def push(self, data: bytes) -> None:
+        """Take more coded bytes."""
+        ...
 
     def read(self, most: int) -> bytes:
         """Return up to about `most` opened bytes; b"" when more input is needed. Raises Malformed."""
@@ -96,10 +98,12 @@ class Inflater:
         self._members = 0
 
     def push(self, data: bytes) -> None:
+        """Take more coded bytes."""
         self._input += data
         self._began = self._began or data != b""
 
     def read(self, most: int) -> bytes:
+        """Return up to `most` opened bytes; b"" when more input is needed. Raises Malformed."""
         while True:
             inflate = self._zlib or self._member()
             if inflate is None:
@@ -116,6 +120,7 @@ class Inflater:
                 return piece
 
     def finish(self) -> None:
+        """Raise Malformed when the last member is cut, or followed by anything but zeros."""
         if self._zlib is not None or (self._input and not self._padding()):
             raise _broken("compressed answer ends too early or too late")
 
@@ -263,7 +268,7 @@ def _known(accept_encoding: bytes) -> bytes:
 
 
 def accepts(accept_encoding: bytes | None, coding: bytes) -> bool:
-    """Say whether a client has asked for a content coding by its name."""
+    """Return whether a client names a content coding in Accept-Encoding."""
     return coding.lower() in [
         item.strip(b" \t").lower() for item in accepted_codings(accept_encoding).split(b",") if b";" not in item
     ]

@@ -50,7 +50,7 @@ class VaultKeys:
         return _put(found, injection, target)
 
     def _handle(self, vault: Vault, exchange: Exchange, injection: Injection) -> Fields | None:
-        # Only a session that was found to exist: an id that nobody issued is never logged out.
+        # Only a session that was found to exist: an id that was never issued is never logged out.
         session, ttl = "", injection.ttl
         if exchange.session is not None:
             session, expires = exchange.session.key, exchange.session.expires
@@ -65,10 +65,10 @@ class VaultKeys:
 
 
 def _put(found: Credential, injection: Injection, target: BackendTarget) -> Fields | None:
-    # The backend in this pod may see what it is given; anybody else must be named in the sealed credential.
+    # The backend in this pod may receive any key; other hosts must be named in the sealed credential.
     given = target.local and not injection.sealed
     if not (given or found.allows(target.host, target.port)):
         return None
     if target.tls is None and not target.local:
-        return None  # the compiler refuses such a policy; a key in clear on a network is worth a second look
+        return None  # the compiler refuses such a policy; checked again, because the key would cross a network in clear
     return [(found.header.encode(), found.value.reveal().encode("latin-1"))]

@@ -38,7 +38,7 @@ class DescriptorReserve:
         self.short = 0
 
     def is_short(self) -> bool:
-        """Say whether one more connection is too many; the caller refuses it, or ends another."""
+        """Return whether one more connection is too many; the caller refuses it, or ends another."""
         if self._taken < self._most:
             return False
         self.short += 1

@@ -27,7 +27,7 @@ class EarlyEnd:
 
 
 def after_event(tail: bytes) -> bool:
-    """Say whether an event stream stands between two events; `tail`: its last four bytes, fewer at its start."""
+    """Return whether an event stream is between two events; `tail`: its last four bytes, fewer at its start."""
     return not tail or tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
 
 

@@ -1,4 +1,4 @@
-"""What is known of one exchange's course, what services it has, and how it is recorded.
+"""The state of one exchange, the services it uses, and how it is recorded.
 
 Before the head of the response is sent, a failure becomes a refusal. After it, a failure can only cut
 the body short: `head_sent` is that border.
@@ -34,7 +34,9 @@ class KeySource(Protocol):
 
     def fields(
         self, exchange: Exchange, injection: Injection, target: BackendTarget
-    ) -> Fields | Awaitable[Fields | None] | None: ...
+    ) -> Fields | Awaitable[Fields | None] | None:
+        """Return the header fields of the key for this target, or an awaitable of them; None without a usable key."""
+        ...
 
 
 class Activity(Protocol):
@@ -42,8 +44,13 @@ class Activity(Protocol):
 
     requests: int
 
-    def stream_began(self, kind: str) -> None: ...
-    def stream_ended(self, kind: str) -> None: ...
+    def stream_began(self, kind: str) -> None:
+        """Count a stream of this kind: sse, websocket, chunked or egress."""
+        ...
+
+    def stream_ended(self, kind: str) -> None:
+        """Count it no more."""
+        ...
 
 
 def _no_place(_: str, __: str, ___: Detail) -> str:
@@ -100,7 +107,7 @@ class ExchangeContext:
         self.sent_before = connection.sent
         self.began = connection.began  # where on the connection this request began: its head counts as received
         self.framing = framing  # of the body that goes to the backend
-        self.unread = framing  # of the body that still stands on the client's connection
+        self.unread = framing  # of the body that is still on the client's connection
         # Asked once: between the request and its answer the set of secrets may change.
         filters = route.filters
         self.filters = filters if filters is not None and filters.wanted() else None
@@ -186,7 +193,7 @@ class ExchangeContext:
         self.backend_event(Code.BACKEND_BROKEN, reason)
 
     def record(self) -> None:
-        """Write down how it went; once, at its end."""
+        """Record the finished request; once, at its end."""
         exchange, connection = self.exchange, self.connection
         if exchange.limits is not None and exchange.limits.counted:
             self.services.limits(exchange.limits)

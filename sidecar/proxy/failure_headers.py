@@ -1,4 +1,4 @@
-"""What a backend's or provider's failure says to clients and to operators, besides its body. Pure."""
+"""Header lines of a backend's or provider's 5xx that pass, and retry advice on refusals. Pure."""
 
 from __future__ import annotations
 

@@ -55,11 +55,11 @@ def request_head(
     put      field lines to add (the key); whatever the client sent under their names goes
     drop     further lower-case names to leave out
     whole    the answer will be looked at: ask for all of it, in a coding that can be opened
-    part     ask for the part that the client wants, all the same: whoever looks sees whether it can be looked at
+    part     ask for the part that the client wants, all the same: the response decides whether it can be inspected
     identity which of the client's fields never go on
-    outward  the other end is a third party: it hears nothing about who asked
+    outward  the other end is a third party: it gets nothing about the client
     prefix   what the target loses at its front
-    base     what stands there instead
+    base     what is there instead
     upgrade  a ready line that asks for an upgrade, without its end
     """
     front = head_front(
@@ -102,7 +102,7 @@ def head_front(
         # What guards went by, the backend sees too: Connection cannot take it away (RFC 9110 §7.6.1).
         gone |= named_by_connection(connection) - _END_TO_END
     target = _moved(head.target, prefix, base) if prefix else head.target
-    # An underscore is a hyphen to CGI, WSGI and their heirs: X_Forwarded_For would be a second voice.
+    # CGI and WSGI read an underscore as a hyphen: X_Forwarded_For would be a second X-Forwarded-For.
     kept = [line for key, line in head.lines if not dropped[key] and key not in gone and b"_" not in key]
     if len(head.lines) != len(head.index) and b"cookie" in head.index and b"cookie" not in gone:
         kept = _one_cookie_line(kept, head.index[b"cookie"])
@@ -138,7 +138,7 @@ def head_end(exchange: Exchange, framing: int, put: Fields, *, upgrade: bytes = 
 
 @lru_cache(maxsize=256)  # all of it comes from the policy and the vault
 def _left_out(whole: bool, part: bool, drop: frozenset[bytes], *put: bytes) -> frozenset[bytes]:
-    """Return the lower-case names that the backend does not see as the client sent them, whoever the client is."""
+    """Return the lower-case names that no client's value reaches the backend under."""
     names = drop | {name.lower() for name in put}
     return names | (_CODED if part else _PARTIAL) if whole else names
 
@@ -170,7 +170,7 @@ def _tells_who(line: bytes) -> bool:
 
 
 def _forwarding(exchange: Exchange) -> bytes:
-    """Say who asked, as we know it: rewritten, never appended to what a client wrote."""
+    """Return the forwarding headers, made of the client's address and never appended to what a client wrote."""
     address = exchange.client.address.encode()
     return _FORWARDING % (
         address,

@@ -1,4 +1,4 @@
-"""A request's way: admitted, sent, answered, recorded. Every failure ends here, in one place.
+"""The stages of a request: admitted, sent, answered, recorded. Every failure is handled here.
 
 One path of plain calls. Where something has to be waited for (a shared store, a body that is still to
 come, a connection that has to be opened) the path is left, and resumed at the next stage when it is
@@ -67,7 +67,7 @@ T = TypeVar("T")
 class Handler(ExchangeContext):
     """Serves one exchange; the client's connection is told at its end."""
 
-    only_refuse: Refuse | None = None  # malformed heads, ambiguous paths: only who asks is looked at
+    only_refuse: Refuse | None = None  # malformed heads, ambiguous paths: only the client's address is asked about
     done = False
     upgrading = False
     back: BackendConnection | None = None
@@ -82,7 +82,7 @@ class Handler(ExchangeContext):
     drop = _NO_NAMES  # what the head loses because it described the body as it was
     put: Fields | None = None  # the key's header, while the request may have to be made once more
     request = b""
-    whole = False  # the request stands in `request`, body included
+    whole = False  # the request is in `request`, body included
     replayable = False  # it may be sent once more when a reused connection turns out to be dead
     reused = False
     reusable = False
@@ -275,7 +275,7 @@ class Handler(ExchangeContext):
         self.relay_response(answer)
 
     def relay_response(self, answer: ResponseHead) -> None:
-        """Send the backend's response to the client, or our own words for a failure."""
+        """Send the backend's response to the client, or our own body in place of a failure's."""
         back = self.back
         assert back is not None
         instead = response_heads.replaces(answer.status)
@@ -346,7 +346,7 @@ class Handler(ExchangeContext):
             self.write_response(answer.status, lines, body, response.unopened)
 
     def ask_for_whole(self, answer: ResponseHead) -> None:
-        """Ask once more, without the client's Range: half a secret could stand in a part."""
+        """Ask once more, without the client's Range: half a secret could be in a part."""
         self.part = False
         self.let_go(reusable=answer.reusable)
         self.replayable = True
@@ -379,7 +379,7 @@ class Handler(ExchangeContext):
         """All of the response has been written."""
         finished = self.upload is None or self.upload.done
         if not finished:
-            self.keep = False  # the rest of the body is still to come, and nobody will read it
+            self.keep = False  # the rest of the body is still to come, and will not be read
         back, self.back = self.back, None
         assert back is not None
         assert self.upstream is not None
@@ -387,7 +387,7 @@ class Handler(ExchangeContext):
         self.finish()
 
     def replace(self, answer: ResponseHead, instead: Refuse) -> None:
-        """Send our own words for a backend's 5xx; its text is read only if that is cheap."""
+        """Send our own body for a backend's 5xx; the backend's is read only if that is cheap."""
         self.provider_id = provider_request_id(answer.index, self.exchange.id)
         instead.fields.extend(response_heads.failure_lines(answer, self.exchange, self.route, self.filters))
         if self.route.outward and self.provider_id:
@@ -401,7 +401,7 @@ class Handler(ExchangeContext):
     def open_websocket(self, answer: ResponseHead) -> None:
         """Upgrade both sides, and relay until one of them closes."""
         if not self.upgrading:
-            raise UpstreamError(Code.BACKEND_BROKEN, "an upgrade that nobody asked for")
+            raise UpstreamError(Code.BACKEND_BROKEN, "an upgrade that was not requested")
         if not accepts_upgrade(self.exchange.head, answer):
             raise UpstreamError(Code.BACKEND_BROKEN, "a wrong answer to the upgrade")
         lines = response_heads.relayed_lines(answer, self.exchange, self.route, self.filters, length_known=False)
@@ -420,7 +420,7 @@ class Handler(ExchangeContext):
         """Let the relay go: it refers to this exchange."""
         self.socket = None
 
-    # --- what is said here ---------------------------------------------------------------------
+    # --- responses that are made here ---------------------------------------------------------------------
 
     def reply(self, answer: Answer) -> None:
         """Answer without the backend."""
@@ -490,7 +490,7 @@ class Handler(ExchangeContext):
             self.failed(error)
 
     def failed(self, error: Exception) -> None:
-        """Say what a failure means to the client, whatever stage it happened in."""
+        """Turn a failure of any stage into a refusal, or into a visible end of the response."""
         if self.done:
             return
         try:
@@ -636,7 +636,7 @@ class Handler(ExchangeContext):
             self.relay.client_takes_more()
 
     def client_left(self) -> None:
-        """Nobody waits for the response any more: the backend stops working on it."""
+        """The client is gone: close the backend's connection, so that it stops working."""
         self.keep = False
         self.exchange.left = True
         self.finish()

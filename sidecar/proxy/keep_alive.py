@@ -50,7 +50,7 @@ class RestLimit:
     def of(self, promise: float | None, now: float, *, replayable: bool) -> float:
         """Return the rest in seconds after which a connection is too old for a request.
 
-        What must not be sent twice needs somebody's word: the policy's or the backend's own.
+        What must not be sent twice rests longer only where the policy or the backend states a time.
         """
         limit = self._longest if promise is None else min(self._longest, promise)
         if not replayable and promise is None and self._configured is None:

@@ -1,4 +1,4 @@
-"""Request heads that have come before: what a head alone decides is worked out once, not for each request.
+"""A cache of request heads: what a head alone decides is worked out once, not for each request.
 
 The pages of a chat send the same head again and again, but for the digits of Content-Length. A head that
 comes for the second time, byte for byte, from the same peer and under the same policy, is kept with all
@@ -200,7 +200,7 @@ class KnownHeads:
                 self._seen.clear()
             self._seen.add(mark)
         elif len(read.head.lines) == len(read.head.index) and NEVER.isdisjoint(read.head.index):
-            # No name stands twice: the digits that were left out of the key are those of the only Content-Length.
+            # No name occurs twice: the digits that were left out of the key are those of the only Content-Length.
             read.key = key
         return read
 
@@ -271,7 +271,7 @@ class KnownHeads:
 
 
 def by_head(writer: HeaderWriter) -> bool:
-    """Say whether a header writer's lines depend on the request's head and the policy alone."""
+    """Return whether a header writer's lines depend on the request's head and the policy alone."""
     return getattr(writer, "by_head", False)
 
 

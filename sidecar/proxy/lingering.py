@@ -1,4 +1,4 @@
-"""Connections that are over, and read on for a while so that a client that still sends gets to read its answer."""
+"""Bounds of connections that are read on after their answer, so that a client that still sends can read it."""
 
 from __future__ import annotations
 

@@ -55,6 +55,7 @@ class Listener:
 
     @property
     def port(self) -> int:
+        """The port that is listened on, also when any was asked for."""
         return self._server.port
 
     async def open(self, host: str, port: int, path: str = "") -> None:
@@ -70,7 +71,7 @@ class Listener:
         return ClientConnection(self._loop, self, self._secure, proxied)
 
     def connected(self, connection: ClientConnection) -> bool:
-        """Say whether there is room for a connection; count it."""
+        """Count a connection; return whether it may be served."""
         full = len(self._connections) >= self.current().bounds.max_connections
         full = self.services.descriptors.is_short() or full
         if self.draining or (full and not self._made_room()):
@@ -81,7 +82,7 @@ class Listener:
         return True
 
     def _made_room(self) -> bool:
-        """End the connection that has asked for nothing the longest: holding many keeps nobody else out."""
+        """End the connection that has been idle the longest, so that idle connections keep no client out."""
         longest = next(iter(self.waiting), None)
         if longest is None:
             return False
@@ -90,7 +91,7 @@ class Listener:
         return True
 
     def lingers(self, connection: ClientConnection) -> bool:
-        """Say whether there is room to read a connection on whose answer has been written."""
+        """Return whether a connection may be read on after its answer."""
         return self._lingering.begin(connection.client)
 
     def lost(self, connection: ClientConnection) -> None:
@@ -127,7 +128,7 @@ class Listener:
         index = head.index
         method = head.method
         if method == "OPTIONS" and b"origin" in index:
-            # A preflight speaks for the request that will follow; any other OPTIONS for itself.
+            # A preflight takes the route of the request that will follow; any other OPTIONS its own.
             method = index.get(b"access-control-request-method", b"OPTIONS").decode("latin-1")
         found = policy.routes.find(method, head.path)
         refuse = None

@@ -1,4 +1,4 @@
-"""The request's body: collected within a bound, or streamed piece by piece; never dripped forever."""
+"""The request's body: collected within a bound, or streamed piece by piece, at a minimum rate."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Pace:
         return max(0.001, min(bounds.body_timeout, self._began + paid - self._loop.time()))
 
     def waited(self, seconds: float) -> None:
-        """Do not blame the client for time that the backend took."""
+        """Leave time that the backend took out of the client's rate."""
         self._began += seconds
 
 
@@ -65,6 +65,7 @@ class CollectedBody:
         connection.expect_within(self._pace.patience())
 
     def body_piece(self, data: bytes) -> None:
+        """Keep the bytes and set the deadline of the next piece. Raises TooLarge beyond the bound."""
         pace = self._pace
         pace.received += len(data)
         if pace.received > self._bound:
@@ -73,6 +74,7 @@ class CollectedBody:
         self._connection.expect_within(pace.patience())
 
     def body_ended(self) -> None:
+        """Hand the joined body to `then`."""
         self._connection.expect_within(0)
         pieces = self._pieces
         self._then(pieces[0] if len(pieces) == 1 else b"".join(pieces))
@@ -106,12 +108,13 @@ class StreamedBody:
         self._failed = failed
         self._pace = _Pace(front.loop, bounds)
         self._held_since = 0.0
-        # A timer of its own: the backend connection's deadline belongs to who waits for the response.
+        # A timer of its own: the backend connection's deadline belongs to the wait for the response.
         self._timer: asyncio.TimerHandle | None = None
         self.done = False
         front.expect_within(self._pace.patience())
 
     def body_piece(self, data: bytes) -> None:
+        """Write the bytes to the backend; stop reading the client while the backend takes no more. Raises TooLarge."""
         pace, back = self._pace, self._back
         pace.received += len(data)
         if pace.received > self._bound:
@@ -127,6 +130,7 @@ class StreamedBody:
             self._front.expect_within(pace.patience())
 
     def body_ended(self) -> None:
+        """Write the end of a chunked body and call `ended`."""
         if self._chunked:
             self._back.write(LAST_CHUNK)
         self._front.expect_within(0)

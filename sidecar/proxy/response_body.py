@@ -49,6 +49,7 @@ class ResponseBody:
 
     @property
     def most(self) -> int | None:
+        """Bytes that a body may have to be opened at once; None for a body without a coding."""
         return _WHOLE_CODED if self._coding is not None else None
 
     def whole(self, body: bytes | None) -> bytes | None:

@@ -1,4 +1,4 @@
-"""The one door out: every response's head is made here, refusals and relayed answers alike."""
+"""Writes the head of every response, of refusals and relayed responses alike."""
 
 from __future__ import annotations
 
@@ -49,10 +49,12 @@ def head(
 
 
 def interim(status: int, lines: bytes) -> bytes:
+    """Return the head of a 1xx response with these field lines."""
     return _STATUS_LINES[status] + lines + b"\r\n"
 
 
 def date_line(now: float) -> bytes:
+    """Return the Date line of this moment (RFC 9110 §6.6.1); made once a second."""
     return _date_line(int(now))
 
 
@@ -89,7 +91,7 @@ def refused(refuse: Refuse, exchange: Exchange, route: Route, *, keep: bool, sta
 
 
 def replaces(status: int) -> Refuse | None:
-    """Return what stands in for a backend's own error page: nothing of its text may leave."""
+    """Return the response in place of a backend's own error page, without any of its text."""
     if status < 500:
         return None
     return Refuse(_FAILURES.get(status, Code.BACKEND_BROKEN), {"backend_status": status})
@@ -126,7 +128,7 @@ def relayed_lines(
         kept.extend(b"Set-Cookie: " + value for value in hardened if value is not None)
     kept = _clean(kept, exchange, filters)
     block = b"\r\n".join(kept) + b"\r\n" if kept else b""
-    if b"date" not in index:  # RFC 9110 §6.6.1: whoever forwards an answer says when it came
+    if b"date" not in index:  # RFC 9110 §6.6.1: a proxy adds Date to a response without one
         block += date_line(exchange.now)
     if length_known and answer.length >= 0 and answer.status != 204:
         block += b"Content-Length: %d\r\n" % answer.length

@@ -127,6 +127,7 @@ class ResponseRelay:
         self._handler.ended_early()
 
     def response_piece(self, data: bytes) -> None:
+        """Pass the bytes on through the filter, opened first where they are coded."""
         if self._decoder is None:
             self._pass_on(data)
         else:
@@ -223,6 +224,7 @@ class ResponseRelay:
                 self._back.release()
 
     def response_ended(self) -> None:
+        """Finish the body once nothing is waited for."""
         self._over = True
         if not (self._piece or self._opening):
             self._finish()

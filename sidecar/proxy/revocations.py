@@ -1,4 +1,4 @@
-"""Revocation of what runs: answers and WebSockets that stand on a revoked subject end.
+"""Revocation of what runs: responses and WebSockets that depend on a revoked subject end.
 
 Nothing is written down when a request begins: a revocation is rare, and looks once at everything that runs.
 """
@@ -31,14 +31,18 @@ class RunningExchange(Protocol):
     """What is needed of an exchange that runs."""
 
     @property
-    def exchange(self) -> Exchange: ...
+    def exchange(self) -> Exchange:
+        """The request, with what guards found out about it."""
+        ...
 
     @property
     def outward(self) -> bool:
         """It goes to a provider, by the egress listener."""
         ...
 
-    def end_early(self, why: EarlyEnd) -> None: ...
+    def end_early(self, why: EarlyEnd) -> None:
+        """End the response or WebSocket, in the words of its protocol."""
+        ...
 
 
 _Key: TypeAlias = tuple[SubjectKind, str, str]
@@ -47,7 +51,7 @@ _Batch: TypeAlias = dict[_Key, tuple[Revoked, float]]
 
 @dataclass(slots=True)
 class StandsOn:
-    """What the exchanges that run stand on, as far as the vault knows it; sessions with their organization."""
+    """What the running exchanges depend on, as far as the vault knows it; sessions with their organization."""
 
     handles: set[str] = field(default_factory=set)
     credentials: set[str] = field(default_factory=set)
@@ -73,7 +77,7 @@ class Revocations:
         self._closed = False
 
     def end(self, revoked: Revoked) -> None:
-        """End what stands on a subject; what begins later is for the guards."""
+        """End what depends on a subject; what begins later is for the guards."""
         key = (revoked.kind, revoked.name, revoked.organization)
         self._look_for({key: (revoked, self._clock.monotonic())}, again=True)
 
@@ -142,7 +146,7 @@ class Revocations:
 
 
 def keys(exchange: Exchange, *, outward: bool) -> list[_Key]:
-    """Return what an exchange stands on. The client of an egress call is the backend, which no ban is about."""
+    """Return what an exchange depends on. The client of an egress call is the backend, which no ban is about."""
     found: list[_Key] = [(SubjectKind.ORGANIZATION, exchange.organization, "")]
     if exchange.handle:
         found.append((SubjectKind.HANDLE, exchange.handle, ""))

@@ -1,7 +1,7 @@
 """Rules over the fields of a parsed head: what has more than one reading is refused (RFC 9110, 9112).
 
 aiohttp's parser has already refused control characters, folded lines, blanks before a colon, bare
-carriage returns and line feeds, and lengths that are no number. What it lets through stands here, as
+carriage returns and line feeds, and lengths that are no number. What it lets through is here, as
 pure functions. The connection is closed after a refusal, because nothing that follows can be trusted.
 """
 
@@ -108,13 +108,13 @@ def joined(fields: list[tuple[bytes, bytes]], single: frozenset[bytes] = SINGLE)
 
 
 def head_too_large(start: bytes, max_target: int) -> Malformed:
-    """Return the refusal of a head that is too large: of its target, if that alone takes the room of others' heads."""
+    """Return the refusal of a head that is too large: 414 if its target alone exceeds the bound, else 431."""
     line = start.partition(b"\r\n")[0]
     return Malformed(Code.TARGET_TOO_LONG if len(line) > max_target + 64 else Code.HEADERS_TOO_LARGE, "head")
 
 
 def request_framing(head: RequestHead) -> int:
-    """Return the length of the body in bytes, or CHUNKED; refuse expectations that nobody here can meet."""
+    """Return the length of the body in bytes, or CHUNKED; refuse expectations other than 100-continue."""
     index = head.index
     expected = index.get(b"expect")
     if expected is not None and expected.lower() != b"100-continue":

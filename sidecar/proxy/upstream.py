@@ -42,7 +42,7 @@ class Upstream:
             connection = self._idle.pop()
             rest = connection.rest = now - connection.idle_since
             connection.idle_since = 0.0
-            # Bytes that came while nobody asked belong to no answer.
+            # Bytes that came without a request belong to no response.
             if (
                 not (connection.left or connection.has_unread)
                 and rest < self._rest.of(connection.promise, now, replayable=replayable)
@@ -98,7 +98,7 @@ class Upstream:
             code = Code.OVERLOADED if error.errno in {errno.EMFILE, errno.ENFILE} else Code.BACKEND_UNREACHABLE
             raise UpstreamError(code, type(error).__name__, unsent=True) from None
         finally:
-            # Whoever is cancelled here may have been connected already: the slot is given back once, never twice.
+            # A cancelled caller may have been connected already: the slot is given back once, never twice.
             if made and not connection.left:
                 connection.on_lost = self
             else:
@@ -131,7 +131,7 @@ class Upstream:
         """Take a connection back, or throw it away when anything about its last exchange was odd."""
         connection.forget()
         if not clean or connection.left or connection.has_unread or self._waiting or self._closed:
-            # Somebody waits for a slot: a fresh connection is the simplest thing to hand over.
+            # A caller waits for a slot: it gets a fresh connection.
             connection.abort()
             return
         now = connection.idle_since = self._loop.time()
@@ -185,5 +185,6 @@ class Pools:
                 pool.close()
 
     def close(self) -> None:
+        """Close all pools."""
         for pool in self._pools.values():
             pool.close()

@@ -74,7 +74,7 @@ def fault_of_upgrade(head: RequestHead, *, has_body: bool) -> str:
 
 
 def accepts_upgrade(head: RequestHead, answer: ResponseHead) -> bool:
-    """Say whether a 101 is the answer to this upgrade request (RFC 6455 §4.1)."""
+    """Return whether a 101 is the answer to this upgrade request (RFC 6455 §4.1)."""
     key = head.index[b"sec-websocket-key"]
     digest = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
     chosen = answer.index.get(b"sec-websocket-protocol")
@@ -88,7 +88,7 @@ def accepts_upgrade(head: RequestHead, answer: ResponseHead) -> bool:
 
 
 class WebSocketRelay:
-    """Two pumps and the first close frame of either side."""
+    """Relays frames in both directions until either side closes."""
 
     def __init__(self, context: ExchangeContext, front: ByteStream, back: ByteStream) -> None:
         bounds = context.policy.bounds
@@ -149,7 +149,7 @@ class WebSocketRelay:
             activity.stream_ended("websocket")
             back = self._back.connection
             back.close()  # once it was told why …
-            back.loop.call_later(_LAST_WORDS, back.abort)  # … unless it does not listen
+            back.loop.call_later(_LAST_WORDS, back.abort)  # … unless it does not answer
 
     async def _end(self, first: asyncio.Task[None], pumps: list[asyncio.Task[None]]) -> None:
         """Tell both sides why it ends, and give the one that has to answer a moment for it."""
@@ -329,7 +329,7 @@ class WebSocketRelay:
         return found
 
     async def _within_limits(self) -> Refuse | None:
-        """Take one message of the route's limits; return the refusal when one of them has no room."""
+        """Take one message of the route's limits; return the refusal when one of them is used up."""
         limits, exchange, parts = self._context.route.socket_limits, self._context.exchange, self._context.services
         if limits is None:
             return None

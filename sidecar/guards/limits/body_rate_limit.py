@@ -1,4 +1,4 @@
-"""Limits per session where the session stands in the body: they can be asked only when it has been read."""
+"""Limits per session where the session is in the body: they can be asked only when it has been read."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class HeadRateLimits:
         self._whole = whole
 
     def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
+        """Take all limits when the session is known, and otherwise those that do not count sessions."""
         return (self._first if exchange.session is None else self._whole).check(exchange)
 
 

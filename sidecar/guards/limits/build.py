@@ -61,7 +61,7 @@ class RateLimits:
     def for_route(self, route: Route, place: Problems, enforced: Enforced, *, in_body: bool) -> RouteLimits:
         """Return the limits of one route: the policy's and its own, written at `place`.
 
-        in_body: the session may stand in the body, so what counts per session waits until it is read.
+        in_body: the session may be in the body, so what counts per session waits until it is read.
         """
         if route.rate_limits is None:
             return RouteLimits(self._guard((), self._rules(Costs.NEVER)))
@@ -118,10 +118,10 @@ class RateLimits:
 
 
 def is_costly(route: Route) -> bool:
-    """Say whether every request of a route costs: it carries a message, a credential or a required session."""
+    """Return whether every request of a route costs: it carries a message, a credential or a required session."""
     return route.message is not None or route.credential is not None or route.session == "required"
 
 
 def build(schema: PolicySchema, services: Services, problems: Problems) -> RateLimits:
-    """Build the limits of a policy; `problems` stands at its root."""
+    """Build the limits of a policy; `problems` is at its root."""
     return RateLimits(schema, services, problems)

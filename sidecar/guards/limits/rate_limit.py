@@ -64,14 +64,14 @@ def build_rate_limit(
 
 
 def check_limits(limits: Sequence[Limit], problems: Problems, before: Sequence[Limit] = ()) -> None:
-    """Add what is wrong with a list of limits; `problems` stands at the list. `before` hold for its requests too."""
+    """Add what is wrong with a list of limits; `problems` is at the list. `before` hold for its requests too."""
     names = {limit.name for limit in before}
     for number, limit in enumerate(limits):
         place = problems.at(f"[{number}]")
         if limit.name in names:
             place.at("name").add(f"{limit.name!r} is the name of two limits", "give each its own")
         if NAME.fullmatch(limit.name) is None:
-            place.at("name").add(f"{limit.name!r} cannot stand in a header", "write letters, digits and hyphens")
+            place.at("name").add(f"{limit.name!r} cannot be in a header", "write letters, digits and hyphens")
         if limit.limit < 1:
             place.at("limit").add("admits no request", "write 1 or more")
         if not 0 < limit.window <= LARGEST_WINDOW:
@@ -239,6 +239,7 @@ class RateLimitHeaderWriter:
         self._guard = guard
 
     def lines(self, exchange: Exchange) -> bytes:
+        """Return the lines of the limits' state; b"" where no limit applies or the state is not known."""
         if exchange.limits is None and not self._guard.waits:
             self._guard.peek(exchange)
         return exchange.limits.lines if exchange.limits is not None else b""

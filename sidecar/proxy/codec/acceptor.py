@@ -45,7 +45,7 @@ class Acceptor:
             self._loop.add_reader(each.fileno(), self._accept, each)
 
     def close(self) -> None:
-        """Take no more; who was about to say its header is let go."""
+        """Accept no more; peers whose header has not come are disconnected."""
         for each in self.sockets:
             self._loop.remove_reader(each.fileno())
             path = each.getsockname() if each.family == socket.AF_UNIX else ""
@@ -56,7 +56,7 @@ class Acceptor:
             task.cancel()
 
     async def wait_closed(self) -> None:
-        """Wait until nobody is about to be taken."""
+        """Wait until no connection is being accepted."""
         if self._tasks:
             await asyncio.wait(list(self._tasks))
 
@@ -65,7 +65,7 @@ class Acceptor:
             try:
                 sock, address = listening.accept()
             except OSError:
-                return  # nobody waits any more, or no handle is left: the loop asks again
+                return  # none waits any more, or no descriptor is left: the loop asks again
             sock.setblocking(False)
             if len(self._tasks) >= _MOST_WAITING:
                 sock.close()
@@ -100,7 +100,7 @@ class Acceptor:
         seen = -1
         while True:
             if seen >= 0:
-                await asyncio.sleep(_PAUSE)  # what has come lies there still: the socket would wake us at once
+                await asyncio.sleep(_PAUSE)  # what has come is not consumed: the socket would stay readable
             else:
                 await self._readable(sock)
             data = sock.recv(LONGEST, socket.MSG_PEEK)
@@ -151,7 +151,7 @@ def tcp_sockets(host: str, port: int) -> list[socket.socket]:
 
 
 def unix_socket(path: str) -> socket.socket:
-    """Return a listening Unix socket for its owner and group; raises OSError, also when somebody listens there."""
+    """Return a listening Unix socket for its owner and group; raises OSError, also when a process listens there."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _make_way(path)

@@ -26,12 +26,12 @@ class ChunkedBody:
     def __init__(self, code: Code = Code.REQUEST_MALFORMED) -> None:
         self.done = False
         self._code = code
-        self._last = b""  # the last three bytes: the end of the body may stand in two reads
+        self._last = b""  # the last three bytes: the end of the body may be in two reads
         self._silent = 0
         self._parser, self._payload = body_parser(_HEAD, most_trailers=128, longest=8190)
 
     def take(self, buffer: bytes) -> tuple[bytes, bytes]:
-        """Return the data in a buffer, and what stands behind the body's end."""
+        """Return the data in a buffer, and what is behind the body's end."""
         if self.done:
             return b"", buffer
         last = self._last

@@ -66,7 +66,7 @@ def parsed_response_head(raw: bytes) -> Any:
 def take_payload(payload: Any) -> bytes:
     """Return all data of a payload, which is empty then: what `read_nowait` does in eight calls.
 
-    The ends of chunks, which nobody asks for, are dropped: they would pile up.
+    The ends of chunks, which are not needed, are dropped: they would pile up.
     """
     buffer = payload._buffer  # noqa: SLF001  held by the contract test
     splits = payload._http_chunk_splits  # noqa: SLF001

@@ -155,7 +155,7 @@ class ResponseHeadReader:
                 self._seen.clear()
             self._seen.add(mark)
         elif len(rest) <= _LARGEST_KNOWN and rest.count(b"\r\n") == len(answer.index) + 2 and _alike(answer):
-            # No name stands twice: what was left out of the key is the value of the only Date and Content-Length.
+            # No name occurs twice: what was left out of the key is the value of the only Date and Content-Length.
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known[rest] = KnownHead(answer, modern=modern)
@@ -226,7 +226,7 @@ def with_one_length(lines: list[bytes]) -> list[bytes]:
 
 
 def _alike(answer: ResponseHead) -> bool:
-    """Say whether further responses may have this head, but for Date and Content-Length."""
+    """Return whether further responses may have this head, but for Date and Content-Length."""
     return _VARIED.isdisjoint(answer.index)
 
 

@@ -21,9 +21,13 @@ _HANDSHAKE: Final = 10.0
 class ServedConnection(Protocol):
     """What the server needs of a connection."""
 
-    def close_when_idle(self) -> None: ...
+    def close_when_idle(self) -> None:
+        """Close now if no exchange is under way, and otherwise at its end."""
+        ...
 
-    def shut_down(self) -> None: ...
+    def shut_down(self) -> None:
+        """Close now, whatever is under way."""
+        ...
 
 
 Connect: TypeAlias = Callable[[ProxiedPeer | None], asyncio.Protocol]
@@ -78,7 +82,7 @@ class _Site(web.BaseSite):
 
 
 class _UnixSite(web.BaseSite):
-    """The path of a Unix socket, for the owner and the group; a socket that nobody listens on any more makes way."""
+    """The path of a Unix socket, for the owner and the group; a socket without a listening process is replaced."""
 
     def __init__(self, runner: web.ServerRunner, path: str, tls: ssl.SSLContext | None) -> None:
         super().__init__(runner, ssl_context=tls, backlog=_BACKLOG)
@@ -136,7 +140,7 @@ class _ProxiedSite(web.BaseSite):
 class SocketServer:
     """Listens on one address and makes a connection of each client.
 
-    trusts  says of which peers' PROXY headers are read; None: nobody sends them
+    trusts  tells of a peer whether its PROXY headers are read; None: no peer sends them
     """
 
     def __init__(

@@ -30,7 +30,7 @@ TRY_AGAIN: Final = 1013
 
 _KNOWN: Final = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 _UNSENDABLE: Final = frozenset({1004, 1005, 1006, 1015})
-"""RFC 6455 §7.4.1: codes that never stand in a frame."""
+"""RFC 6455 §7.4.1: codes that never are in a frame."""
 
 
 class FrameError(Exception):
