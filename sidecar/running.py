@@ -201,14 +201,14 @@ class Running:
             self._usage.forget(revoked.name)
 
     def _is_spared(self, exchange: Exchange) -> bool:
-        """Say whether no ban ends a client's requests: what the guard of bans lets pass."""
+        """Return whether no ban ends a client's requests: what the guard of bans lets pass."""
         client = exchange.client
         if self.live.current.schema.clients.ban is None:
             return True
         return client.exempt or (not client.trusted and self._services.proxies.is_probable(exchange.peer))
 
     async def _vault_changed(self) -> None:
-        """End what stands on handles that are revoked and on credentials that are deleted by now."""
+        """End what depends on handles that are revoked and on credentials that are deleted by now."""
         vault, stands_on = self.vault, self.revocations.stands_on()
         if vault is None:
             return
@@ -377,7 +377,7 @@ class Running:
         return True
 
     def _has_key(self, organization: str, provider: str) -> bool:
-        """Say whether there is a key to use, without reading it: a read is an audited event."""
+        """Return whether there is a key to use, without reading it: a read is an audited event."""
         if self.vault is None:
             return False
         return any(
@@ -549,12 +549,12 @@ def unusual(schema: PolicySchema) -> Rule | None:
 
 
 def needs_keys(schema: PolicySchema) -> bool:
-    """Say whether a policy puts keys into requests."""
+    """Return whether a policy puts keys into requests."""
     return any(route.credential for route in schema.routes) or schema.listen.egress is not None
 
 
 def needs_tokens(schema: PolicySchema) -> bool:
-    """Say whether a policy names organizations by tokens and brings no keys to verify them with."""
+    """Return whether a policy names organizations by tokens and brings no keys to verify them with."""
     organizations = schema.organizations
     written = "sources" in organizations.model_fields_set  # the default lists sources that may be unused
     return written and "token" in organizations.sources and schema.api_auth.jwks is None

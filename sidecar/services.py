@@ -62,7 +62,7 @@ class Services:
     handles   resolves phantom keys; None without a vault
     tokens    counts tokens that providers report
     cost      counts what they cost
-    budgets   what running requests hold of their budgets, and how those stand
+    budgets   what running requests hold of their budgets, and how much is left
     ended     told of a session that was logged out: its handles end with it
     started   epoch seconds since when this process remembers sessions; 0: a shared store does
     proxies   peers that send forwarding headers without being trusted

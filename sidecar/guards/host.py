@@ -60,7 +60,7 @@ class HostGuard:
         return PASS if known else MISDIRECTED
 
     def settled(self, exchange: Exchange) -> bool:
-        """Say whether every request with this head passes (`SettledGuard`)."""
+        """Return whether every request with this head passes (`SettledGuard`)."""
         return self.check(exchange) is PASS
 
     def _serves(self, host: bytes) -> bool:

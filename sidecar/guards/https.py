@@ -35,5 +35,5 @@ class HttpsGuard:
         return Answer(308, [(b"Location", location), (b"Cache-Control", b"no-store")])
 
     def settled(self, exchange: Exchange) -> bool:
-        """Say whether every request with this head passes (`SettledGuard`)."""
+        """Return whether every request with this head passes (`SettledGuard`)."""
         return self.check(exchange) is PASS

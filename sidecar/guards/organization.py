@@ -93,7 +93,7 @@ class OrganizationGuard:
         return PASS
 
     def settled(self, exchange: Exchange) -> bool:
-        """Say whether every request with this head passes (`SettledGuard`); a token expires."""
+        """Return whether every request with this head passes (`SettledGuard`); a token expires."""
         return self.check(exchange) is PASS and (self._verify is None or b"authorization" not in exchange.head.index)
 
     def _named(self, exchange: Exchange, by_token: str) -> str:

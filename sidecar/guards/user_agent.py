@@ -47,5 +47,5 @@ class UserAgentGuard:
         return PASS
 
     def settled(self, exchange: Exchange) -> bool:
-        """Say whether every request with this head passes (`SettledGuard`)."""
+        """Return whether every request with this head passes (`SettledGuard`)."""
         return self.check(exchange) is PASS

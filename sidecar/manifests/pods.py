@@ -23,7 +23,7 @@ PUBLIC, MANAGEMENT = 8080, 9090
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container, and where it stands in its resource."""
+    """One container, and where it is in its resource."""
 
     body: Mapping[str, Any]
     path: tuple[Step, ...]
@@ -106,7 +106,7 @@ def _is_sidecar(container: Container) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """What a pod's sidecar listens on, and the ports that it stands before.
+    """What a pod's sidecar listens on, and the ports that it is in front of.
 
     policy    None: the file has no policy, and the ports are those of the project's own manifests
     missing   the ConfigMap that the policy should come from, when the file does not have it

@@ -101,7 +101,7 @@ def _child(node: yaml.Node, step: Step) -> yaml.Node | None:
 
 
 def at(value: Any, *path: Step) -> Any:
-    """Return what stands at a path of plain values; None where there is nothing."""
+    """Return what is at a path of plain values; None where there is nothing."""
     for step in path:
         if isinstance(value, list):
             value = value[step] if isinstance(step, int) and step < len(value) else None
@@ -121,7 +121,7 @@ def texts(value: Any) -> Labels:
 
 
 def selects(selector: Any, labels: Labels) -> bool:
-    """Tell whether a label selector (`matchLabels`, `matchExpressions`) selects these labels; {} selects all."""
+    """Return whether a label selector (`matchLabels`, `matchExpressions`) selects these labels; {} selects all."""
     if not isinstance(selector, dict):
         return False
     if any(labels.get(key) != value for key, value in texts(selector.get("matchLabels")).items()):

@@ -108,7 +108,7 @@ def network_policies(pod: Pod, ports: Listening, resources: Sequence[Resource], 
 
 
 def _closed(pod: Pod, ports: Listening, resources: Sequence[Resource]) -> bool:
-    """Tell whether a NetworkPolicy selects the pod and none admits the app's ports."""
+    """Return whether a NetworkPolicy selects the pod and none admits the app's ports."""
     chosen = list(_policies(pod, resources))
     scratch = Findings()
     network_policies(pod, ports, chosen, scratch)

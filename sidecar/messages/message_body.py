@@ -202,7 +202,7 @@ class MessageReader:
 
 
 def may_be_textless(protocol: Protocol, path: str, value: Any) -> bool:
-    """Say whether a message in which no text was found is one of those that have none.
+    """Return whether a message in which no text was found is one of those that have none.
 
     With `auto`, by the protocol of the path alone: a body could be dressed as any protocol, but the path
     decides who reads it.

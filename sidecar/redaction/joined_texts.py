@@ -27,7 +27,7 @@ _LESSONS: Final = 32
 _MOST_HOLES: Final = 8
 _NUMBER: Final = re.compile(rb"[0-9]{1,6}(?![0-9])")
 _PLAIN: Final = frozenset(b'"\\\r\n')
-"""Bytes that do not stand in a text in a JSON string that is written as it is."""
+"""Bytes that are not in a text of a JSON string that is written as it is."""
 _VALUE: Final = re.compile(rb'(?<=[^\\]":)[0-9]{1,6}(?=[,}\]])')
 LIVE_AT_THE_BOUND: Final = "undecided"
 
@@ -71,7 +71,7 @@ class _Hole:
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """A record that others are like, but for what stands in its holes."""
+    """A record that others are like, but for what is in its holes."""
 
     start: bytes
     holes: tuple[_Hole, ...]
@@ -79,7 +79,7 @@ class _Template:
     text: Place | None = None  # which is this text in a JSON string
 
     def match(self, raw: bytes) -> list[tuple[int, int]] | None:
-        """Return where a record's holes stand; None: it is another one."""
+        """Return where a record's holes are; None: it is another one."""
         if not raw.startswith(self.start):
             return None
         at = len(self.start)
@@ -139,7 +139,7 @@ def _template(record: Record, before: Record) -> _Template | None:
 
 
 def _numbered(text: bytes, between: list[bytes], holes: list[tuple[Place | None, bool, bool]]) -> None:
-    """Split what stands between two texts at its numbers."""
+    """Split what is between two texts at its numbers."""
     at = 0
     for number in _VALUE.finditer(text):
         between.append(text[at : number.start()])

@@ -29,7 +29,7 @@ from sidecar.token_estimate import BYTES, PIECE, tokens_of
 from sidecar.vocabulary import Code, Event, Outcome
 
 LONGEST: Final = 256 * 1024
-"""Bytes of one event, or of a JSON answer, that are kept; of a longer one its end, where the counts stand."""
+"""Bytes of one event, or of a JSON answer, that are kept; of a longer one its end, where the counts are."""
 
 NAMES: Final = {
     "openai": "content|arguments|reasoning_content|reasoning|refusal",
@@ -216,7 +216,7 @@ class _Pieces(_Meter):
 
     mark = _EVENT
     report = _REPORT
-    hint = b'"usage'  # what stands in every report, and is found faster
+    hint = b'"usage'  # what is in every report, and is found faster
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -378,7 +378,7 @@ _PATTERNS: Final[dict[str, Callable[[bytes], list[bytes]]]] = {
 
 
 def _texts(protocol: str) -> Callable[[bytes], list[bytes]]:
-    """Return what finds the texts of a protocol's events, as they stand in JSON."""
+    """Return what finds the texts of a protocol's events, as they are in JSON."""
     return _PATTERNS.get(protocol, _PATTERNS[""])
 
 

@@ -291,7 +291,7 @@ def report_from_ends(text: bytes) -> dict[str, Any]:
 
 
 def _report_of(value: Any, place: Usage) -> Any:
-    """Return the object in which a place's counts stand."""
+    """Return the object in which a place's counts are."""
     for step in place.input.steps[:-1]:
         value = value.get(step) if type(value) is dict else None
     return value

@@ -80,7 +80,7 @@ class BudgetLedger:
         if self._open:
             self._timer = asyncio.get_running_loop().call_later(RENEWED, self._renew)
 
-    # --- how budgets stand ----------------------------------------------------------------------
+    # --- what is left of budgets ----------------------------------------------------------------
 
     def stands(self, budget: Budget, organization: str, subject: str, left: int) -> None:
         """Note what is left of a budget, as the store has just said."""

@@ -85,7 +85,7 @@ class Stores:
         await self._hang_up()
 
     def revoke(self, revoked: Revoked) -> None:
-        """End what stands on a subject: here at once, on the other replicas within a second."""
+        """End what depends on a subject: here at once, on the other replicas within a second."""
         self.revoked(revoked)
         self._tell(revoked)
 

@@ -89,7 +89,7 @@ class RedisBanStore:
         await self._listen(now)
 
     async def tell_all(self, now: float) -> None:
-        """Tell every ban that stands here: the server came back without them."""
+        """Send every ban in force here: the server came back without them."""
         self._heard = b""
         self._until_reading = 0
         for ban in await self._local.list(now):
@@ -151,7 +151,7 @@ class RedisBanStore:
                 return
 
     def _hear(self, subject: bytes, value: bytes, now: float) -> bool:
-        """Take over a change; return whether it is a ban that stands."""
+        """Take over a change; return whether it is a ban in force."""
         name = subject.decode(errors="replace")
         if not value:
             self._local.forget(name)

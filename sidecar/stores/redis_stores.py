@@ -68,7 +68,7 @@ class CircuitConnection:
 class SharedStores:
     """The stores on one Redis, and what runs behind them.
 
-    The rate limits have a connection of their own: nothing stands before them in its queue.
+    The rate limits have a connection of their own: nothing is before them in its queue.
     """
 
     def __init__(

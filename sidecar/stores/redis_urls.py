@@ -1,6 +1,6 @@
 """Where Redis is: `redis://`, `rediss://` (TLS), `redis+sentinel://`, `redis+cluster://`.
 
-`rediss+sentinel://` and `rediss+cluster://` are their TLS forms. The forms stand in docs/limits.md.
+`rediss+sentinel://` and `rediss+cluster://` are their TLS forms. The forms are in docs/limits.md.
 """
 
 from __future__ import annotations

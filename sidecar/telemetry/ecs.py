@@ -1,7 +1,7 @@
 """Log lines in the Elastic Common Schema, and back.
 
 `ecs` turns the object of a line into one with ECS's names (`events.format: ecs`); `from_ecs` turns it back, so that
-`sidecar why` and `sidecar replay` read both. What ECS has no name for stands under `sidecar`.
+`sidecar why` and `sidecar replay` read both. What ECS has no name for is under `sidecar`.
 """
 
 from __future__ import annotations

@@ -253,7 +253,7 @@ class _Scrape(Collector):
 
 
 def _wants_openmetrics(accept: str) -> bool:
-    """Tell whether the scraper takes OpenMetrics. Prometheus lists what it prefers first, with weights."""
+    """Return whether the scraper takes OpenMetrics. Prometheus lists what it prefers first, with weights."""
     return any(
         part.split(";")[0].strip().lower() == "application/openmetrics-text" and "q=0," not in f"{part.strip()},"
         for part in accept.split(",")

@@ -9,7 +9,7 @@ from sidecar.vocabulary import Event, Outcome
 
 
 def is_processed_message(served: Served) -> bool:
-    """Tell whether this was a message whose texts were looked at, and that the backend answered."""
+    """Return whether this was a message whose texts were looked at, and that the backend answered."""
     return served.inspected and served.texts > 0 and served.backend >= 0.0 and 100 <= served.status < 500
 
 

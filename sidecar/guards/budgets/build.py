@@ -50,7 +50,7 @@ class Budgets:
 
 
 def is_metered(schema: PolicySchema, route: Route) -> bool:
-    """Say whether a public route's requests are counted.
+    """Return whether a public route's requests are counted.
 
     Those into which a key goes are, and those with a message whose backend calls its model by itself. What a
     backend sends through the egress listener is counted there, once.

@@ -23,7 +23,7 @@ _MANY: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One budget as one request stands to it; `ends`: the request's stream ends with the budget."""
+    """One budget, with what one request holds and has used of it; `ends`: the request's stream ends with the budget."""
 
     budget: Budget
     subject: str

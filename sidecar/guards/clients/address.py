@@ -134,13 +134,13 @@ class AddressGuard:
         return found.decision
 
     def settled(self, exchange: Exchange) -> bool:
-        """Say whether every request with this head passes (`SettledGuard`); an undeclared proxy's are counted."""
+        """Return whether every request with this head passes (`SettledGuard`); an undeclared proxy's are counted."""
         if not self.trusts(exchange.peer) and forwarded_address(exchange.head) is not None:
             return False
         return self.check(exchange) is PASS
 
     def trusts(self, peer: str) -> bool:
-        """Say whether a peer is a trusted proxy."""
+        """Return whether a peer is a trusted proxy."""
         return (self._peers.get(peer) or self._meet(peer)).client.trusted
 
     def client(self, address: Address, *, trusted: bool) -> Client:

@@ -68,12 +68,12 @@ CACHE: Final = 64 * 1024  # bytes
 
 
 def is_claim(name: bytes) -> bool:
-    """Say whether a lower-case name is a proxy's statement about the client, the connection or the user."""
+    """Return whether a lower-case name is a proxy's statement about the client, the connection or the user."""
     return name.startswith(BEGINNINGS) or name.endswith(ENDINGS) or name in NAMES
 
 
 def is_other_reading(name: bytes) -> bool:
-    """Say whether a lower-case name leads some backends to another path or method."""
+    """Return whether a lower-case name leads some backends to another path or method."""
     return OTHER_READINGS.fullmatch(name) is not None
 
 
@@ -116,7 +116,7 @@ class IdentityHeaders:
         self._dropped = dropped if dropped is not None else BoundedCounts()
 
     def has_claims(self, names: Iterable[bytes], *, trusted: bool) -> bool:
-        """Say whether `count` would count any of these names, which the verdicts have just been asked about."""
+        """Return whether `count` would count any of these names, which the verdicts have just been asked about."""
         return not (self.from_proxies if trusted else self.from_clients).claims.isdisjoint(names)
 
     def count(self, names: Iterable[bytes], *, trusted: bool) -> None:

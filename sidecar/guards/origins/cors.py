@@ -207,11 +207,11 @@ class CorsGuard:
         return Refuse(Code.CORS_BLOCKED, _compared(origin, exchange))
 
     def settled(self, exchange: Exchange) -> bool:
-        """Say whether every request with this head passes (`SettledGuard`)."""
+        """Return whether every request with this head passes (`SettledGuard`)."""
         return self.check(exchange) is PASS
 
     def _own(self, exchange: Exchange, origin: bytes) -> bool:
-        """Say whether an origin is the one that the request was sent to."""
+        """Return whether an origin is the one that the request was sent to."""
         host, secure = exchange.host, exchange.secure
         if self._same.holds(origin, host, secure=secure):
             return True
@@ -225,7 +225,7 @@ class CorsGuard:
         return host.startswith(sent + b":") and self._same.holds(origin, sent, secure=secure)
 
     def allows(self, origin: bytes) -> bool:
-        """Say whether the list allows an origin, as sent."""
+        """Return whether the list allows an origin, as sent."""
         known = self._known.get(origin)
         if known is None:
             if len(origin) > LONGEST_ORIGIN:

@@ -39,5 +39,5 @@ class FetchMetadataGuard:
         return Refuse(Code.CSRF_BLOCKED, detail)
 
     def settled(self, exchange: Exchange) -> bool:
-        """Say whether every request with this head passes (`SettledGuard`)."""
+        """Return whether every request with this head passes (`SettledGuard`)."""
         return self.check(exchange) is PASS

@@ -99,7 +99,7 @@ class SessionIdGuard:
         return refusal
 
     def settled(self, exchange: Exchange) -> bool:
-        """Say whether every request with this head passes (`SettledGuard`)."""
+        """Return whether every request with this head passes (`SettledGuard`)."""
         return self.check(exchange) is PASS
 
     def forgive(self, exchange: Exchange, refusal: Refuse) -> Pass:

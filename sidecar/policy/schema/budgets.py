@@ -67,7 +67,7 @@ class BudgetSection(Section):
     """At most so many tokens, or so much money, in any `window`."""
 
     name: Annotated[str, strings.NAME] = Field(
-        description="unique among budgets; stands in log, metrics and headers", examples=["daily"]
+        description="unique among budgets; named in log, metrics and headers", examples=["daily"]
     )
     per: Literal["organization", "session", "user", "ip", "credential"] = Field(
         description="who has one; credential: each stored key", examples=["organization"]

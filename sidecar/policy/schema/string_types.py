@@ -36,7 +36,7 @@ class Address:
 
     @property
     def loopback(self) -> bool:
-        """Tell whether only this machine (or pod) can reach it."""
+        """Return whether only this machine (or pod) can reach it."""
         return self.path != "" or is_loopback(self.host)
 
 
@@ -260,7 +260,7 @@ REGEX: Final = _read_as(_regex, format="regex")
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address never leaves this machine."""
+    """Return whether a host name or address never leaves this machine."""
     if host.rstrip(".").lower() == "localhost":
         return True
     try:
@@ -270,6 +270,6 @@ def is_loopback(host: str) -> bool:
 
 
 def goes_in_clear(address: str) -> bool:
-    """Tell whether what is sent to this URL crosses a network unencrypted."""
+    """Return whether what is sent to this URL crosses a network unencrypted."""
     parts = urlsplit(address)
     return parts.scheme == "http" and not is_loopback(parts.hostname or "")
