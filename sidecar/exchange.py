@@ -48,7 +48,7 @@ class TokensUsed(NamedTuple):
     estimated: bool = False
 
 
-NOBODY = Client("", "", "")
+UNKNOWN_CLIENT = Client("", "", "")
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class Exchange:
     public_host: bytes | None = None  # guards.address: what a trusted proxy says in place of Host
     trace: TraceContext | None = None  # proxy.listener
     route: str = ""  # proxy.handler, from the policy's table
-    client: Client = NOBODY  # guards.address
+    client: Client = UNKNOWN_CLIENT  # guards.address
     organization: str = "default"  # guards.organization
     user: str = ""  # guards.organization: the verified token's subject, "" when there is none
     origin: bytes | None = None  # guards.cors: the allowed Origin of this request, as sent

@@ -86,7 +86,6 @@ class Step:
 
     guard: Guard
     enforce: bool = True
-    waits: bool = False  # the guard may return an awaitable
     ask: Callable[[Exchange], Decision | Awaitable[Decision]] = field(init=False, repr=False, compare=False)
     settled: Callable[[Exchange], bool] | None = field(init=False, repr=False, compare=False)  # of a SettledGuard
 
@@ -101,7 +100,6 @@ class BodyStep:
 
     guard: BodyGuard
     enforce: bool = True
-    waits: bool = False  # the guard may return an awaitable
     ask: Callable[[Exchange, bytes], Inspection | Awaitable[Inspection]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

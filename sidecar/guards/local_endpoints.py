@@ -20,7 +20,6 @@ class RateLimitStatus:
 
     def __init__(self, guard: RateLimitGuard) -> None:
         self._guard = guard
-        self.waits = guard.waits
 
     def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
         """Answer GET and HEAD with the state of the caller's limits; refuse other methods with 405."""

@@ -64,7 +64,7 @@ class Messages:
             then.append(BodyStep(content, filtered))
         moderation = self._moderation(guard)
         if moderation is not None:
-            then.append(BodyStep(moderation, filtered, waits=True))
+            then.append(BodyStep(moderation, filtered))
         socket = frame_guard(guard, self._patterns if filtered else None) if enforce else None
         first = [BodyStep(guard, enforce)]
         if guard.reader.protocol is OPEN_WEBUI:

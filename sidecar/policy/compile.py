@@ -199,7 +199,7 @@ class _Compiler:
         if paths.rate_limit_status:
             own = RateLimitStatus(self.limits.policy)
             sessions = replace(self._sessions.for_route(None, self._enforced(None)), after=())
-            steps = (*self._head_steps(None, sessions, unlimited), Step(own, waits=own.waits))
+            steps = (*self._head_steps(None, sessions, unlimited), Step(own))
             rows.append((Pattern(paths.rate_limit_status), self._route("rate-limit-status", steps)))
         ids, begins = self._sessions.endpoint()
         if paths.session and begins:

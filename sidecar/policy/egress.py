@@ -159,11 +159,11 @@ class _Egress:
         steps = [
             Step(self._address),
             Step(EgressPathGuard(name, pattern.literal())),
-            Step(PhantomKeyGuard(name, header, self._shared.handles), waits=True),
+            Step(PhantomKeyGuard(name, header, self._shared.handles)),
         ]
         limits = self._shared.limits
         if limits.limits:
-            steps.append(Step(limits, self._shared.enforce, limits.waits))
+            steps.append(Step(limits, self._shared.enforce))
         return tuple(steps)
 
     def _route(

@@ -34,7 +34,7 @@ class Budgets:
         if not budgets:
             return None
         enforce = enforced(BudgetGuard.name)
-        return BodyStep(self._guard(budgets, holder, enforce=enforce), enforce, self._services.waits)
+        return BodyStep(self._guard(budgets, holder, enforce=enforce), enforce)
 
     def for_calls(self, provider: str, credential: str, *, enforce: bool) -> tuple[Step, BodyStep] | None:
         """Return what holds the calls of one provider: for bodies that stream, and for those that are read."""
@@ -42,8 +42,7 @@ class Budgets:
         if not budgets:
             return None
         guard = self._guard(budgets, Holder(provider, credential), enforce=enforce)
-        waits = self._services.waits
-        return Step(guard, enforce, waits), BodyStep(guard, enforce, waits)
+        return Step(guard, enforce), BodyStep(guard, enforce)
 
     def _guard(self, budgets: tuple[Budget, ...], holder: Holder, *, enforce: bool) -> BudgetGuard:
         return BudgetGuard(budgets, self._services.budgets, self.prices, holder, enforce=enforce)

@@ -11,7 +11,7 @@ from typing import Final, cast
 from sidecar.bounded_cache import BoundedCache
 from sidecar.decision import PASS, Decision, Detail, Finding, Pass, Refuse
 from sidecar.errors import Problems
-from sidecar.exchange import NOBODY, Client, Exchange
+from sidecar.exchange import UNKNOWN_CLIENT, Client, Exchange
 from sidecar.guards.clients.forwarded import ForwardedFields, Hop, forwarded_address, nearest_port
 from sidecar.guards.clients.networks import Address, Networks, build_networks, is_private, parse_address
 from sidecar.head import RequestHead
@@ -159,7 +159,9 @@ class AddressGuard:
         if address is None:
             # A Unix socket has no address: one subject for all of its clients, refused where an allow list is set.
             trusted = self._trusts_unix and peer == ""
-            client = Client(NOBODY.address, "local", "local", trusted, bool(self._allow), trusted, uncounted=trusted)
+            client = Client(
+                UNKNOWN_CLIENT.address, "local", "local", trusted, bool(self._allow), trusted, uncounted=trusted
+            )
             found = ForwardedAddress(client, None, self._decide(client, None))
         else:
             client = self.client(address, trusted=address in self._trusted)

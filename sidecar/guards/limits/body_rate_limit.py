@@ -29,7 +29,6 @@ class HeadRateLimits:
 
     def __init__(self, first: RateLimitGuard, whole: RateLimitGuard) -> None:
         self.limits = whole.limits
-        self.waits = whole.waits
         self._first = first
         self._whole = whole
 
@@ -53,7 +52,6 @@ class BodyRateLimitGuard:
         self._head = head
         self._late = late
         self._lines: dict[tuple[Limit, ...], RateLimitHeaders] = {}  # at most two: with named organizations, without
-        self.waits = late.waits
 
     def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
         """Take the limits of a request without a body."""

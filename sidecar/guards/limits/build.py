@@ -82,8 +82,8 @@ class RateLimits:
         first = self._guard(at_head, rules)
         joined = build_body_rate_limit(first, self._guard(late, rules))
         head = self._head_step(HeadRateLimits(first, whole), enforced)
-        body = (BodyStep(joined, enforce, joined.waits),)
-        return RouteLimits(whole, (*head, Step(joined, enforce, joined.waits)), body, socket)
+        body = (BodyStep(joined, enforce),)
+        return RouteLimits(whole, (*head, Step(joined, enforce)), body, socket)
 
     def _by_text(
         self, whole: RateLimitGuard, rules: CountingRules, enforced: Enforced, socket: SocketRateLimit | None
@@ -96,13 +96,13 @@ class RateLimits:
         if not late:
             return RouteLimits(whole, head, (), socket)
         joined = build_text_rate_limit(first, self._guard(late, replace(rules, costs=Costs.ALWAYS, messages=False)))
-        return RouteLimits(whole, head, (BodyStep(joined, enforced("rate_limits"), joined.waits),), socket)
+        return RouteLimits(whole, head, (BodyStep(joined, enforced("rate_limits")),), socket)
 
     def _rules(self, costs: Costs) -> CountingRules:
         return CountingRules(costs, default_organization=self._default)
 
     def _head_step(self, guard: RateLimitGuard | HeadRateLimits, enforced: Enforced) -> tuple[Step, ...]:
-        return (Step(guard, enforced("rate_limits"), guard.waits),) if guard.limits else ()
+        return (Step(guard, enforced("rate_limits")),) if guard.limits else ()
 
     def _read(self, section: Sequence[RateLimit], place: Problems, before: Sequence[Limit]) -> tuple[Limit, ...]:
         limits = tuple(

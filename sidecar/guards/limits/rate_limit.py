@@ -10,7 +10,7 @@ from typing import Final
 
 from sidecar.decision import PASS, Answer, Decision, Detail, Refuse
 from sidecar.errors import Problems
-from sidecar.exchange import NOBODY, Exchange
+from sidecar.exchange import UNKNOWN_CLIENT, Exchange
 from sidecar.guards.limits.rate_limit_headers import RateLimitHeaders, retry_after, status_body
 from sidecar.limit import Ask, Counts, Limit, LimitReport, Per, Take, Takes
 from sidecar.stores.interfaces import RateStore
@@ -146,7 +146,7 @@ class RateLimitGuard:
 
     def peek(self, exchange: Exchange) -> Awaitable[None] | None:
         """Put the state on an exchange that was refused before its limits were taken; consumes nothing."""
-        if not self.limits or exchange.limits is not None or exchange.client is NOBODY:
+        if not self.limits or exchange.limits is not None or exchange.client is UNKNOWN_CLIENT:
             return None
         plan = self._plan(exchange)
         asks = self._asked(plan, exchange)

@@ -116,8 +116,8 @@ class SessionGuards:
         )
         body: tuple[BodyStep, ...] = ()
         if in_body:
-            body = (BodyStep(BodySessionGuard(ids, guard, BodyIds(self.body_paths)), refuses, waits=True),)
-        head = (Step(ids, refuses), Step(guard, refuses, waits=True))
+            body = (BodyStep(BodySessionGuard(ids, guard, BodyIds(self.body_paths)), refuses),)
+        head = (Step(ids, refuses), Step(guard, refuses))
         pages = route is None or not route.match.methods or "GET" in route.match.methods
         after = self._navigations(required=need is Need.REQUIRED) if pages else ()
         return self._with_ownership(route, RouteSessions(head, after, body, in_body), enforced)
@@ -136,7 +136,7 @@ class SessionGuards:
             binding=self._binding,
             required=required,
         )
-        return (Step(guard, waits=True),)
+        return (Step(guard),)
 
     @property
     def _passes_without_store(self) -> bool:
@@ -156,11 +156,11 @@ class SessionGuards:
             pass_when_unavailable=self._passes_without_store,
         )
         refuses = self._ownership.mode == "enforce" and enforced("ownership")
-        after = (*so_far.after, Step(OwnershipGuard(ownership, in_body=so_far.in_body), refuses, waits=True))
+        after = (*so_far.after, Step(OwnershipGuard(ownership, in_body=so_far.in_body), refuses))
         body = so_far.body
         if reads_bodies or (protocol != "plain" and names.paths):
             guard = BodyOwnershipGuard(ownership, alone=not reads_bodies, in_body=so_far.in_body)
-            body = (*body, BodyStep(guard, refuses, waits=True))
+            body = (*body, BodyStep(guard, refuses))
             reads_bodies = True
         return replace(so_far, after=after, body=body, ownership=ownership, reads_bodies=reads_bodies)
 
@@ -183,7 +183,7 @@ class SessionGuards:
             ended=self._ended,
         )
         ids = SessionIdGuard(self._places, forgives=_begins)
-        return RouteSessions((Step(ids),)), (Step(endpoint, waits=True),)
+        return RouteSessions((Step(ids),)), (Step(endpoint),)
 
 
 def build(schema: PolicySchema, services: Services, problems: Problems) -> SessionGuards:

@@ -19,18 +19,16 @@ CLOSE: Final = 8
 PING: Final = 9
 PONG: Final = 10
 
-NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
 PROTOCOL_ERROR: Final = 1002
 INVALID_TEXT: Final = 1007
 POLICY_VIOLATION: Final = 1008
 TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
-TRY_AGAIN: Final = 1013
 
 _KNOWN: Final = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 _UNSENDABLE: Final = frozenset({1004, 1005, 1006, 1015})
-"""RFC 6455 §7.4.1: codes that never are in a frame."""
+"""RFC 6455 §7.4.1: codes that are never in a frame."""
 
 
 class FrameError(Exception):
