@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -11,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.backends import Serving
 from tests.support.endless_model import EndlessModel, endless_model
+from tests.support.redis import redis_server
 from tests.support.sidecar import Running, threaded, until
 
 CHAT = {"name": "chat", "match": {"path": "/v1/chat/completions", "methods": ["POST"]}, "protocol": "openai"}
@@ -77,6 +81,49 @@ def test_a_stream_ends_at_its_budget(tmp_path: Path, model: EndlessModel, protoc
         assert line["detail"]["cost_usd"] > 0
         metered = front.metric("sidecar_llm_tokens_total", direction="output")
         assert metered == 2000 - given
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.002], ids=["as-fast-as-it-can", "with-pauses"])
+def test_a_stream_ends_at_its_budget_over_redis(tmp_path: Path, pause: float) -> None:
+    """The store is asked ahead, and where its answer is not there the client's next bytes wait for it."""
+    sections: dict[str, Any] = {"routes": [CHAT], "budgets": [budget("1500 tokens", counts="output")]}
+    with (
+        redis_server() as redis,
+        endless_model(pause=pause) as model,
+        threaded(tmp_path, model.url, {"REDIS_URL": redis.url}, **sections) as front,
+    ):
+        status, _, text = post(front, asked())
+        assert (status, words(text)) == (200, 1500)
+        assert "The budget is used up" in text.rstrip().split("\n\n")[-1]
+        assert model.made[0].done.wait(10)
+        assert model.made[0].left
+        assert post(front, asked())[0] == 429
+        (account,) = (name for name in redis.cli("KEYS", "sidecar:b:*").split() if not name.endswith(":holds"))
+        assert redis.cli("HMGET", account, "spent", "held").split() == ["1500", "0"]
+
+
+def test_a_compressed_stream_ends_too(tmp_path: Path) -> None:
+    event = b'data: {"choices": [{"delta": {"content": " word"}}]}\n\n'
+    body = gzip.compress(event * 5000)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\r\n"
+    with (
+        Serving(lambda _: head + body) as backend,
+        threaded(tmp_path, backend.url, routes=[CHAT], budgets=[budget("1500 tokens", counts="output")]) as front,
+    ):
+        status, headers, text = post(front, asked())
+        assert (status, headers.get("Content-Encoding"), text.count(" word")) == (200, None, 1500)
+        assert "The budget is used up" in text
+
+
+def test_other_answers_break_off(tmp_path: Path) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"
+    with (
+        Serving(lambda _: head + b"four" * 50_000) as backend,
+        threaded(tmp_path, backend.url, routes=[CHAT], budgets=[budget("1500 tokens", counts="output")]) as front,
+    ):
+        with pytest.raises(http.client.IncompleteRead) as broken:
+            post(front, asked())
+        assert len(broken.value.partial) < 30_000
 
 
 def test_what_was_not_used_is_given_back(tmp_path: Path, model: EndlessModel) -> None:

@@ -36,7 +36,7 @@ class Spend:
     given, made      tokens of input and output so far: estimated, until the provider reports them
     cached, written  those of `given` that the provider has read from its cache, and written into it
     ceiling          output up to which a stream may go on
-    ask_at           output at which it asks for more
+    ask_at           output at which it asks for more, or has to stop or to wait
     ended            the budget that has ended under a stream: it goes on to `ceiling`, and no further
     waiting          the store has been asked for more, and has not answered
     exceeded         budgets that only warn, and have no room for the request
@@ -98,7 +98,7 @@ class Spend:
             hold = self._amount(share.budget, self.given, self.made + STEP) - used
             claims.append(Claim(share.budget, share.subject, hold, min(hold, 1), used - self._told[number], share.ends))
             self._told[number] = used
-        self.ask_at = ENDLESS
+        self.ask_at = self.ceiling
         answer = self._ledger.store.claim(claims, self._holder, LASTS, self._ledger.now())
         if isinstance(answer, tuple):
             self._topped_up(answer)
@@ -208,10 +208,10 @@ class Spend:
                 room = room * _MANY // many if many else ENDLESS
             ceiling = min(ceiling, max(0, room))
         self.ceiling = ceiling
-        if ceiling == ENDLESS or self.waiting is not None:
-            self.ask_at = ENDLESS
+        if ceiling == ENDLESS or self.waiting is not None or self.ended is not None:
+            self.ask_at = ceiling
         else:
-            self.ask_at = ceiling if self.ended is not None else min(ceiling, max(self.made + 1, ceiling - AHEAD))
+            self.ask_at = min(ceiling, max(self.made + 1, ceiling - AHEAD))
 
 
 def _shown(budget: Budget, left: int) -> str:
