@@ -19,6 +19,7 @@ from sidecar.admin.server import ManagementServer
 from sidecar.admin.why import MOST_EVENTS
 from sidecar.anomalies.usage import Measure, Rule
 from sidecar.anomalies.watch import UsageWatch
+from sidecar.budget import Budget
 from sidecar.clock import Clock
 from sidecar.decision import Detail
 from sidecar.errors import StoreUnavailable
@@ -26,6 +27,7 @@ from sidecar.exchange import Exchange
 from sidecar.explain.explainer import Explainer
 from sidecar.explain.provenance import Provenance
 from sidecar.explain.why import reason
+from sidecar.guards.budgets.build import budget_of
 from sidecar.guards.clients.networks import parse_address
 from sidecar.limit import Limit
 from sidecar.policy.compile import Compiled, compile_policy
@@ -274,6 +276,7 @@ class Running:
             authority=Authority(self._admin_tokens, self._clock),
             policy=_PolicyView(self.live),
             rates=self.stores.rates,
+            budgets=self.stores.budgets,
             bans=self.stores.bans,
             sessions=self.stores.sessions,
             credentials=vault.credentials if vault is not None else None,
@@ -521,6 +524,9 @@ class _PolicyView:
 
     def document(self) -> Mapping[str, Any]:
         return self._live.current.schema.model_dump(mode="json", by_alias=True)
+
+    def budgets(self) -> Sequence[Budget]:
+        return [budget_of(section) for section in self._live.current.schema.budgets]
 
     def limits(self) -> Sequence[Limit]:
         return self._live.current.limits

@@ -56,11 +56,17 @@ async def _erase(call: ApiRequest, kind: str, name: str) -> dict[str, int]:
 async def _windows(call: ApiRequest, kind: str, name: str) -> int:
     """Forget what was counted, also under an address in place of a session or a user that was missing."""
     rates = call.parts.rates
-    count = await rates.reset(kind, name)
+    count = await rates.reset(kind, name) + await _used(call, kind, name)
     if kind == "ip":
         for per in (Per.SESSION, Per.USER):
-            count += await rates.reset(per.value, f"ip:{name}")
+            count += await rates.reset(per.value, f"ip:{name}") + await _used(call, per.value, f"ip:{name}")
     return count
+
+
+async def _used(call: ApiRequest, per: str, subject: str) -> int:
+    """Forget what one subject has used of its budgets."""
+    budgets = [budget for budget in call.parts.policy.budgets() if budget.per == per]
+    return await call.parts.budgets.forget(budgets, subject)
 
 
 def _tell(call: ApiRequest, kind: str, erased: dict[str, int]) -> None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sidecar.admin.auth import Authority
+from sidecar.budget import Budget
 from sidecar.clock import Clock
 from sidecar.events import EventSink
 from sidecar.limit import Limit
 from sidecar.revoked import Revoked
 from sidecar.secret import Secret
-from sidecar.stores.interfaces import BanStore, RateStore, SessionStore, UsageStore
+from sidecar.stores.interfaces import BanStore, BudgetStore, RateStore, SessionStore, UsageStore
 from sidecar.vault.models import Actor, Change, CredentialSummary, Handle
 
 
@@ -87,6 +88,10 @@ class PolicyView(Protocol):
 
     def limits(self) -> Sequence[Limit]:
         """Return every rate limit, those of routes included."""
+        ...
+
+    def budgets(self) -> Sequence[Budget]:
+        """Return every budget."""
         ...
 
 
@@ -248,6 +253,7 @@ class Ports:
     authority: Authority
     policy: PolicyView
     rates: RateStore
+    budgets: BudgetStore
     bans: BanStore
     sessions: SessionStore | None
     credentials: Credentials | None

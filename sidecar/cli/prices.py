@@ -52,7 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _table(policy: str | None) -> PriceTable:
     if policy is None:
         return PriceTable()
-    return price_table(draft_policy(Path(policy), os.environ, name=policy).schema)
+    document = draft_policy(Path(policy), os.environ, name=policy)
+    document.refuse([])  # what it has listed
+    return price_table(document.schema)
 
 
 def _row(price: Price | None) -> str:

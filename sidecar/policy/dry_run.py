@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sidecar.budget import Claim, Helds
+from sidecar.budget import Budget, Claim, Helds
 from sidecar.clock import SystemClock
 from sidecar.events import SecurityEvent, Served
 from sidecar.exchange import Exchange
@@ -114,6 +114,10 @@ class ReadOnlyBudgets:
     def claim(self, claims: Sequence[Claim], holder: str, ttl: float, now: float) -> Helds | Awaitable[Helds]:
         """Answer whether the request would be admitted; hold nothing."""
         return self._live.claim([claim._replace(spend=0) for claim in claims], holder, 0.0, now)
+
+    async def forget(self, budgets: Sequence[Budget], subject: str) -> int:
+        """Forget nothing; return 0."""
+        return 0
 
 
 class ReadOnlyBans:

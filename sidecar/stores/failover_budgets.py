@@ -29,7 +29,11 @@ class SharedBudgets(Protocol):
     """A BudgetStore across the network, which may fail."""
 
     async def claim(self, claims: Sequence[Claim], holder: str, ttl: float, now: float) -> Helds:
-        """Answer the claims of one request, all or none. Raises StoreUnavailable."""
+        """Count and hold as a BudgetStore does. Raises StoreUnavailable."""
+        ...
+
+    async def forget(self, budgets: Sequence[Budget], subject: str) -> int:
+        """Forget as a BudgetStore does. Raises StoreUnavailable."""
         ...
 
 
@@ -52,6 +56,19 @@ class FailoverBudgets:
             return self._alone(claims, holder, ttl, now)
         return self._asked(claims, holder, ttl, now)
 
+    async def forget(self, budgets: Sequence[Budget], subject: str) -> int:
+        """Forget what one subject has used; while the shared store is away, what is counted here."""
+        here = await self._mirror.forget(budgets, subject)
+        for budget in budgets:
+            self._debt.pop((budget, subject), None)
+        if not self._circuit.up:
+            return here
+        try:
+            return max(await self._primary.forget(budgets, subject), here)
+        except StoreUnavailable as error:
+            self._circuit.trip(error)
+            return here
+
     async def settle(self, now: float, *, lost: bool = False) -> None:
         """Send the primary what was used without it; `lost`: it came back empty, and is sent all that is known.
 
@@ -61,11 +78,11 @@ class FailoverBudgets:
             self._debt = {(budget, subject): spent for budget, subject, spent in self._mirror.owed(now)}
         for (budget, subject), spent in list(self._debt.items()):
             await self._primary.claim([Claim(budget, subject, 0, spend=spent, bound=False)], "", 0.0, now)
-            left = self._debt[budget, subject] - spent  # more may have been used while this was sent
+            left = self._debt.get((budget, subject), spent) - spent  # more may have been used while this was sent
             if left:
                 self._debt[budget, subject] = left
             else:
-                del self._debt[budget, subject]
+                self._debt.pop((budget, subject), None)
 
     def cleanup(self, now: float) -> None:
         """Forget what is over."""

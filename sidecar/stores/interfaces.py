@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from sidecar.budget import Claim, Helds
+from sidecar.budget import Budget, Claim, Helds
 from sidecar.limit import Ask, Takes
 from sidecar.session import Session
 
@@ -44,6 +44,10 @@ class BudgetStore(Protocol):
         this process answers at once (a tuple); one across the network returns an awaitable. No two claims
         of a request are the same budget and subject.
         """
+        ...
+
+    async def forget(self, budgets: Sequence[Budget], subject: str) -> int:
+        """Forget what one subject has used of these budgets; return of how many there was something."""
         ...
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from sidecar.budget import Budget, Claim, Held, Helds
@@ -150,11 +151,16 @@ class MemoryBudgets:
                     found.append((self._named[name, unit, window], subject, account.spent))
         return found
 
+    async def forget(self, budgets: Sequence[Budget], subject: str) -> int:
+        """Forget what one subject has used; a shared account, which others count on, stays."""
+        tables = [self._tables.get((each.name, each.unit, each.window), {}) for each in budgets]
+        return sum([table.pop(subject, None) is not None for table in tables])
+
     def cleanup(self, now: float, most: int = 1000) -> None:
         """Drop accounts that hold nothing any more, up to `most` of each budget are looked at."""
         for key, table in list(self._tables.items()):
             current = bucket_of(key[2], now)
-            for subject in list(table)[:most]:
+            for subject in list(islice(table, most)):
                 account = table.pop(subject)
                 account.expire(current, now)
                 if account.spent or account.held:

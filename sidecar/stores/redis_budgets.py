@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from sidecar.budget import Claim, Held, Helds
+from sidecar.budget import Budget, Claim, Held, Helds
 from sidecar.errors import StoreUnavailable
 from sidecar.stores.memory_budgets import HELD_UP, MICRO, width_of
 from sidecar.stores.redis_connection import Argument, RedisClient, Script
@@ -45,12 +45,24 @@ class RedisBudgets:
             self._wire.submit([self._call([claim], holder, ttl) for claim in kept]).add_done_callback(_heeded)
         return helds
 
+    async def forget(self, budgets: Sequence[Budget], subject: str) -> int:
+        """Forget what one subject has used. Raises StoreUnavailable."""
+        if not budgets:
+            return 0
+        keys = [self._account(each, subject) for each in budgets]
+        deleted = await self._wire.submit([("DEL", key, f"{key}:holds") for key in keys])
+        return sum(count > 0 for count in deleted)
+
+    def _account(self, budget: Budget, subject: str) -> str:
+        # In braces: both keys of an account lie in one slot of a Cluster.
+        return f"{self._prefix}:b:{{{budget.name}:{budget.unit}:{budget.window:g}:{subject}}}"
+
     def _call(self, claims: Sequence[Claim], holder: str, ttl: float) -> tuple[Any, ...]:
         keys: list[str] = []
         words: list[Argument] = []
         for claim in claims:
             budget = claim.budget
-            account = f"{self._prefix}:b:{{{budget.name}:{budget.unit}:{budget.window:g}:{claim.subject}}}"
+            account = self._account(budget, claim.subject)
             keys += (account, f"{account}:holds")
             words += (budget.limit, width_of(budget.window), claim.hold, claim.least, claim.spend, int(claim.bound))
         now = "" if self._clock is None else str(int(self._clock() * MICRO))

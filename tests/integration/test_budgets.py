@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from sidecar.__main__ import main
 from tests.support.backends import Serving
 from tests.support.endless_model import EndlessModel, endless_model
 from tests.support.redis import redis_server
-from tests.support.sidecar import Running, threaded, until
+from tests.support.sidecar import MASTER, Running, threaded, until
 
 CHAT = {"name": "chat", "match": {"path": "/v1/chat/completions", "methods": ["POST"]}, "protocol": "openai"}
 CLAUDE = {"name": "claude", "match": {"path": "/v1/messages", "methods": ["POST"]}, "protocol": "anthropic"}
@@ -139,6 +140,21 @@ def test_what_was_not_used_is_given_back(tmp_path: Path, model: EndlessModel) ->
         assert front.metric("sidecar_llm_cost_usd_total", model="gpt-4o-mini") == pytest.approx(
             3 * (9 * 0.15 + 20 * 0.6) / 1e6
         )
+
+
+def test_an_erased_client_has_used_nothing(
+    tmp_path: Path, model: EndlessModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JWT_SECRET", MASTER)
+    for name in ("ENCRYPTION_KEY", "JWT_SECRET_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    with threaded(tmp_path, model.url, {"JWT_SECRET": MASTER}, routes=[CHAT], budgets=[budget("1000 tokens")]) as front:
+        assert [post(front, asked())[0] for _ in range(2)] == [200, 429]
+        management = f"http://127.0.0.1:{front.management}"
+        assert main(["erase", "--ip", "127.0.0.1", "--management", management, "--json"]) == 0
+        erased = json.loads(capsys.readouterr().out.splitlines()[-1])["erased"]
+        assert erased["windows"] == 2, "one of a limit, one of a budget"
+        assert post(front, asked())[0] == 200
 
 
 def test_a_failing_backend_costs_nothing(tmp_path: Path) -> None:

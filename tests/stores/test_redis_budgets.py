@@ -28,7 +28,7 @@ class Bench:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, server: RedisServer | None) -> None:
         self.now = START
-        self._loop = loop
+        self.loop = loop
         self._line: RedisConnection | None = None
         self.store: BudgetStore
         if server is None:
@@ -43,7 +43,7 @@ class Bench:
             answer = self.store.claim(claims, holder, ttl, self.now)
             return list(answer if isinstance(answer, tuple) else await answer)
 
-        return self._loop.run_until_complete(claimed())
+        return self.loop.run_until_complete(claimed())
 
     def one(self, holder: str, hold: int, least: int = -1, spend: int = 0, *, bound: bool = True) -> Held:
         (held,) = self.claim(holder, Claim(DAY, "acme", hold, hold if least < 0 else least, spend, bound))
@@ -51,7 +51,7 @@ class Bench:
 
     def close(self) -> None:
         if self._line is not None:
-            self._loop.run_until_complete(self._line.close())
+            self.loop.run_until_complete(self._line.close())
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +144,16 @@ def test_looking_holds_nothing(bench: Bench) -> None:
 def test_subjects_have_their_own(bench: Bench) -> None:
     bench.one("a", 1000)
     assert bench.claim("b", Claim(DAY, "globex", 1000, 1000))[0].held == 1000
+
+
+def test_what_is_forgotten(bench: Bench) -> None:
+    async def forgotten(subject: str) -> int:
+        return await bench.store.forget([DAY, MONEY], subject)
+
+    bench.one("a", 0, spend=900, bound=False)
+    assert bench.loop.run_until_complete(forgotten("globex")) == 0
+    assert bench.loop.run_until_complete(forgotten("acme")) == 1
+    assert bench.one("b", 1000).held == 1000
 
 
 STEPS = st.lists(

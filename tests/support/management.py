@@ -13,12 +13,14 @@ from sidecar.admin.jwt import Verifier, make_token
 from sidecar.admin.ports import Ports, Question
 from sidecar.admin.roles import Role
 from sidecar.admin.server import ManagementServer
+from sidecar.budget import Budget, BudgetPer, Unit
 from sidecar.errors import StoreUnavailable
 from sidecar.limit import Limit, Per
 from sidecar.maintenance import MaintenanceSwitch
 from sidecar.revoked import Revoked
 from sidecar.secret import Secret
 from sidecar.stores.memory_bans import MemoryBanStore
+from sidecar.stores.memory_budgets import MemoryBudgets
 from sidecar.stores.memory_rates import MemoryRateStore
 from sidecar.stores.memory_sessions import MemorySessionStore
 from sidecar.telemetry.fanout import Fanout
@@ -35,6 +37,7 @@ LIMITS = (
     Limit("org-hour", Per.ORGANIZATION, 1000, 3600.0),
     Limit("chat-burst", Per.SESSION, 10, 10.0),
 )
+BUDGETS = (Budget("ip-day", BudgetPer.IP, Unit.TOKENS, 1000, 86_400.0),)
 
 
 class FakeCredentials:
@@ -154,6 +157,9 @@ class FakePolicy:
     def limits(self) -> Sequence[Limit]:
         return LIMITS
 
+    def budgets(self) -> Sequence[Budget]:
+        return BUDGETS
+
 
 def listed(name: str, organization: str) -> CredentialSummary:
     hosts = ("api.openai.com",)
@@ -225,6 +231,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
         "authority": Authority(verifier or Verifier(clock, secret=SECRET), clock),
         "policy": FakePolicy(),
         "rates": rates,
+        "budgets": MemoryBudgets(),
         "bans": bans,
         "sessions": sessions,
         "credentials": credentials,
