@@ -82,6 +82,7 @@ class Event(Enum):
     STREAM_REVOKED = (Category.SECURITY, Level.WARNING)
     BUDGET_EXCEEDED = (Category.SECURITY, Level.WARNING)
     MAINTENANCE = (Category.SYSTEM, Level.WARNING)
+    GUARD_FAILED = (Category.SYSTEM, Level.ERROR)
 
     # Two events may share a value; without this an Enum would make them aliases of one another.
     def __new__(cls, category: Category, level: Level) -> Self:

@@ -35,6 +35,7 @@ LAYERS: list[set[str]] = [
     {"services"},
     {"redaction"},
     {"policy/schema"},
+    {"extend"},
     {"messages"},
     {"guards"},
     {"responses"},

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "drain": "report not ready before the end",
     "suggest": "print routes for an unknown backend, from what was observed of it",
     "schema": "print the JSON Schema of the policy",
+    "guards": "list the guards that installed packages bring",
     "kinds": "list the chat systems that are known, or show one",
     "prices": "print what models cost, as budgets and metrics count it",
     "demo": "run a small chat backend behind a sidecar",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sidecar.errors import Problems
 from sidecar.guard import BodyStep, Enforced
 from sidecar.messages.content_filter import ContentFilterGuard, compile_patterns
+from sidecar.messages.message_body import MessageReader
 from sidecar.messages.message_guard import MessageGuard, build_message_guard
 from sidecar.messages.moderation import ModerationGuard, OnFailure, OpenAIModerator
 from sidecar.messages.open_webui_turns import RefusedTurns, TurnBegins, TurnGoesOn
@@ -24,11 +25,13 @@ class RouteMessages:
     first   reads the message: asked before all other guards of the body
     then    asked last: the content filter and moderation
     socket  inspects the messages of the route's WebSockets; None where they are not inspected
+    reader  finds the texts of a message; None where there is none
     """
 
     first: tuple[BodyStep, ...] = ()
     then: tuple[BodyStep, ...] = ()
     socket: WebSocketMessageGuard | None = None
+    reader: MessageReader | None = None
 
 
 class Messages:
@@ -70,7 +73,7 @@ class Messages:
         if guard.reader.protocol is OPEN_WEBUI:
             first.insert(0, BodyStep(TurnBegins(self._turns)))
             then.append(BodyStep(TurnGoesOn(self._turns)))
-        return RouteMessages(tuple(first), tuple(then), socket)
+        return RouteMessages(tuple(first), tuple(then), socket, guard.reader)
 
     def _moderation(self, guard: MessageGuard) -> ModerationGuard | None:
         section = self._filter.moderation

@@ -30,6 +30,7 @@ from sidecar.guards.response_headers.security_headers import LEAKS
 from sidecar.guards.sessions.build import NOTHING, RouteSessions
 from sidecar.head import HOP_BY_HOP
 from sidecar.limit import Limit, LimitReport
+from sidecar.policy import custom_guards
 from sidecar.policy.backend_target import backend_urls, build_target, with_timeouts
 from sidecar.policy.document.read import PolicyDocument
 from sidecar.policy.egress import Shared, build_egress
@@ -104,6 +105,7 @@ class _Compiler:
         self._requests = request_guards.build(schema, services, problems)
         self._origins = origin_guards.build(schema, services, problems)
         self._sessions = session_guards.build(schema, services, problems)
+        self._custom = custom_guards.build(schema, problems)
         self.limits = rate_limits.build(schema, services, problems)
         self._budgets = budgets.build(schema, services)
         self._messages = message_guards.build(schema, services, problems)
@@ -141,7 +143,7 @@ class _Compiler:
         )
         steps = [Step(guard, enforced(name)) for name, guard in guards if guard is not None]
         unread = () if self._uncovered is None or (route is not None and route.message) else (Step(self._uncovered),)
-        return (*steps, *sessions.head, *limits.head, *sessions.after, *unread)
+        return (*steps, *sessions.head, *limits.head, *sessions.after, *unread, *self._custom.head(route))
 
     def _header_writers(self, route: RouteSchema | None, limits: RouteLimits) -> tuple[HeaderWriter, ...]:
         """Return what writes the headers of every response of a route, refusals included, in order."""
@@ -248,6 +250,7 @@ class _Compiler:
         messages = self._messages.for_route(route, place if place is not None else self._problems, enforced)
         # The message's own guard comes first: the others need a body that was read.
         body_steps = (*messages.first, *sessions.body[:1], *limits.body, *sessions.body[1:], *messages.then)
+        body_steps = (*body_steps, *self._custom.message(route, messages.reader))
         budget = self._budgets.for_route(route, enforced)
         if budget is not None:
             body_steps = (*body_steps, budget)  # last: a request that is refused has held nothing

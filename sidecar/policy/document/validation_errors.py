@@ -27,6 +27,11 @@ def problems(errors: Iterable[ErrorDetails], document: Document) -> list[Problem
     return [_problem(error, document) for error in errors]
 
 
+def reworded(errors: Iterable[ErrorDetails], root: type[BaseModel]) -> list[tuple[str, str, str]]:
+    """Return path, fault and what to write instead, for errors of another model than the policy's."""
+    return [(path_of(error["loc"]), *_words(error, root)) for error in errors]
+
+
 def path_of(loc: Loc) -> str:
     """Write pydantic's location as an operator would: `routes[0].match.path`."""
     text = ""
@@ -48,14 +53,20 @@ def locate(problem: Problem, document: Document) -> Problem:
 
 def _problem(error: ErrorDetails, document: Document) -> Problem:
     loc, path = error["loc"], path_of(error["loc"])
+    about_key = error["type"] == "extra_forbidden" or _KEY in loc
+    place = document.key_place(path) if about_key else document.place(path)
+    return Problem(path, *_words(error, PolicySchema), *place)
+
+
+def _words(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, str]:
+    """Return what is wrong, and what to write instead."""
+    loc = error["loc"]
     if error["type"] == "extra_forbidden":
-        what, instead = _unknown(loc)
-        return Problem(path, what, instead, *document.key_place(path))
+        return _unknown(loc, root)
     if _KEY in loc:
         what, instead = _said(error)
-        return Problem(path, f"as a key {what}", instead, *document.key_place(path))
-    what, instead = _missing(loc) if error["type"] == "missing" else _said(error)
-    return Problem(path, what, instead, *document.place(path))
+        return f"as a key {what}", instead
+    return _missing(loc, root) if error["type"] == "missing" else _said(error)
 
 
 def _said(error: ErrorDetails) -> tuple[str, str]:
@@ -86,9 +97,9 @@ def _one_of(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _unknown(loc: Loc) -> tuple[str, str]:
+def _unknown(loc: Loc, root: type[BaseModel]) -> tuple[str, str]:
     """An unknown key: name the one that was probably meant, or all that there are."""
-    model = _model_at(loc[:-1])
+    model = _model_at(loc[:-1], root)
     names = [field.alias or name for name, field in model.model_fields.items()] if model else []
     wrong = str(loc[-1])
     folded = {name.lower(): name for name in names}
@@ -99,9 +110,9 @@ def _unknown(loc: Loc) -> tuple[str, str]:
     return "is not a key that is known here", f"there are {', '.join(names)}" if names else "remove it"
 
 
-def _missing(loc: Loc) -> tuple[str, str]:
+def _missing(loc: Loc, root: type[BaseModel]) -> tuple[str, str]:
     """A missing key: show what could be there."""
-    model = _model_at(loc[:-1])
+    model = _model_at(loc[:-1], root)
     for name, field in model.model_fields.items() if model else ():
         if (field.alias or name) == loc[-1] and field.examples:
             return "is missing", f"write {loc[-1]}: {_flow(field.examples[0])}"
@@ -112,9 +123,9 @@ def _flow(value: Any) -> str:
     return f"[{', '.join(str(item) for item in value)}]" if isinstance(value, list) else str(value)
 
 
-def _model_at(loc: Loc) -> type[BaseModel] | None:
+def _model_at(loc: Loc, root: type[BaseModel]) -> type[BaseModel] | None:
     """Return the section that a location leads to."""
-    kind: Any = PolicySchema
+    kind: Any = root
     for step in loc:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             fields = kind.model_fields

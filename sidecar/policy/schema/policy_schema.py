@@ -15,6 +15,7 @@ from sidecar.policy.schema.budgets import BudgetSection, PriceSection
 from sidecar.policy.schema.clients import Clients
 from sidecar.policy.schema.content import ContentFilter, Events, MessageDefaults, Redaction
 from sidecar.policy.schema.credentials import Egress, Provider, Tokens
+from sidecar.policy.schema.custom_guards import CustomGuard
 from sidecar.policy.schema.limits_and_sessions import DEFAULT_LIMITS, Organizations, Ownership, RateLimit, Sessions
 from sidecar.policy.schema.listeners import Listen, Ready
 from sidecar.policy.schema.quantities import FLAG
@@ -75,6 +76,10 @@ class PolicySchema(Section):
     sessions: Sessions = Field(default_factory=Sessions, description="sessions of browsers")
     ownership: Ownership = Field(default_factory=Ownership, description="which session a conversation belongs to")
     content_filter: ContentFilter = Field(default_factory=ContentFilter, description="texts that are refused")
+    guards: dict[Annotated[str, strings.NAME], CustomGuard] = Field(
+        default_factory=dict,
+        description="guards of packages that are installed (`sidecar guards`), asked in this order",
+    )
     message: MessageDefaults = Field(
         default_factory=MessageDefaults, description="defaults of the `message` of each route"
     )

@@ -1,0 +1,1 @@
+"""Guards of our own for the chat sidecar."""
