@@ -76,7 +76,7 @@ class CustomGuards:
     def head(self, route: Route | None) -> tuple[Step, ...]:
         """Return the steps of stage `head` for a route; None is what no route matches."""
         return tuple(
-            Step(CustomHeadGuard(each.name, each.guard, each.section.timeout), self._enforces(each, route), waits=True)
+            Step(CustomHeadGuard(each.name, each.guard, each.section.timeout), self._enforces(each, route))
             for each in self._of(route, "head")
         )
 
@@ -88,7 +88,6 @@ class CustomGuards:
             BodyStep(
                 CustomMessageGuard(each.name, each.guard, each.section.timeout, reader),
                 self._enforces(each, route),
-                waits=True,
             )
             for each in self._of(route, "message")
         )

@@ -216,7 +216,7 @@ def test_nonsense_is_refused_with_its_place(given: dict[str, Any], place: str) -
 
 def test_the_schema_is_the_one_of_the_code_and_its_defaults_are_valid() -> None:
     written = json.loads((CHART / "values.schema.json").read_text())
-    assert written == values_schema(), "write it again: python -m tests.support.chart_schema"
+    assert written == values_schema(), "write it again: make schema"
     jsonschema.Draft202012Validator.check_schema(written)
     jsonschema.validate({**VALUES, "sidecar": {**VALUES["sidecar"], **SECRET["sidecar"]}}, written)
 

@@ -103,9 +103,7 @@ def test_every_key_shape_is_named() -> None:
 
 
 def test_the_schema_for_editors_is_the_one_of_the_code() -> None:
-    assert json.loads((ROOT / "config/policy.schema.json").read_text()) == json_schema(), (
-        "write it again: sidecar schema > config/policy.schema.json"
-    )
+    assert json.loads((ROOT / "config/policy.schema.json").read_text()) == json_schema(), "write it again: make schema"
 
 
 def test_every_key_of_the_schema_is_described_and_closed() -> None:
