@@ -166,7 +166,7 @@ def test_hardening_only_adds_and_only_once(parts, secure) -> None:
     if hardened is not None:
         assert hardened.startswith(line.rstrip(b"; \t"))
         assert harden_set_cookie(hardened, secure) == hardened
-        attributes = [part.strip().partition(b"=")[0].lower() for part in hardened.split(b";")[1:]]
+        attributes = [part.partition(b"=")[0].strip().lower() for part in hardened.split(b";")[1:]]
         assert b"httponly" in attributes
         assert b"samesite" in attributes
         assert not secure or b"secure" in attributes
