@@ -77,7 +77,7 @@ class Stores:
         self._tasks = [asyncio.create_task(self._keep(pause)), asyncio.create_task(self._cleaning())]
 
     async def close(self) -> None:
-        """End the background and hang up."""
+        """End the background task and close the connections."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

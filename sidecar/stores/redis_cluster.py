@@ -53,7 +53,7 @@ class ClusterConnection:
         return done
 
     async def close(self) -> None:
-        """End what runs, and hang up."""
+        """Cancel what runs, and close the connections."""
         running = [*self._tasks, *([self._discovery] if self._discovery is not None else [])]
         for task in running:
             task.cancel()

@@ -161,7 +161,7 @@ class RedisConnection:
         return done
 
     async def close(self) -> None:
-        """Fail what waits, and hang up."""
+        """Fail what waits, and close the connection."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -259,7 +259,7 @@ class RedisConnection:
         self._wake.set()
 
     def _look(self) -> None:
-        """Hang up when the oldest submission is overdue: the answers behind it would be late as well."""
+        """Close the connection when the oldest submission is overdue: the answers behind it would be late as well."""
         self._watch = None
         oldest = self._flight[0] if self._flight else self._waiting[0] if self._waiting else None
         if oldest is None:

@@ -1,4 +1,4 @@
-"""The background's conversation with Redis: is it there, is it the same, who else is there."""
+"""The heartbeat: whether Redis answers, whether it still has our data, and which replicas live."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ class Heartbeat:
         return HeartbeatReply(max(1, replicas), lost, reset)
 
     async def leave(self) -> None:
-        """Say that this replica is gone."""
+        """Leave the list of live replicas."""
         await self._wire.submit([("ZREM", self._keys[1], self._replica)])

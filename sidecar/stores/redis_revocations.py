@@ -59,7 +59,7 @@ class RedisRevocations:
                 if self._queue and self._queue[0] is revoked:
                     self._queue.popleft()
         if not self._last:
-            # What was revoked before this replica began is no matter of it.
+            # What was revoked before this replica began concerns no request of it.
             (newest,) = await self._wire.submit([("XREVRANGE", self._log, "+", "-", "COUNT", 1)])
             self._last = newest[0][0] if newest else b"0-0"
         await self._read()

@@ -57,7 +57,7 @@ class CircuitConnection:
         return done
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         await self._wire.close()
 
     def _heed(self, done: asyncio.Future[list[Any]]) -> None:
