@@ -109,7 +109,8 @@ def readable(size: int) -> tuple[bytes, bytes]:
     pairs = max(6, min(10, size + 1))
     wide = 2 * max(2, min(3, size // 4))
     in_hex = [
-        rb"(?:[2-7]N[0-9A-Fa-f]N(?:0NdN0NaN)?){%d}".replace(b"N", rb"[\r\n]*") % pairs,
+        rb"(?:[2-7]N[0-9A-Fa-f]N(?:0N[dD]N0N[aA]N)?){%d}".replace(b"N", rb"[\r\n]*") % pairs,
+        rb"(?:[2-7]N[0-9A-Fa-f]N){2}0N[dD]N0N[aA]N(?:[2-7]N[0-9A-Fa-f]N){2}".replace(b"N", rb"[\r\n]*"),
         (rb"(?:(?:[2-7]N[0-9A-Fa-f]N){1,8}" + _UNSEEN + b"N){2}").replace(b"N", rb"[\r\n]*"),
         b"(?:[2-7]N[0-9A-Fa-f]N0N0N){%d}|(?:0N0N[2-7]N[0-9A-Fa-f]N){%d}".replace(b"N", rb"[\r\n]*") % (wide, wide),
     ]

@@ -299,6 +299,8 @@ class JoinedTexts:
             record, number = text.pieces.popleft()
             piece = record.pieces[number].text
             start, done = done, done + len(piece)
+            if record.pieces[number].start < 0:  # a mark cannot be put into the framing
+                hits = [hit._replace(start=done) if start <= hit.start < done < hit.end else hit for hit in hits]
             edit = rewrite(piece, _shifted(hits, start), len(piece), text.covered)
             tally(self.counts, edit.kinds)
             if edit.kinds or text.covered:
