@@ -41,6 +41,7 @@ ROUTES = [
     {"name": "openai", "match": {"path": "/v1/chat/completions"}, "protocol": "openai"},
     {"name": "events", "match": {"path": "/events"}},
     {"name": "ws", "match": {"path": "/ws"}},
+    {"name": "inspected", "match": {"path": "/inspected"}, "message": {"fields": ["$.message"]}},
     {"name": "keyed", "match": {"path": "/keyed"}, "credential": {"provider": "openai", "as": "header"}},
 ]
 
@@ -233,6 +234,22 @@ def test_a_request_that_waits_for_its_answer_is_refused(stage: Stage) -> None:
         refused = client.response()
         assert (refused.status, json.loads(refused.body)["code"]) == (403, "ACCESS_REVOKED")
         assert peer.ended(SECOND)
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("path", ["/events", "/inspected"])
+def test_an_upload_is_refused_while_it_runs(stage: Stage, path: str, framing: str) -> None:
+    with stage.here.connect(TRUSTED) as client:
+        lines = f"X-Forwarded-For: {HOME}", "Content-Type: application/json", framing
+        client.send(get(path, *lines, method="POST") + b"a\r\n" + b"x" * 10)
+        if path == "/events":
+            stage.backend.accept().head()
+        else:
+            assert stage.backend.untouched()
+        banned(stage, "")
+        refused = client.response()
+        assert (refused.status, json.loads(refused.body)["code"]) == (403, "ACCESS_REVOKED")
+        assert client.ended(SECOND * 3)
 
 
 @pytest.mark.parametrize(
