@@ -1,6 +1,6 @@
 """What counting tokens costs for each event of a stream, and how far the estimate is from real tokenizers.
 
-`python bench/budgets.py`. The table of errors needs `tiktoken` (an extra of the project) with its vocabularies, which it
+`python bench/budgets.py`. The table of errors needs `tiktoken`, which is no dependency, and its vocabularies, which it
 fetches once; TIKTOKEN_CACHE_DIR names a folder that has them.
 """
 

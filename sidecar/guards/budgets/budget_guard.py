@@ -26,6 +26,10 @@ REMAINING: Final = "X-Sidecar-Budget-Remaining"
 PATIENT: Final = 60
 """Seconds that clients of providers wait by themselves; beyond them they are told not to."""
 
+ENOUGH: Final = 4096
+TIMES: Final = 4
+"""A stream that can be ended holds at most so many tokens of output at first, or so many means of its model."""
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}")
 
 
@@ -91,11 +95,20 @@ class BudgetGuard:
         ]
         spend = Spend(self._ledger, exchange.organization, shares, price)
         spend.model = size.model
-        most = self._ledger.mean(size.model) if size.most is None else size.most
-        helds = spend.reserve(size.given, most)
+        helds = spend.reserve(size.given, self._output_of(size, shares))
         if isinstance(helds, tuple):
             return self._decided(exchange, spend, helds)
         return self._decided_later(exchange, spend, helds)
+
+    def _output_of(self, size: RequestSize, shares: Sequence[Share]) -> int:
+        """Return how much output is held before there is any."""
+        mean = self._ledger.mean(size.model)
+        if size.most is None:
+            return mean
+        if size.streams and all(share.ends for share in shares):
+            # It gets more as it goes, and can be ended. What it names alone must not hold the budget of all others.
+            return min(size.most, max(ENOUGH, TIMES * mean))
+        return size.most
 
     async def _decided_later(self, exchange: Exchange, spend: Spend, helds: Awaitable[Helds]) -> Pass | Refuse:
         return self._decided(exchange, spend, await helds)

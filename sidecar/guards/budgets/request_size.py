@@ -11,7 +11,7 @@ import orjson
 from sidecar.exchange import Exchange
 from sidecar.token_estimate import tokens_of_request
 
-LARGEST: Final = 10_000_000
+LARGEST: Final = 262_144
 """Tokens of output that a request may name; more is taken for that."""
 
 _MOST: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens", "maxOutputTokens", "num_predict")
@@ -27,11 +27,13 @@ class RequestSize:
     model  as the request names it; "" if it names none
     given  tokens of input, by size
     most   tokens of output that it allows at most; None: it does not say
+    streams  its answer comes piece by piece
     """
 
     model: str
     given: int
     most: int | None
+    streams: bool = False
 
 
 def size_of(exchange: Exchange, body: bytes) -> RequestSize:
@@ -43,7 +45,8 @@ def size_of(exchange: Exchange, body: bytes) -> RequestSize:
         named = _MODEL_IN_PATH.search(path)
         model = named[1] if named is not None else ""
     most = 0 if path.rstrip("/").endswith(_NO_OUTPUT) else _most(value)
-    return RequestSize(model, tokens_of_request(body), most)
+    streams = value.get("stream") is True or ":stream" in path
+    return RequestSize(model, tokens_of_request(body), most, streams)
 
 
 def _parsed(exchange: Exchange, body: bytes) -> dict[str, Any]:

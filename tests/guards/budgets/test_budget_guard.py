@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.budget import Budget, BudgetPer, OnEnd, Unit
+from sidecar.budget import Budget, BudgetPer, Counted, OnEnd, Unit
 from sidecar.decision import KEEP, PASS, Keep, Refuse
 from sidecar.exchange import Client, Exchange
 from sidecar.guards.budgets.budget_guard import BudgetGuard, Holder
@@ -125,6 +125,22 @@ async def test_what_asks_no_model_holds_nothing(method: str) -> None:
     assert one.inspect(made, BODY) is KEEP
     assert one.check(made) is PASS
     assert made.spend is None
+
+
+@pytest.mark.parametrize(
+    ("stream", "on_end", "left"),
+    [
+        pytest.param(True, OnEnd.STOP, 10**6 - 4096, id="a-stream-that-can-be-ended"),
+        pytest.param(True, OnEnd.FINISH, 10**6 - 100_000, id="a-stream-that-may-finish"),
+        pytest.param(False, OnEnd.STOP, 10**6 - 100_000, id="an-answer-in-one-piece"),
+    ],
+)
+async def test_one_stream_does_not_hold_what_it_names(stream: bool, on_end: OnEnd, left: int) -> None:
+    budget = Budget("day", BudgetPer.ORGANIZATION, Unit.TOKENS, 10**6, 60.0, Counted.OUTPUT, on_end)
+    made = asked()
+    body = json.dumps({"model": "gpt-4o", "max_tokens": 100_000, "stream": stream}).encode()
+    assert guard(budget).inspect(made, body) is KEEP
+    assert made.spend.left == [left]
 
 
 async def test_a_body_that_streams_is_known_by_its_size() -> None:
