@@ -14,6 +14,12 @@ from sidecar.services import Services
 ON_EGRESS = frozenset({BudgetPer.ORGANIZATION, BudgetPer.SESSION, BudgetPer.CREDENTIAL})
 """Subjects that are known of a provider call: its handle names no user and no address."""
 
+UNCOUNTED = frozenset({
+    "openai-threads", "openai-realtime", "anthropic-batches", "open-webui-api", "chainlit", "chainlit-api", "gradio",
+    "streamlit", "bokeh", "shiny", "nicegui", "mcp", "a2a",
+})  # fmt: skip
+"""Protocols whose requests ask no model, or whose answers come over another connection or much later."""
+
 
 class Budgets:
     """The budgets of one policy."""
@@ -54,6 +60,8 @@ def is_metered(schema: PolicySchema, route: Route) -> bool:
     Those into which a key goes are, and those with a message whose backend calls its model by itself. What a
     backend sends through the egress listener is counted there, once.
     """
+    if route.protocol in UNCOUNTED:
+        return False
     if route.credential is not None and route.credential.form == "header":
         return True
     return route.message is not None and schema.listen.egress is None

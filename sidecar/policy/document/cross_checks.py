@@ -126,7 +126,8 @@ def budgets_count_something(schema: PolicySchema, problems: Problems) -> None:
     for index, budget in enumerate(schema.budgets):
         at = problems.at(f"budgets[{index}]")
         if not routes and not calls:
-            at.add("counts nothing, for no request uses a model", "write a route with a message or a credential")
+            what = "counts nothing, for no route's answers from a model can be counted"
+            at.add(what, "write a route with a message or a credential, or send provider calls through listen.egress")
         elif not routes and budget.per in ("user", "ip"):
             what = "counts nothing, for provider calls of the egress listener have no user and no address"
             at.at("per").add(what, "write per: organization, session or credential")

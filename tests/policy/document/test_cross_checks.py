@@ -9,6 +9,8 @@ from tests.support.policies import BASE, read, said
 
 EGRESS = 'listen: { egress: { address: "127.0.0.1:8181" } }\n'
 
+ASKING = "routes: [{ name: chat, match: { path: /chat }, protocol: openai, message: {} }]\n"
+
 BROKEN = {
     "listeners of one address": (
         BASE + 'listen: { public: { address: "127.0.0.1:80" }, management: { address: "127.0.0.1:80" } }',
@@ -36,6 +38,45 @@ BROKEN = {
     "TLS without https": (
         BASE[:-2] + ", tls: { ca: ca.pem } }\n",
         ["P:2:41: backend.tls: has no use, for backend.url is not https; write an https URL, or remove it"],
+    ),
+    "budgets of one name": (
+        BASE + ASKING + "budgets: [{ name: a, per: ip, limit: 1k tokens }, { name: a, per: ip, limit: 2k tokens }]",
+        ["P:4:59: budgets[1].name: is the name of another budget too; give each budget a name of its own"],
+    ),
+    "a budget of nothing": (
+        BASE + "budgets: [{ name: a, per: ip, limit: 1k tokens }]",
+        [
+            "P:3:11: budgets[0]: counts nothing, for no route's answers from a model can be counted; write a route with a "
+            "message or a credential, or send provider calls through listen.egress"
+        ],
+    ),
+    "a budget of users where none are known": (
+        BASE + EGRESS + "egress: { providers: { openai: { url: https://api.openai.com, allow: [/v1/*] } } }\n"
+        "budgets: [{ name: a, per: user, limit: 1k tokens }]",
+        [
+            "P:5:27: budgets[0].per: counts nothing, for provider calls of the egress listener have no user and no "
+            "address; write per: organization, session or credential"
+        ],
+    ),
+    "a budget of sessions that are off": (
+        BASE + ASKING + "budgets: [{ name: a, per: session, limit: 1k tokens }]",
+        [
+            "P:4:27: budgets[0].per: counts sessions, and sessions.mode is off; write sessions: { mode: issue }, or per: ip"
+        ],
+    ),
+    "a budget of keys that nobody gets": (
+        BASE + ASKING + "budgets: [{ name: a, per: credential, limit: 1k tokens }]",
+        [
+            "P:4:27: budgets[0].per: counts nothing, for no request gets a key; write per: organization, or a route with a "
+            "credential"
+        ],
+    ),
+    "money for models without a name": (
+        BASE + ASKING.replace("openai", "plain") + "budgets: [{ name: a, per: ip, limit: 5 USD }]",
+        [
+            "P:4:38: budgets[0].limit: cannot be counted on the route chat, for its requests name no model, and so have no "
+            'price; write prices: { "*": { input: 1, output: 4 } } in USD for a million tokens, or a limit in tokens'
+        ],
     ),
     "limits of one name": (
         BASE + "routes:\n  - name: a\n    match: { path: /a }\n"
