@@ -46,16 +46,20 @@ BROKEN = {
     "a budget of nothing": (
         BASE + "budgets: [{ name: a, per: ip, limit: 1k tokens }]",
         [
-            "P:3:11: budgets[0]: counts nothing, for no route's answers from a model can be counted; write a route with a "
-            "message or a credential, or send provider calls through listen.egress"
+            (
+                "P:3:11: budgets[0]: counts nothing, for no route's answers from a model can be counted; write a route with a "
+                "message or a credential, or send provider calls through listen.egress"
+            )
         ],
     ),
     "a budget of users where none are known": (
         BASE + EGRESS + "egress: { providers: { openai: { url: https://api.openai.com, allow: [/v1/*] } } }\n"
         "budgets: [{ name: a, per: user, limit: 1k tokens }]",
         [
-            "P:5:27: budgets[0].per: counts nothing, for provider calls of the egress listener have no user and no "
-            "address; write per: organization, session or credential"
+            (
+                "P:5:27: budgets[0].per: counts nothing, for provider calls of the egress listener have no user and no "
+                "address; write per: organization, session or credential"
+            )
         ],
     ),
     "a budget of sessions that are off": (
@@ -67,15 +71,19 @@ BROKEN = {
     "a budget of keys that nobody gets": (
         BASE + ASKING + "budgets: [{ name: a, per: credential, limit: 1k tokens }]",
         [
-            "P:4:27: budgets[0].per: counts nothing, for no request gets a key; write per: organization, or a route with a "
-            "credential"
+            (
+                "P:4:27: budgets[0].per: counts nothing, for no request gets a key; write per: organization, or a route with a "
+                "credential"
+            )
         ],
     ),
     "money for models without a name": (
         BASE + ASKING.replace("openai", "plain") + "budgets: [{ name: a, per: ip, limit: 5 USD }]",
         [
-            "P:4:38: budgets[0].limit: cannot be counted on the route chat, for its requests name no model, and so have no "
-            'price; write prices: { "*": { input: 1, output: 4 } } in USD for a million tokens, or a limit in tokens'
+            (
+                "P:4:38: budgets[0].limit: cannot be counted on the route chat, for its requests name no model, and so have no "
+                'price; write prices: { "*": { input: 1, output: 4 } } in USD for a million tokens, or a limit in tokens'
+            )
         ],
     ),
     "limits of one name": (
