@@ -179,6 +179,8 @@ class Evaluation:
                 drop |= set(result.drop)
         if route.body_steps and self._compiled.schema.content_filter.moderation is not None:
             notes.append("moderation was not asked: it would send the text to its provider")
+        if route.body_steps and self._compiled.schema.guardrails:
+            notes.append("guardrails were not asked: they would send the text to their services")
         return body, frozenset(drop)
 
     def _with_key(self, exchange: Exchange, route: Route) -> bool:

@@ -52,6 +52,8 @@ class Provenance:
         """Return the key's path; "" when a guard answers to no key."""
         if guard.startswith("guards."):
             return guard  # of another program: its section of the policy
+        if guard.startswith("guardrails."):
+            return f"guardrails{_index(self.schema.guardrails, guard.partition('.')[2])}"
         special = SPECIAL.get(guard)
         return special(self, detail) if special is not None else FIXED.get(guard, "")
 

@@ -37,7 +37,7 @@ ADVICE: Final[Mapping[str, str]] = {
 }
 """What to change if the request should have passed, by guard."""
 
-OWN: Final = "a guard of your own: change its settings, or write observe: true into its section"
+OWN: Final = "change its settings, or write observe: true into its section"
 BACKEND: Final = "look at the backend: its log at that time, and backend.timeouts"
 
 
@@ -126,5 +126,5 @@ def _reason(record: Record, since: str) -> Reason:
         place=place,
         policy=policy,
         since=since,
-        change=ADVICE.get(guard, OWN if guard.startswith("guards.") else BACKEND),
+        change=ADVICE.get(guard, OWN if guard.startswith(("guards.", "guardrails.")) else BACKEND),
     )

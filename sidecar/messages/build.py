@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 
 from sidecar.errors import Problems
 from sidecar.guard import BodyStep, Enforced
 from sidecar.messages.content_filter import ContentFilterGuard, compile_patterns
+from sidecar.messages.guardrail import GuardrailGuard
 from sidecar.messages.message_body import MessageReader
 from sidecar.messages.message_guard import MessageGuard, build_message_guard
 from sidecar.messages.moderation import ModerationGuard, OnFailure, OpenAIModerator
 from sidecar.messages.open_webui_turns import RefusedTurns, TurnBegins, TurnGoesOn
 from sidecar.messages.protocols.pages import OPEN_WEBUI
 from sidecar.messages.websocket_messages import WebSocketMessageGuard, frame_guard
+from sidecar.policy.schema.custom_guards import Guardrail
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route
 from sidecar.services import Services
@@ -23,7 +26,7 @@ class RouteMessages:
     """The message guards of one route.
 
     first   reads the message: asked before all other guards of the body
-    then    asked last: the content filter and moderation
+    then    asked last: the content filter, moderation and guardrails
     socket  inspects the messages of the route's WebSockets; None where they are not inspected
     reader  finds the texts of a message; None where there is none
     """
@@ -41,6 +44,10 @@ class Messages:
         self._filter = schema.content_filter
         self._services = services
         self._turns = RefusedTurns()
+        self._services_asked = [
+            (section, _tls(section, problems.at(f"guardrails[{index}]")))
+            for index, section in enumerate(schema.guardrails)
+        ]
         patterns = {each.name: each.pattern for each in self._filter.patterns}
         self._patterns = compile_patterns(patterns, problems.at("content_filter.patterns")) if patterns else None
 
@@ -68,12 +75,26 @@ class Messages:
         moderation = self._moderation(guard)
         if moderation is not None:
             then.append(BodyStep(moderation, filtered))
+        then += self._guardrails(route, guard, enforced)
         socket = frame_guard(guard, self._patterns if filtered else None) if enforce else None
         first = [BodyStep(guard, enforce)]
         if guard.reader.protocol is OPEN_WEBUI:
             first.insert(0, BodyStep(TurnBegins(self._turns)))
             then.append(BodyStep(TurnGoesOn(self._turns)))
         return RouteMessages(tuple(first), tuple(then), socket, guard.reader)
+
+    def _guardrails(self, route: Route, guard: MessageGuard, enforced: Enforced) -> list[BodyStep]:
+        # Without a supplier of keys a policy is only tried: nothing is sent then.
+        if self._services.key_of is None:
+            return []
+        return [
+            BodyStep(
+                GuardrailGuard(guard.reader, section, tls, self._services.clock),
+                not section.observe and enforced(f"guardrails.{section.name}"),
+            )
+            for section, tls in self._services_asked
+            if not section.routes or route.name in section.routes
+        ]
 
     def _moderation(self, guard: MessageGuard) -> ModerationGuard | None:
         section = self._filter.moderation
@@ -88,6 +109,16 @@ class Messages:
             on_failure=OnFailure(section.on_failure),
             ttl=section.cache,
         )
+
+
+def _tls(section: Guardrail, problems: Problems) -> ssl.SSLContext | None:
+    if not section.url.startswith("https:"):
+        return None
+    try:
+        return ssl.create_default_context(cafile=section.ca)
+    except (OSError, ssl.SSLError):
+        problems.at("ca").add("cannot be used", "name a PEM file of the authorities to trust")
+        return None
 
 
 def build(schema: PolicySchema, services: Services, problems: Problems) -> Messages:

@@ -170,6 +170,27 @@ def patterns_have_their_own_names(schema: PolicySchema, problems: Problems) -> N
         seen.add(pattern.name)
 
 
+def guardrails_are_sound(schema: PolicySchema, problems: Problems) -> None:
+    """Report guardrails of one name, in clear, without the model that they need, or of routes that are not there."""
+    seen: set[str] = set()
+    routes = {route.name for route in schema.routes}
+    for index, guardrail in enumerate(schema.guardrails):
+        at = problems.at(f"guardrails[{index}]")
+        if guardrail.name in seen:
+            at.at("name").add("is the name of another guardrail too", "give each guardrail a name of its own")
+        seen.add(guardrail.name)
+        if goes_in_clear(guardrail.url) and not guardrail.dangerously_send_in_clear:
+            at.at("url").add(
+                "would send messages in clear",
+                "write an https URL, or dangerously_send_in_clear: true within a cluster",
+            )
+        if guardrail.kind == "openai" and guardrail.model is None:
+            at.add("has no model", "write model: meta-llama/Llama-Guard-3-8B, or the one that is served")
+        for number, route in enumerate(guardrail.routes):
+            if route not in routes:
+                at.at(f"routes[{number}]").add(f'"{route}" is no route of this policy', "write the name of one")
+
+
 def routes_can_match(schema: PolicySchema, problems: Problems) -> None:
     """A route is dead when earlier ones take every request that it would."""
     earlier: list[Route] = []
@@ -317,6 +338,7 @@ RULES: Final[tuple[Rule, ...]] = (
     budgets_in_money_have_prices,
     routes_have_their_own_names,
     patterns_have_their_own_names,
+    guardrails_are_sound,
     routes_can_match,
     sessions_can_be_asked_for,
     sessions_are_complete,

@@ -15,7 +15,7 @@ from sidecar.policy.schema.budgets import BudgetSection, PriceSection
 from sidecar.policy.schema.clients import Clients
 from sidecar.policy.schema.content import ContentFilter, Events, MessageDefaults, Redaction
 from sidecar.policy.schema.credentials import Egress, Provider, Tokens
-from sidecar.policy.schema.custom_guards import CustomGuard
+from sidecar.policy.schema.custom_guards import CustomGuard, Guardrail
 from sidecar.policy.schema.limits_and_sessions import DEFAULT_LIMITS, Organizations, Ownership, RateLimit, Sessions
 from sidecar.policy.schema.listeners import Listen, Ready
 from sidecar.policy.schema.quantities import FLAG
@@ -79,6 +79,9 @@ class PolicySchema(Section):
     guards: dict[Annotated[str, strings.NAME], CustomGuard] = Field(
         default_factory=dict,
         description="guards of packages that are installed (`sidecar guards`), asked in this order",
+    )
+    guardrails: Many[Guardrail] = Field(
+        default=(), description="services that are asked about messages over HTTP, in this order"
     )
     message: MessageDefaults = Field(
         default_factory=MessageDefaults, description="defaults of the `message` of each route"

@@ -10,8 +10,30 @@ from tests.support.policies import BASE, read, said
 EGRESS = 'listen: { egress: { address: "127.0.0.1:8181" } }\n'
 
 ASKING = "routes: [{ name: chat, match: { path: /chat }, protocol: openai, message: {} }]\n"
+RAIL = "guardrails: [{ name: a, kind: json, url: https://a.example/x"
 
 BROKEN = {
+    "guardrails of one name": (
+        BASE + RAIL + " }, { name: a, kind: json, url: https://a.example/x }]",
+        ["P:3:73: guardrails[1].name: is the name of another guardrail too; give each guardrail a name of its own"],
+    ),
+    "messages in clear": (
+        BASE + RAIL.replace("https", "http") + " }]",
+        [
+            (
+                "P:3:42: guardrails[0].url: would send messages in clear; "
+                "write an https URL, or dangerously_send_in_clear: true within a cluster"
+            )
+        ],
+    ),
+    "a guardrail without its model": (
+        BASE + RAIL.replace("json", "openai") + " }]",
+        ["P:3:14: guardrails[0]: has no model; write model: meta-llama/Llama-Guard-3-8B, or the one that is served"],
+    ),
+    "a guardrail of an unknown route": (
+        BASE + RAIL + ", routes: [chat] }]",
+        ['P:3:72: guardrails[0].routes[0]: "chat" is no route of this policy; write the name of one'],
+    ),
     "listeners of one address": (
         BASE + 'listen: { public: { address: "127.0.0.1:80" }, management: { address: "127.0.0.1:80" } }',
         [
@@ -273,6 +295,8 @@ KEPT = {
     "a built-in provider of one's own": BASE + "providers: { openai: { hosts: [openai.internal] } }",
     "key sets": BASE + "admin: { jwks: https://a.example/keys }\napi_auth: { jwks: /etc/keys.json }",
     "anchors to a webhook": BASE + "events: { webhook: https://collector.example.com/in, audit_anchor: webhook }",
+    "messages to this machine": BASE + RAIL.replace("https://a.example", "http://127.0.0.1:9") + " }]",
+    "messages in clear that are meant": BASE + RAIL.replace("https", "http") + ", dangerously_send_in_clear: true }]",
     "events to this machine": BASE + "events: { webhook: http://127.0.0.1:9/in }",
     "learned sessions": BASE
     + "sessions: { mode: learn, learn: { cookie: connect.sid } }\nownership: { mode: observe }",
