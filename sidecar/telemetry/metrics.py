@@ -29,6 +29,7 @@ DECLARED: Final = (
     *sorted({(code.event, Outcome.REFUSED) for code in Code if code.event is not None}, key=lambda pair: pair[0].value),
     (Event.IP_BANNED, Outcome.REFUSED),
     (Event.SECRET_REDACTED, Outcome.CHANGED),
+    (Event.GUARD_FAILED, Outcome.REFUSED),
 )
 """Events that are 0 for each route from the start: `increase` does not see the first one of a series that it begins."""
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/@+-]{0,99}")

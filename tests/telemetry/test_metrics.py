@@ -57,6 +57,7 @@ def full() -> Metrics:
                 CredentialState("acme", "stripe", "for good", None, undecryptable=True),
             ],
             log_dropped=lambda: 7,
+            budgets=lambda: {("month", "acme"): 0.5},
             webhook=lambda: WebhookState(3, 1, 2),
         )
     )
