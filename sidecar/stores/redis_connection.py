@@ -184,7 +184,8 @@ class RedisConnection:
                 packed = [_packed(connection, command, sent.full) for sent in batch for command in sent.commands]
                 self._flight.extend(batch)
                 self._flying.set()
-                await connection.send_packed_command([piece for pieces in packed for piece in pieces], False)
+                whole = b"".join([piece for pieces in packed for piece in pieces])
+                await connection.send_packed_command([whole], False)  # one piece: each would be an object of the loop
             except Exception as error:  # noqa: BLE001  # whatever it is, the waiting callers must get an answer
                 self._hang_up(unavailable(error))
 
