@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from sidecar.errors import Problems
 from sidecar.redaction.assignments import GENERIC, AssignmentScanner
+from sidecar.redaction.binary_scanner import BinaryScanner
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.redaction.patterns import SHAPES, ShapeScanner
 from sidecar.redaction.prefilter import Prefilter, PrefilteredScanner, Question, joined, present
@@ -76,7 +77,7 @@ class RedactionFilter(Protocol):
 class Redaction:
     """The redaction of a policy. The set of known secrets may change; filters in flight keep theirs."""
 
-    __slots__ = ("_known", "_question", "_shapes", "_suspects", "_text", "suspicious")
+    __slots__ = ("_binary", "_known", "_question", "_shapes", "_suspects", "_text", "suspicious")
 
     def __init__(self, known: SecretMatcher | None, shapes: Scanner | None, suspects: Prefilter) -> None:
         self._shapes = shapes
@@ -84,6 +85,7 @@ class Redaction:
         self._known: SecretMatcher | None = None
         self._text: Scanner | None = None
         self._question: Question | None = None
+        self._binary: BinaryScanner | None = None  # made for the first body that is no text
         self.suspicious: Question = _never
         """Whether `redact_value` may change any value in these bytes, such as a whole block of header lines."""
         self.know(known)
@@ -91,6 +93,7 @@ class Redaction:
     def know(self, known: SecretMatcher | None) -> None:
         """Use another set of known secrets from the next answer on."""
         self._known = known if known is not None and known.size else None
+        self._binary = None
         if self._known is None and self._shapes is None:
             self._text, self._question, self.suspicious = None, None, _never
             return
@@ -108,7 +111,11 @@ class Redaction:
         """Return the filter of one answer, or None when nothing is looked for in such a body."""
         kind = media_type(content_type)
         if not is_text(kind):
-            return None if self._known is None else StreamFilter(self._known)
+            if self._known is None:
+                return None
+            if self._binary is None:
+                self._binary = BinaryScanner(self._known, self._known.secrets)
+            return StreamFilter(self._binary)
         if self._text is None:
             return None
         if kind == _EVENT_STREAM:

@@ -94,6 +94,11 @@ class SecretMatcher:
             self._readable = tuple(present(whole(tree) + b"|" + one) for one in encoded)
         self._suspect = present(self.suspects.anything())
 
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """The secrets as they are searched."""
+        return tuple(self._secrets)
+
     def __repr__(self) -> str:
         return f"SecretMatcher({self.size} secrets)"
 

@@ -16,7 +16,7 @@ from sidecar.redaction.scanner import Hit, Scanner
 
 Question: TypeAlias = Callable[[bytes], bool]
 
-_UNANCHORED: Final = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001  # the library names it nowhere else
+UNANCHORED: Final = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001  # the library names it nowhere else
 _SHORT_LINE: Final = 24  # bytes of lines on average below which what they say together is looked at, too
 _NOTHING: Final = [(-1, -1)]
 
@@ -50,12 +50,12 @@ def present(pattern: bytes) -> Question:
     match: Any = compiled(pattern or b"[^\\x00-\\xff]")._regexp.Match  # noqa: SLF001  # see above
 
     def question(text: bytes) -> bool:
-        if match(_UNANCHORED, text, 0, len(text)) != _NOTHING:
+        if match(UNANCHORED, text, 0, len(text)) != _NOTHING:
             return True
         if text.count(b"\n") * _SHORT_LINE <= len(text):
             return False
         text = text.translate(None, b"\r\n")
-        return bool(match(_UNANCHORED, text, 0, len(text)) != _NOTHING)
+        return bool(match(UNANCHORED, text, 0, len(text)) != _NOTHING)
 
     return question
 
