@@ -197,7 +197,7 @@ class Running:
         return self.public.running() + (self.egress.running() if self.egress is not None else [])
 
     def _revoked(self, revoked: Revoked) -> None:
-        """End what stands on a subject; forget the usage of an organization that was erased."""
+        """End what depends on a subject; forget the usage of an organization that was erased."""
         self.revocations.end(revoked)
         if revoked.kind is SubjectKind.ORGANIZATION:
             self._usage.forget(revoked.name)

@@ -130,7 +130,7 @@ def _of_json(section: Guardrail, answer: Any) -> Verdict:
 
 
 def _counts(section: Guardrail, found: Sequence[str]) -> bool:
-    """Tell whether one of the categories is refused; a flag without any always is."""
+    """Return whether one of the categories is refused; a flag without any always is."""
     return not section.categories or not found or any(name in section.categories for name in found)
 
 

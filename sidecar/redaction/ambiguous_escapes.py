@@ -34,7 +34,7 @@ _END: Final = "end"
 
 
 def is_ambiguous(secret: bytes) -> bool:
-    """Say whether a key holds what escapes are made of."""
+    """Return whether a key holds what escapes are made of."""
     return _ODD.search(secret) is not None
 
 
@@ -67,7 +67,7 @@ class _Chart:
         """Places where an escape begins that the end of the text cuts."""
 
     def reads(self, place: int) -> list[tuple[bytes, int]]:
-        """Return what may stand at a place: bytes, none for what is invisible, and where they end."""
+        """Return what may be at a place: bytes, none for what is invisible, and where they end."""
         if place + SPAN > self._high and self._high < self._size:
             self._extend(place)
         return self._reads[place]
@@ -152,7 +152,7 @@ class _Chart:
             self.cut.add(at)
 
     def _characters(self, place: int, at: int) -> list[tuple[int, int]]:
-        """Return the ASCII characters that may stand at a place, behind what is invisible."""
+        """Return the ASCII characters that may be at a place, behind what is invisible."""
         if place >= self._high:
             self._touch(place, at)
             return []
@@ -256,7 +256,7 @@ class AmbiguousSecrets:
         self._begun = compiled(b"(?:" + cut + rb")\z") if cut else None
 
     def found(self, text: bytes, *, final: bool) -> tuple[list[tuple[int, int]], int]:
-        """Return where keys stand, and where one begins that the end of the text cuts."""
+        """Return where keys are, and where one begins that the end of the text cuts."""
         spans: set[tuple[int, int]] = set()
         size = len(text)
         live = size

@@ -97,7 +97,7 @@ def undo(text: bytes) -> tuple[bytes, list[Token] | None]:
 
 
 def undo_each(text: bytes) -> Iterator[tuple[bytes, list[Token]]]:
-    """Return what each kind of escape alone makes of a text in which it stands, and what was undone."""
+    """Return what each kind of escape alone makes of a text in which it is, and what was undone."""
     for kind, introducer in zip(_KINDS, b"\\%&", strict=True):
         if introducer not in text:
             continue

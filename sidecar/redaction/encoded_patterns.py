@@ -40,7 +40,7 @@ _JUNK: Final = rb"[\x00-\x08\x0a-\x1f\x7f-\xff]*"
 
 
 def _spaced(end: bytes) -> bytes:
-    """Return the pattern of the end of an escape; what no reader sees may stand between its characters."""
+    """Return the pattern of the end of an escape; what no reader sees may be between its characters."""
     name = not end[:1].isdigit() and len(end) > 2
     letters = (end[at : at + 1] for at in range(len(end)))
     return _JUNK.join(c if name or c.isdigit() else b"[" + c + c.upper() + b"]" for c in letters)

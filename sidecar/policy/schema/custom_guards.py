@@ -39,7 +39,7 @@ class CustomGuard(Section):
 class Guardrail(Section):
     """A service that is asked over HTTP about each text of a message."""
 
-    name: Annotated[str, strings.NAME] = Field(description="unique; stands in events", examples=["llama-guard"])
+    name: Annotated[str, strings.NAME] = Field(description="unique; named in events", examples=["llama-guard"])
     kind: Literal["openai", "presidio", "json"] = Field(
         description="what it speaks: Llama Guard behind an OpenAI-compatible endpoint, Presidio's analyzer, or "
         '`{"text"}` answered by `{"flagged", "categories"}`',

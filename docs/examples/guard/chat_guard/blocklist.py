@@ -8,7 +8,7 @@ from sidecar.extend import Block, Many, Request, Section, Verdict
 
 
 class BlocklistSettings(Section):
-    """What stands under `guards.blocklist.settings`."""
+    """What is under `guards.blocklist.settings`."""
 
     words: Many[str] = Field(description="words that no message may hold", examples=[["Project Falcon"]])
     case_sensitive: bool = Field(default=False, description="true: capitals matter")

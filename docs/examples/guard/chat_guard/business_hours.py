@@ -13,7 +13,7 @@ from sidecar.extend import Block, Request, Section, Verdict
 
 
 class BusinessHoursSettings(Section):
-    """What stands under `guards.business-hours.settings`."""
+    """What is under `guards.business-hours.settings`."""
 
     service: str = Field(description='a URL that answers {"open": true} for an organization')
 
