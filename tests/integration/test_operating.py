@@ -95,3 +95,23 @@ def test_readiness_includes_the_backend_where_the_policy_says_so(tmp_path) -> No
         }
         assert running.fetch("/livez")[0] == 200, "a restart would not bring the backend back"
         running.logged(event="BACKEND_ERROR", detail={"probe": "/health"})
+
+
+def test_why_and_replay_read_a_log_in_the_elastic_common_schema(tmp_path, capsys) -> None:
+    with Serving() as backend, threaded(tmp_path, backend.url, events={"format": "ecs"}) as running:
+        request_id = refused_id(running)
+        until(lambda: request_id in running.log.read_text(), "the refusal to be logged")
+        line = next(json.loads(each) for each in running.log.read_text().splitlines() if request_id in each)
+        assert line["event"] | {"kind": ""} == {
+            "kind": "",
+            "module": "sidecar",
+            "dataset": "sidecar.security",
+            "category": ["web"],
+            "type": ["denied"],
+            "outcome": "failure",
+            "action": "CORS_BLOCKED",
+        }
+        assert main(["why", request_id, "--log", str(running.log)]) == 0
+        assert "403 CORS_BLOCKED" in capsys.readouterr().out
+        assert main(["replay", str(running.log), "--policy", str(running.policy)]) == 0
+        assert "1 requests; refused: 1 by what happened" in capsys.readouterr().out
