@@ -16,8 +16,9 @@ import pytest
 from sidecar.__main__ import main
 from tests.support.backends import Serving
 from tests.support.endless_model import EndlessModel, endless_model
+from tests.support.raw import post as raw_post
 from tests.support.redis import redis_server
-from tests.support.sidecar import MASTER, Running, threaded, until
+from tests.support.sidecar import MASTER, ORIGIN, Running, threaded, until
 
 CHAT = {"name": "chat", "match": {"path": "/v1/chat/completions", "methods": ["POST"]}, "protocol": "openai"}
 CLAUDE = {"name": "claude", "match": {"path": "/v1/messages", "methods": ["POST"]}, "protocol": "anthropic"}
@@ -155,6 +156,19 @@ def test_an_erased_client_has_used_nothing(
         erased = json.loads(capsys.readouterr().out.splitlines()[-1])["erased"]
         assert erased["windows"] == 2, "one of a limit, one of a budget"
         assert post(front, asked())[0] == 200
+
+
+def test_the_connection_serves_on(tmp_path: Path, model: EndlessModel) -> None:
+    with (
+        threaded(tmp_path, model.url, routes=[CHAT], budgets=[budget("1500 tokens", header=True)]) as front,
+        front.connect() as client,
+    ):
+        raw = raw_post(PATHS["openai"], json.dumps(asked()).encode(), f"Origin: {ORIGIN}")
+        ended = client.send(raw).response()
+        assert b"The budget is used up" in ended.body
+        assert b"X-Sidecar-Budget-Remaining" in (ended.get(b"access-control-expose-headers") or b"")
+        refused = client.send(raw).response()
+        assert (refused.status, refused.get(b"x-sidecar-budget-remaining")) == (429, b'"daily";r=0;u="tokens"')
 
 
 def test_a_failing_backend_costs_nothing(tmp_path: Path) -> None:

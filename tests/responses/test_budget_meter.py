@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.budget import Budget, BudgetPer, Unit
 from sidecar.exchange import Exchange
@@ -229,6 +232,27 @@ async def test_a_client_that_leaves_has_used_what_came() -> None:
     assert one.spend.closed
     assert one.spend.left == [100_000 - 15]
     assert one.counted == {"input": 10, "output": 5}
+
+
+PIECES = st.lists(
+    st.sampled_from([chat(" one"), chat(""), b"\n\n", b"\r\n\r\n", b"data: ", b'"content": "', b"\\", b'"', b": x\n"])
+    | st.binary(max_size=30),
+    max_size=30,
+)
+
+
+@pytest.mark.parametrize("kind", [SSE, LINES, JSON, b"text/plain"])
+@given(pieces=PIECES)
+def test_whatever_comes_passes_as_it_is(kind: bytes, pieces: list[bytes]) -> None:
+    async def passed() -> None:
+        one = bench(kind=kind)
+        assert one.feed(*pieces) == b"".join(pieces)
+        assert one.meter is not None
+        assert one.meter.finish() == b""
+        assert one.spend.made >= 0
+        one.end()
+
+    asyncio.run(passed())
 
 
 async def test_one_event_without_an_end_is_bounded() -> None:

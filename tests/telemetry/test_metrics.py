@@ -33,6 +33,8 @@ CONTRACT = {
     "sidecar_credential_expiry_timestamp_seconds": {"organization", "provider", "name"},
     "sidecar_llm_tokens_total": {"organization", "provider", "model", "direction"},
     "sidecar_build_info": {"version"},
+    "sidecar_budget_remaining_ratio": {"budget", "organization"},
+    "sidecar_llm_cost_usd_total": {"organization", "provider", "model"},
 }
 
 
@@ -57,7 +59,7 @@ def full() -> Metrics:
                 CredentialState("acme", "stripe", "for good", None, undecryptable=True),
             ],
             log_dropped=lambda: 7,
-            budgets=lambda: {("month", "acme"): 0.5},
+            budgets=lambda: {("day", "acme"): 0.25, ("day", 'x"}'): 0.5, ("day", "\n"): 0.1},
             webhook=lambda: WebhookState(3, 1, 2),
         )
     )
@@ -69,6 +71,8 @@ def full() -> Metrics:
     metrics.decided(report(True, False))
     metrics.tokens("acme", "openai", "gpt-5", "input", 12)
     metrics.tokens("acme", "openai", "gpt-5", "input", 30)
+    metrics.cost("acme", "openai", "gpt-5", 1_500_000_000)
+    metrics.cost("acme", "openai", "gpt-5", 250_000_000)
     return metrics
 
 
@@ -100,6 +104,9 @@ def test_every_metric_of_the_contract_is_there_with_exactly_its_labels():
 
 
 NUMBERS = [
+    (1.75, "sidecar_llm_cost_usd_total", {"organization": "acme", "provider": "openai", "model": "gpt-5"}),
+    (0.25, "sidecar_budget_remaining_ratio", {"budget": "day", "organization": "acme"}),
+    (0.1, "sidecar_budget_remaining_ratio", {"budget": "day", "organization": "other"}),
     (2, "sidecar_requests_total", {"route": "chat", "method": "POST", "status": "200"}),
     (1, "sidecar_requests_total", {"route": "unmatched", "method": "other", "status": "0"}),
     (2, "sidecar_security_events_total", {"event": "CHAT_MESSAGE_PROCESSED", "route": "chat", "outcome": "allowed"}),

@@ -14,6 +14,7 @@ from sidecar.exchange import Exchange
 from sidecar.guards.budgets.request_size import RequestSize, size_of
 from sidecar.guards.budgets.spend import Share, Spend
 from sidecar.guards.limits.rate_limit import SAFE
+from sidecar.guards.origins.build import REMAINING
 from sidecar.prices import Price, PriceTable
 from sidecar.stores.budget_ledger import BudgetLedger
 from sidecar.token_estimate import BYTES
@@ -21,7 +22,6 @@ from sidecar.vocabulary import Code, Event
 
 ENDED: Final = "The budget is used up"
 UNPRICED: Final = "This model has no price"
-REMAINING: Final = "X-Sidecar-Budget-Remaining"
 
 PATIENT: Final = 60
 """Seconds that clients of providers wait by themselves; beyond them they are told not to."""
