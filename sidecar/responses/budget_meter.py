@@ -188,8 +188,8 @@ class _Meter:
     def _words(self, before: bytes) -> StreamEnded:
         return StreamEnded(before, complete=False)
 
-    async def _wait(self, before: bytes) -> None:
-        """Wait for the store's answer; end the stream after `before` if it is no."""
+    async def _wait(self, before: bytes, made: int) -> None:
+        """Wait for the store's answer; end the stream after `before`, with `made` tokens of output, if it is no."""
         spend, self._waits = self._spend, False
         while not (self._complete or spend.closed):
             if spend.waiting is not None:
@@ -197,6 +197,7 @@ class _Meter:
             elif spend.made < spend.ceiling:
                 return
             elif spend.ended is not None:
+                spend.made = made  # what came behind it reaches nobody
                 raise self._end(before)
             else:
                 spend.top_up()
@@ -208,7 +209,8 @@ class _Meter:
             raise self._end(before)
         if exchange is not None and not self._waits:
             self._waits = True
-            exchange.pending.append(lambda: self._wait(before))
+            made = self._spend.made
+            exchange.pending.append(lambda: self._wait(before, made))
 
 
 class _Pieces(_Meter):
