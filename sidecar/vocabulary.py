@@ -78,6 +78,7 @@ class Event(Enum):
     OVERLOADED = (Category.SYSTEM, Level.WARNING)
     PROXY_UNDECLARED = (Category.SYSTEM, Level.WARNING)
     CSP_VIOLATION = (Category.SECURITY, Level.WARNING)
+    LINK_REMOVED = (Category.SECURITY, Level.WARNING)
     USAGE_ANOMALY = (Category.SECURITY, Level.WARNING)
     STREAM_REVOKED = (Category.SECURITY, Level.WARNING)
     BUDGET_EXCEEDED = (Category.SECURITY, Level.WARNING)

@@ -45,6 +45,7 @@ _SERVICES: Final = (
 class AssignmentScanner:
     """Find random-looking values that a name introduces; the name stays, the value goes."""
 
+    framing = True
     __slots__ = ("_begun", "_cut", "_likely", "_longest_name", "_whole", "reach", "suspects")
 
     def __init__(self) -> None:

@@ -118,12 +118,7 @@ class Redaction:
             return StreamFilter(self._binary)
         if self._text is None:
             return None
-        if kind == _EVENT_STREAM:
-            return EventStreamFilter(self._text, question=self._question)
-        if kind in _DOCUMENTS:
-            return StreamFilter(self._text)
-        body = Body.RECORDS if kind in _RECORDS else Body.JSON if kind.endswith(b"json") else Body.TEXT
-        return RecordLinesFilter(self._text, body, question=self._question)
+        return text_filter(kind, self._text, self._question)
 
     def passes_whole(self, content_type: bytes, lines: bytes, body: bytes) -> bool:
         """Return whether header lines and a complete body are surely as they may be; False: ask one by one.
@@ -175,6 +170,16 @@ def _both(known: Scanner | None, shapes: Scanner | None) -> Scanner:
     found = known if known is not None else shapes
     assert found is not None
     return found
+
+
+def text_filter(kind: bytes, scanner: Scanner, question: Question | None) -> RedactionFilter:
+    """Return the filter of a body of text, by its media type; `question` says which texts must be scanned."""
+    if kind == _EVENT_STREAM:
+        return EventStreamFilter(scanner, question=question)
+    if kind in _DOCUMENTS:
+        return StreamFilter(scanner)
+    body = Body.RECORDS if kind in _RECORDS else Body.JSON if kind.endswith(b"json") else Body.TEXT
+    return RecordLinesFilter(scanner, body, question=question)
 
 
 def _never(data: bytes) -> bool:  # noqa: ARG001  # nothing is looked for

@@ -348,4 +348,4 @@ def leave(records: Iterable[Record]) -> list[bytes]:
 
 def _shifted(hits: Sequence[Hit], start: int) -> list[Hit]:
     """Return the hits that begin at or after `start`, counted from there; `covered` carries the others."""
-    return [Hit(hit.start - start, hit.end - start, hit.kind) for hit in hits if hit.start >= start]
+    return [hit._replace(start=hit.start - start, end=hit.end - start) for hit in hits if hit.start >= start]

@@ -45,6 +45,7 @@ class SecretMatcher:
     `skipped` counts secrets that are too short to be searched safely.
     """
 
+    framing = True
     __slots__ = (
         "_ambiguous",
         "_first",
@@ -221,5 +222,8 @@ class SecretMatcher:
             for run in every(given):
                 if self._present(run.text):
                     more, _ = self._spans(run.text, True, nested)
-                    spans += [(run.begin(one), run.end(other)) for one, other in more]
+                    for one, other in more:
+                        start, end = run.begin(one), run.end(other)
+                        if not given[start:end].translate(None, alphabet):  # or what is no base64 was read as some
+                            spans.append((start, end))
         return spans, live

@@ -42,6 +42,7 @@ class ShapeScanner:
     Rules that judge whether a text looks random have a part of their own: it leaps over text that cannot.
     """
 
+    framing = True
     __slots__ = ("_parts", "_suspect", "reach", "suspects")
 
     def __init__(self, names: Iterable[str]) -> None:

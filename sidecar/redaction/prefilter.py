@@ -63,6 +63,7 @@ def present(pattern: bytes) -> Question:
 class PrefilteredScanner:
     """A scanner that runs only on texts that the prefilter does not clear."""
 
+    framing = True
     __slots__ = ("_question", "_scanner", "reach")
 
     def __init__(self, scanner: Scanner, question: Question) -> None:

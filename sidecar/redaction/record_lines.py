@@ -13,7 +13,7 @@ from typing import Final
 from sidecar.redaction.joined_texts import JoinedTexts, Record, leave
 from sidecar.redaction.prefilter import Question
 from sidecar.redaction.records import read_message, read_tokens
-from sidecar.redaction.scanner import Scanner, StreamFilter, clean
+from sidecar.redaction.scanner import Scanner, StreamFilter, clean, clean_record
 
 MAX_LINE: Final = 256 * 1024
 """A longer line of a declared stream of records is cleaned as plain bytes while it passes …"""
@@ -102,7 +102,7 @@ class RecordLinesFilter:
             if self._mode is not _Mode.UNSEEN:  # there, what is pending has been fed already
                 self._emit((self._plain.feed(pending),), out)
             self._emit((self._plain.finish(),), out)
-        elif pending and self._records:
+        elif pending and (self._records or (self._mode is _Mode.LINES and not self._scanner.framing)):
             self._record(pending, out)
         elif pending:
             self._emit((clean(pending, self._scanner, self.counts),), out)  # one record is no stream
@@ -197,6 +197,6 @@ class RecordLinesFilter:
             if taken is not None:
                 out.append(taken)
                 return
-        shown = clean(raw, self._scanner, self.counts)
+        shown = clean_record(raw, self._scanner, self.counts)
         pieces = read_tokens(shown, ((0, len(shown)),), ()) if self._mode is _Mode.ELEMENTS else read_message(shown)
         self._emit(leave(self._joined.push(Record(shown, pieces))), out)

@@ -16,11 +16,12 @@ _CONTEXT: Final = 96  # bytes of what has passed that a scanner may ask for: a s
 
 
 class Hit(NamedTuple):
-    """Bytes to be replaced, and why: `known`, or the name of a pattern."""
+    """Bytes to be replaced, why (`known`, or the name of a pattern), and by what."""
 
     start: int
     end: int
     kind: str
+    mark: bytes = MARK
 
 
 class Scanner(Protocol):
@@ -34,6 +35,8 @@ class Scanner(Protocol):
     """
 
     reach: int
+    framing: bool
+    """Whether what it looks for may be in the framing of a record, too."""
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
         """Return the hits, and the offset from which the text is live (its length if it is not)."""
@@ -43,6 +46,7 @@ class Scanner(Protocol):
 class Both:
     """Two scanners as one."""
 
+    framing = True
     __slots__ = ("_first", "_second", "reach")
 
     def __init__(self, first: Scanner, second: Scanner) -> None:
@@ -78,7 +82,7 @@ def rewrite(text: bytes, hits: Sequence[Hit], live: int, covered: int) -> Edit:
         if hit.start < cursor:
             cursor = max(cursor, hit.end)
             continue
-        pieces += (text[cursor : hit.start], MARK)
+        pieces += (text[cursor : hit.start], hit.mark)
         kinds.append(hit.kind)
         cursor = hit.end
     if cursor < live:
@@ -136,6 +140,11 @@ def tally(counts: dict[str, int], kinds: Sequence[str]) -> None:
     """Count marks by kind. The names come from a closed set, so the table is bounded."""
     for kind in kinds:
         counts[kind] = counts.get(kind, 0) + 1
+
+
+def clean_record(raw: bytes, scanner: Scanner, counts: dict[str, int]) -> bytes:
+    """Return a record without what must not pass, its framing included."""
+    return clean(raw, scanner, counts) if scanner.framing else raw
 
 
 def clean(text: bytes, scanner: Scanner, counts: dict[str, int] | None = None) -> bytes:

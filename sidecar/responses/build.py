@@ -16,9 +16,11 @@ from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route as RouteSchema
 from sidecar.prices import PriceTable
 from sidecar.redaction.filters import build_redaction
+from sidecar.redaction.links import AllowedHosts, OnOther
 from sidecar.responses.budget_meter import BudgetMeter
 from sidecar.responses.filters import KnownSecretsSource, ResponseObserver, RouteResponseFilters
 from sidecar.responses.id_extraction import IdRule
+from sidecar.responses.link_filter import AnswerLinks, LinkRules
 from sidecar.responses.session_learning import (
     BodyObserver,
     CookieObserver,
@@ -62,9 +64,23 @@ class Responses:
         redaction = build_redaction(None, section.patterns, self._problems.at("redaction.patterns"))
         keys = self.known_secrets if section.known_secrets else None
         observers = (*self._learning(route, sessions, guards), *self._usage(route, metered=metered), *also)
-        if keys is None and not section.patterns and not observers:
+        links = self._links(route, enforced)
+        if keys is None and not section.patterns and not observers and links is None:
             return None
-        return RouteResponseFilters(redaction, keys, observers, self._services.events, enforce=enforced("redaction"))
+        return RouteResponseFilters(
+            redaction, keys, observers, self._services.events, links=links, enforce=enforced("redaction")
+        )
+
+    def _links(self, route: RouteSchema | None, enforced: Enforced) -> AnswerLinks | None:
+        """Return what looks for links in a route's answers; None where the policy says nothing of them."""
+        section = self._schema.answers.links
+        if section is None:
+            return None
+        on_other = OnOther(section.on_other) if enforced("links") else OnOther.OBSERVE
+        allowed = AllowedHosts(section.allow)
+        images = allowed if section.images is None else AllowedHosts(section.images)
+        pages = route is not None and route.message is not None
+        return AnswerLinks(LinkRules(allowed, images, on_other, pages), self._services.events)
 
     def counter(self, provider: str) -> UsageCounter:
         """Return what counts the tokens of one provider, and their cost."""

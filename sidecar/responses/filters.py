@@ -12,6 +12,7 @@ from sidecar.redaction.filters import Redaction, RedactionFilter
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.redaction.websocket_filter import FrameFilter as RedactedFrames
 from sidecar.responses.interfaces import BackendResponseHead, SocketMessageFilter
+from sidecar.responses.link_filter import AnswerLinks
 from sidecar.vault.models import KnownSecrets
 from sidecar.vocabulary import Event, Outcome
 
@@ -65,11 +66,13 @@ class RouteResponseFilters:
         watchers: Sequence[ResponseObserver],
         events: EventSink,
         *,
+        links: AnswerLinks | None = None,
         enforce: bool = True,
     ) -> None:
+        self._links = links
         self._redaction = redaction
         self._keys = keys
-        self._watchers = tuple(watchers)
+        self._watchers = (*watchers, *((links,) if links is not None else ()))
         self._events = events
         self._enforce = enforce
         self._seen: SecretMatcher | None = None
@@ -111,8 +114,9 @@ class RouteResponseFilters:
         return True
 
     def frames(self, exchange: Exchange) -> SocketMessageFilter | None:
-        """Return the filter of a WebSocket's messages; None if redaction is off."""
-        return _SocketFrames(self, exchange) if self._redaction.active else None
+        """Return the filter of a WebSocket's messages; None if there is nothing to look for."""
+        redacted = _SocketFrames(self, exchange) if self._redaction.active else None
+        return self._links.frames(exchange, redacted) if self._links is not None else redacted
 
     def frames_now(self, exchange: Exchange) -> _ReportedFrames | None:
         """Return a filter that knows the secrets of this moment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import string
 
 import pytest
@@ -175,3 +176,14 @@ def test_nothing_shows_a_secret() -> None:
     stream = known.filter()
     stream.feed(KEY[:12].encode())
     assert KEY[:9] not in f"{known!r} {known} {stream!r} {stream}"
+
+
+@pytest.mark.parametrize("next_to", [b'"', b" ", b"}", b"\n"])
+def test_no_more_than_base64_is_read_as_base64(next_to: bytes) -> None:
+    for character in "f_Zz9":
+        key = f"sk-proj-012345{character}"
+        for encoded in (base64.b64encode(key.encode()), key.encode().hex().encode()):
+            for at in range(8, len(encoded)):
+                torn = encoded[:at] + next_to + encoded[at + 1 :]
+                clean = run(matcher(key).filter(), [b"{" + torn + b"}"])
+                assert next_to in clean[1:-1], "what stands between two texts stays"

@@ -82,6 +82,30 @@ class Redaction(Section):
     )
 
 
+class AnswerLinks(Section):
+    """Links and images in answers that a page may show."""
+
+    allow: Many[Annotated[str, strings.HOST]] = Field(
+        default=(),
+        description="hosts that answers may link to; `*.` before a name: every host below it; our own host always",
+        examples=[["docs.example.com", "*.wikipedia.org"]],
+    )
+    images: Many[Annotated[str, strings.HOST]] | None = Field(
+        default=None, description="hosts that images may be loaded from; null: those of `allow`"
+    )
+    on_other: Literal["observe", "defang", "remove"] = Field(
+        default="observe",
+        description="what becomes of others. observe: they are recorded; defang: their scheme is made unknown; "
+        "remove: about:blank is put in their place",
+    )
+
+
+class Answers(Section):
+    """What answers may show."""
+
+    links: AnswerLinks | None = Field(default=None, description="links and images in answers; null: not looked at")
+
+
 SENT: Final = sorted({event.name for event in Event} - {Event.CHAT_MESSAGE_PROCESSED.name})
 """Events that a webhook may be asked for: not that of each chat message, which is an access line of its own."""
 

@@ -13,7 +13,7 @@ from sidecar.policy.schema.base_model import Many, Read, Section, refuse
 from sidecar.policy.schema.browser_headers import Cookies, Cors, SecurityHeaders
 from sidecar.policy.schema.budgets import BudgetSection, PriceSection
 from sidecar.policy.schema.clients import Clients
-from sidecar.policy.schema.content import ContentFilter, Events, MessageDefaults, Redaction
+from sidecar.policy.schema.content import Answers, ContentFilter, Events, MessageDefaults, Redaction
 from sidecar.policy.schema.credentials import Egress, Provider, Tokens
 from sidecar.policy.schema.custom_guards import CustomGuard, Guardrail
 from sidecar.policy.schema.limits_and_sessions import DEFAULT_LIMITS, Organizations, Ownership, RateLimit, Sessions
@@ -92,6 +92,7 @@ class PolicySchema(Section):
     )
     egress: Egress = Field(default_factory=Egress, description="provider calls of the backend")
     redaction: Redaction = Field(default_factory=Redaction, description="what is replaced in answers")
+    answers: Answers = Field(default_factory=Answers, description="what answers may show")
     stores: Stores = Field(default_factory=Stores, description="where windows, bans and sessions live")
     events: Events = Field(default_factory=Events, description="where facts are written")
     anomalies: Anomalies | None = Field(

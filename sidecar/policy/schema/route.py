@@ -17,7 +17,7 @@ from sidecar.policy.schema.quantities import size
 
 GuardName: TypeAlias = Literal[
     "address", "ban", "host", "https", "user_agent", "cors", "fetch_metadata", "concurrency", "rate_limits", "session",
-    "message", "content_filter", "redaction", "ownership", "budgets",
+    "message", "content_filter", "redaction", "links", "ownership", "budgets",
 ]  # fmt: skip
 """What may be observed. The request's grammar, the body's size and credentials are not among them: a request
 that two parsers read differently, or one without its key, cannot be let pass just to see."""
