@@ -63,6 +63,7 @@ def _lower_escapes(quoted: bytes) -> bytes:
 class BinaryScanner:
     """Scans what is no text for the forms of secrets, and what is text with the scanner of texts."""
 
+    framing = True
     __slots__ = ("_begun", "_forms", "_head", "_text", "reach")
 
     def __init__(self, text: Scanner, secrets: Iterable[bytes]) -> None:
