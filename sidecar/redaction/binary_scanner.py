@@ -23,12 +23,14 @@ HEAD: Final = 8
 
 CONTROLS: Final = bytes((*range(9), 11, 12, *range(14, 27), *range(28, 32), 127))
 """Bytes that texts do not hold."""
+SAMPLE: Final = 1024
 SHARE: Final = 32
 """A text has less than one of them in so many bytes."""
 
 
 def is_binary(body: bytes) -> bool:
-    """Return whether a part of a body holds more control characters than any text."""
+    """Return whether a part of a body holds more control characters than any text, by its beginning."""
+    body = body[:SAMPLE]
     return (len(body) - len(body.translate(None, CONTROLS))) * SHARE > len(body)
 
 
