@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sidecar.errors import PolicyError
-from sidecar.manifests.resources import Labels, Resource, Step, at, mappings, texts
+from sidecar.manifests.resources import Labels, Resource, Step, at, mappings, texts, words
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.document.read import draft_policy
 from sidecar.policy.dry_run import isolated_services
@@ -99,9 +99,9 @@ def _is_sidecar(container: Container) -> bool:
     if container.name == NAME:
         return True
     body = container.body
-    words = [str(word) for key in ("command", "args") for word in body.get(key) or []]
+    said = [*words(body.get("command")), *words(body.get("args"))]
     image = str(body.get("image", "")).partition("@")[0].rpartition("/")[2].partition(":")[0]
-    return NAME in image and (not words or words[0] == "run" or words[:2] == ["sidecar", "run"])
+    return NAME in image and (not said or said[0] == "run" or said[:2] == ["sidecar", "run"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,8 @@ def _port(url: str) -> int:
 def _policy(pod: Pod, resources: Sequence[Resource]) -> tuple[str | None, str]:
     """Return the policy of the ConfigMap that the sidecar mounts, None if it is not there, and how messages name it."""
     assert pod.sidecar is not None
-    words = " ".join(str(word) for key in ("command", "args") for word in pod.sidecar.body.get(key) or [])
-    named = re.search(r"--policy[= ](\S+)", words)
+    said = " ".join([*words(pod.sidecar.body.get("command")), *words(pod.sidecar.body.get("args"))])
+    named = re.search(r"--policy[= ](\S+)", said)
     path = named[1] if named else "/etc/sidecar/policy.yaml"
     mounts = pod.sidecar.mounts()
     for volume in mappings(pod.spec.get("volumes")):

@@ -115,6 +115,11 @@ def mappings(value: Any) -> list[Mapping[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
+def words(value: Any) -> list[str]:
+    """Return the texts of a list; what is no list has none."""
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
 def texts(value: Any) -> Labels:
     """Return a mapping of texts to texts, such as labels; what is none has none."""
     return {str(key): str(item) for key, item in value.items()} if isinstance(value, dict) else {}
@@ -130,7 +135,7 @@ def selects(selector: Any, labels: Labels) -> bool:
 
 
 def _holds(rule: Mapping[str, Any], labels: Labels) -> bool:
-    value, values = labels.get(str(rule.get("key"))), rule.get("values") or []
+    value, values = labels.get(str(rule.get("key"))), words(rule.get("values"))
     return {
         "In": value in values,
         "NotIn": value not in values,

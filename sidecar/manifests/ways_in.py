@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sidecar.manifests.findings import Findings
 from sidecar.manifests.pods import NAME, Listening, Pod
-from sidecar.manifests.resources import Resource, Step, mappings, selects, texts
+from sidecar.manifests.resources import Resource, Step, mappings, selects, texts, words
 
 UNGUARDED: Final = f"{NAME}/dangerously-unguarded-ports"
 """Annotation of a Service or NetworkPolicy: ports that may be reached without the sidecar, such as an app's metrics."""
@@ -121,7 +121,7 @@ def _policies(pod: Pod, resources: Sequence[Resource]) -> list[Resource]:
         for each in resources
         if each.kind == "NetworkPolicy"
         and each.namespace == pod.resource.namespace
-        and "Ingress" in (each.at("spec", "policyTypes") or ["Ingress"])
+        and "Ingress" in (words(each.at("spec", "policyTypes")) or ["Ingress"])
         and selects(each.at("spec", "podSelector") or {}, pod.labels)
     ]
 
@@ -148,5 +148,5 @@ def _exempt(resource: Resource) -> set[str]:
     return {name.strip() for name in resource.annotations.get(UNGUARDED, "").split(",")}
 
 
-def _list(words: Any) -> str:
-    return ", ".join(words)
+def _list(names: Any) -> str:
+    return ", ".join(names)

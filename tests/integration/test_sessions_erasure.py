@@ -105,11 +105,11 @@ def test_a_session(stage, capsys) -> None:
     front, redis = stage
     browser, neighbour = live(front), live(front)
     session_id = browser.cookies["__Host-session"]
-    erased = erase(front, capsys, "--session", session_id)
+    erased = erase(front, capsys, f"--session={session_id}")
     assert (erased["sessions"], erased["conversations"], erased["windows"]) == (1, 1, 1)
     assert erased["events"] >= 1
     assert f"s:{key_of(session_id)}" not in keys(redis)
-    again = erase(front, capsys, "--session", session_id)
+    again = erase(front, capsys, f"--session={session_id}")
     assert again == {"windows": 0, "sessions": 0, "conversations": 0, "events": 0}
     assert browser.ask("POST", "/api/chat", {"message": "hi"}).said == (400, "INVALID_SESSION_ID")
     assert neighbour.ask("POST", "/api/chat", {"message": "hi"}).status == 200

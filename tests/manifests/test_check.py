@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.manifests.check import check, guarded
 from sidecar.manifests.resources import read
@@ -308,3 +316,27 @@ def test_without_a_policy_in_the_file_the_ports_are_those_of_the_manifests() -> 
     )
     assert said(deployment() + NETWORK + service(SAFE)) == [note]
     assert len(said(deployment() + NETWORK + service("[{ port: 80, targetPort: app }]"))) == 2
+
+
+EXAMPLE = list(yaml.safe_load_all((Path(__file__).parents[2] / "deploy/kubernetes/example.yaml").read_text()))
+VALUES = st.sampled_from([None, True, 1, -1, "x", "8080", [], {}, [1], [None], [{}], {"a": 1}, {"name": None}])
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every value in a tree."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in children:
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(places(EXAMPLE))), VALUES), min_size=1, max_size=4))
+def test_no_value_at_any_place_breaks_the_check(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    documents = copy.deepcopy(EXAMPLE)
+    for path, value in changes:
+        inner: Any = documents
+        with contextlib.suppress(KeyError, IndexError, TypeError):  # an earlier change took the place away
+            for step in path[:-1]:
+                inner = inner[step]
+            inner[path[-1]] = copy.deepcopy(value)
+    check(read(yaml.safe_dump_all(documents).encode(), "f"))
