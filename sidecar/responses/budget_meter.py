@@ -197,7 +197,7 @@ class _Meter:
             elif spend.made < spend.ceiling:
                 return
             elif spend.ended is not None:
-                spend.made = made  # what came behind it reaches nobody
+                spend.made = made  # what came behind it is not sent
                 raise self._end(before)
             else:
                 spend.top_up()
