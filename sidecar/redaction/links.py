@@ -103,6 +103,7 @@ class LinkScanner:
         self.reach = MAX_URL
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
+        """Return hits over the URLs that lead to other hosts, and where the text is live; see Scanner."""
         joined = before + text if before else text
         behind, size = len(before), len(joined)
         hits: list[Hit] = []
@@ -152,7 +153,7 @@ class LinkScanner:
 
 
 def may_link(text: bytes) -> bool:
-    """Say whether a text may hold a link."""
+    """Return whether a text may hold a link."""
     return _SUSPECT.search(text) is not None
 
 
@@ -166,7 +167,7 @@ def named_host(raw: bytes, *, whole: bool) -> str | None:
     url = html.unescape(raw[:_HOST_WITHIN].decode("utf-8", "replace"))
     url = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), url)
     url = re.sub(r"[\x00-\x20]", "", url)
-    # A backslash may escape (Markdown, JSON) or stand for a slash (HTML): the stranger reading counts.
+    # A backslash may escape (Markdown, JSON) or stand for a slash (HTML): a reading with another host counts.
     for reading in (re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", url), url):
         found = _AUTHORITY.match(reading)
         assert found is not None
@@ -193,7 +194,7 @@ def _is_in_srcset(text: bytes, at: int) -> bool:
 
 
 def _kind(text: bytes, opened: re.Match[bytes]) -> str:
-    """Say whether a page loads by itself what a URL names; where that cannot be seen, it does."""
+    """Return whether a page loads by itself what a URL names; where that cannot be seen, it does."""
     start = opened.start()
     by = opened.group()[:2]
     if by == b"](":
@@ -212,7 +213,7 @@ def _kind(text: bytes, opened: re.Match[bytes]) -> str:
 
 
 def is_secretive(raw: bytes) -> bool:
-    """Say whether the path or query of a URL looks like data in some encoding."""
+    """Return whether the path or query of a URL looks like data in some encoding."""
     _, _, rest = raw.partition(b"://")
     _, _, rest = rest.partition(b"/") if b"/" in rest else rest.partition(b"?")
     return any(len(part) >= _SECRETIVE and _bits(part) >= _ENTROPY for part in re.split(rb"[/?&=;#]", rest[:MAX_URL]))

@@ -47,7 +47,7 @@ class AnswerLinks:
         return LinkFilter(kind, self._scanner(exchange), LinkReport(exchange, self._events, self._rules.on_other))
 
     def reads_whole(self, answer: BackendResponseHead) -> bool:
-        """Return False: a complete body may be changed."""
+        """Return whether a complete body needs no filter: it is no text, or a part of the application's pages."""
         kind = media_type(answer.index.get(b"content-type", b""))
         return not is_text(kind) or kind in _PAGE_PARTS or (kind in _PAGES and not self._rules.pages)
 
@@ -104,11 +104,13 @@ class LinkFilter:
         self._inner = text_filter(kind, scanner, may_link)
 
     def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes of the body; return what may be sent now."""
         shown = self._inner.feed(chunk)
         self._report.say(self._scanner.take())
         return chunk if self._observes else shown
 
     def finish(self) -> bytes:
+        """Take the end of the body; return what was held."""
         rest = self._inner.finish()
         self._report.say(self._scanner.take())
         return b"" if self._observes else rest
@@ -127,10 +129,12 @@ class LinkFrames:
         self._inner = inner
 
     def take(self, message: bytes, *, binary: bool) -> list[tuple[bytes, bool]]:
+        """Return the messages that may be sent now, in order, each with whether it is binary."""
         given = self._inner.take(message, binary=binary) if self._inner is not None else [(message, binary)]
         return self._shown(given)
 
     def rest(self) -> list[tuple[bytes, bool]]:
+        """Return the messages that wait; what comes later is still joined with them."""
         given = self._shown(self._inner.rest() if self._inner is not None else [])
         rest = self._frames.rest()
         self._report.say(self._scanner.take())
@@ -144,7 +148,9 @@ class LinkFrames:
         return given if self._observes else shown
 
     def control(self, payload: bytes) -> bytes:
+        """Return the payload of a ping or pong as the client may see it."""
         return self._inner.control(payload) if self._inner is not None else payload
 
     def close_reason(self, reason: bytes) -> bytes:
+        """Return the reason of a close frame as the client may see it."""
         return self._inner.close_reason(reason) if self._inner is not None else reason
