@@ -167,7 +167,7 @@ def named_host(raw: bytes, *, whole: bool) -> str | None:
     url = html.unescape(raw[:_HOST_WITHIN].decode("utf-8", "replace"))
     url = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), url)
     url = re.sub(r"[\x00-\x20]", "", url)
-    # A backslash may escape (Markdown, JSON) or stand for a slash (HTML): a reading with another host counts.
+    # A backslash may escape (Markdown, JSON) or stand for a slash (HTML): the first reading that names a host counts.
     for reading in (re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", url), url):
         found = _AUTHORITY.match(reading)
         assert found is not None
