@@ -12,8 +12,8 @@ from typing import Final
 
 from sidecar.redaction.joined_texts import JoinedTexts, Record, leave
 from sidecar.redaction.prefilter import Question
-from sidecar.redaction.records import read_message, read_tokens
-from sidecar.redaction.scanner import Scanner, StreamFilter, clean, clean_record
+from sidecar.redaction.records import Piece, clean_record, read_message, read_tokens
+from sidecar.redaction.scanner import Scanner, StreamFilter
 
 MAX_LINE: Final = 256 * 1024
 """A longer line of a declared stream of records is cleaned as plain bytes while it passes …"""
@@ -105,7 +105,7 @@ class RecordLinesFilter:
         elif pending and (self._records or (self._mode is _Mode.LINES and not self._scanner.framing)):
             self._record(pending, out)
         elif pending:
-            self._emit((clean(pending, self._scanner, self.counts),), out)  # one record is no stream
+            self._emit((clean_record(pending, self._scanner, self.counts, self._read),), out)  # one record is no stream
         self._emit(leave(self._joined.finish()), out)
         return b"".join(out)
 
@@ -197,6 +197,8 @@ class RecordLinesFilter:
             if taken is not None:
                 out.append(taken)
                 return
-        shown = clean_record(raw, self._scanner, self.counts)
-        pieces = read_tokens(shown, ((0, len(shown)),), ()) if self._mode is _Mode.ELEMENTS else read_message(shown)
-        self._emit(leave(self._joined.push(Record(shown, pieces))), out)
+        shown = clean_record(raw, self._scanner, self.counts, self._read)
+        self._emit(leave(self._joined.push(Record(shown, self._read(shown)))), out)
+
+    def _read(self, raw: bytes) -> list[Piece]:
+        return read_tokens(raw, ((0, len(raw)),), ()) if self._mode is _Mode.ELEMENTS else read_message(raw)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
+
+from sidecar.redaction.scanner import OUTSIDE, Hit, Scanner, rewrite, tally
 
 Place: TypeAlias = tuple[Any, ...]
 
@@ -30,6 +32,7 @@ _PREFIX: Final = re.compile(rb'[^\s"{\[]{0,32}[ ]?(?=[{\["])')  # `0:"…"`, `42
 _BREAK: Final = re.compile(rb"\r\n|\n|\r")
 _LINE: Final = re.compile(rb"([^\r\n]*)(?:\r\n|\n|\r|\Z)")
 _BOM: Final = b"\xef\xbb\xbf"
+_EDGE: Final = 2  # bytes of framing at the edges of a string that an escape may seem to take in
 _PLAIN: Final = "plain"
 
 
@@ -159,6 +162,33 @@ def rewritten(raw: bytes, pieces: list[Piece], changed: dict[int, bytes]) -> byt
         out += (raw[at:start], _quoted(text) if pieces[number].quoted else text)
         at = pieces[number].end
     return b"".join((*out, raw[at:]))
+
+
+def clean_record(raw: bytes, scanner: Scanner, counts: dict[str, int], read: Callable[[bytes], list[Piece]]) -> bytes:
+    r"""Return a record without what must not pass in it, framing included.
+
+    A secret may seem to end in the quote that ends a string: `\\"` is a backslash and that quote, or an
+    escaped quote. What is replaced then ends before it, so that the record stays what it is.
+    """
+    if not scanner.framing:
+        return raw
+    hits, live = scanner.scan(raw, OUTSIDE, True)
+    if not hits:
+        return raw
+    strings = [(piece.start, piece.end) for piece in read(raw) if piece.quoted]
+    edit = rewrite(raw, [_within(hit, strings) for hit in hits], live, 0)
+    tally(counts, edit.kinds)
+    return edit.clean
+
+
+def _within(hit: Hit, strings: list[tuple[int, int]]) -> Hit:
+    start, end = hit.start, hit.end
+    for first, last in strings:
+        if first <= start < last < end <= last + _EDGE:
+            end = last
+        if first - _EDGE <= start < first < end <= last:
+            start = first
+    return hit._replace(start=start, end=end)
 
 
 def _parsed(data: bytes) -> Any:

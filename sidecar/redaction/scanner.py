@@ -142,11 +142,6 @@ def tally(counts: dict[str, int], kinds: Sequence[str]) -> None:
         counts[kind] = counts.get(kind, 0) + 1
 
 
-def clean_record(raw: bytes, scanner: Scanner, counts: dict[str, int]) -> bytes:
-    """Return a record without what must not pass, its framing included."""
-    return clean(raw, scanner, counts) if scanner.framing else raw
-
-
 def clean(text: bytes, scanner: Scanner, counts: dict[str, int] | None = None) -> bytes:
     """Return a complete text without what must not pass."""
     hits, live = scanner.scan(text, OUTSIDE, True)

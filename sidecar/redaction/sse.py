@@ -10,8 +10,8 @@ from typing import Final
 
 from sidecar.redaction.joined_texts import JoinedTexts, Record, leave
 from sidecar.redaction.prefilter import Question
-from sidecar.redaction.records import event_data, read_event
-from sidecar.redaction.scanner import Scanner, StreamFilter, clean, clean_record
+from sidecar.redaction.records import clean_record, event_data, read_event
+from sidecar.redaction.scanner import Scanner, StreamFilter, clean
 
 MAX_EVENT: Final = 256 * 1024
 """A longer event is cleaned as plain bytes while it passes; its texts are not joined with others."""
@@ -94,5 +94,5 @@ class EventStreamFilter:
             self._read(raw, out)
 
     def _read(self, raw: bytes, out: list[bytes]) -> None:
-        raw = clean_record(raw, self._scanner, self.counts)
+        raw = clean_record(raw, self._scanner, self.counts, read_event)
         out += leave(self._joined.push(Record(raw, read_event(raw))))

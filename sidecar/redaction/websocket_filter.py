@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from sidecar.redaction.joined_texts import JoinedTexts, Record
-from sidecar.redaction.records import Piece, read_message
-from sidecar.redaction.scanner import OUTSIDE, Hit, Scanner, clean, clean_record, context, rewrite, tally
+from sidecar.redaction.records import Piece, clean_record, read_message
+from sidecar.redaction.scanner import OUTSIDE, Hit, Scanner, clean, context, rewrite, tally
 
 MAX_REASON: Final = 123
 """Bytes of a close reason (RFC 6455 §5.5)."""
@@ -31,7 +31,7 @@ class FrameFilter:
 
     def take(self, message: bytes, *, binary: bool) -> list[tuple[bytes, bool]]:
         """Take a complete message; return the messages that may be sent now, each with whether it is binary."""
-        raw = clean_record(message, self._scanner, self.counts)
+        raw = clean_record(message, self._scanner, self.counts, read_message)
         pieces = [Piece(("plain",), 0, len(raw), raw, False, True)] if binary and raw else read_message(raw)
         return _messages(self._joined.push(Record(raw, pieces, binary)))
 

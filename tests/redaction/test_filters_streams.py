@@ -110,3 +110,15 @@ def test_a_line_or_message_that_is_a_json_string() -> None:
     frames = KNOWN.frames()
     assert frames is not None
     assert frames.take(b'"hello"', binary=False) == [(b'"hello"', False)]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if "json" in name or name in {"openai", "ollama", "vercel", "gemini"}]
+)
+def test_a_key_that_ends_in_a_quote_takes_no_framing(name: str) -> None:
+    key = 'ab%41cd\\x"'
+    pieces = ["see ab%41cd\\x", "\\", " and ab%41cd\\x\\", "end"]
+    redaction = build(key, 'pass-word\\"')
+    body = FORMATS[name].body([*pieces, "pass-word\\", ""])
+    shown = FORMATS[name].read(passed(redaction, name, body, []))
+    assert shown.startswith("see "), "each record stays one that a reader understands"
