@@ -133,9 +133,10 @@ def layers(text: bytes, *, final: bool) -> list[Layer]:
         above = found[-1]
         given = above.text[: above.stop]
         below, tokens = undo(given)
-        if below == given:
+        stop = len(below) if final else unfinished(below)
+        if below == given and (stop == len(given) or len(given) == len(above.text)):
             break
-        found.append(Layer(below, len(below) if final else unfinished(below), tokens))
+        found.append(Layer(below, stop, tokens if below != given else []))  # the end may cut one escape in another
     return found
 
 

@@ -116,7 +116,7 @@ class LinkScanner:
             end = url.end() if url is not None else start
             judged = end
             open_end = end == size and end - start < MAX_URL and not final
-            if start < behind or (start == size and not final):
+            if (start == size and not final) or _is_judged(joined[start:behind]):
                 continue
             if not open_end and _NAMES_HOST.search(joined, start, end) is None:
                 continue
@@ -124,22 +124,25 @@ class LinkScanner:
             host = named_host(raw, whole=not open_end)
             if host is None:
                 if open_end:
-                    return hits, start - behind
+                    return hits, max(0, start - behind)
                 continue
             kind = _kind(joined, opened)
             if host in ("", self._own) or host in (self._images if kind is IMAGE else self._links):
                 continue
             if open_end and self._on_other is OnOther.REMOVE:
-                return hits, start - behind
+                return hits, max(0, start - behind)
             hits += self._hit(raw, start - behind, Found(host, kind, is_secretive(raw)))
         return hits, len(text)
 
     def _hit(self, raw: bytes, start: int, found: Found) -> list[Hit]:
         if len(self._found) < MAX_URL:
             self._found.append(found)
-        if self._on_other is OnOther.REMOVE:
-            return [Hit(start, start + len(raw), found.kind, _REMOVED)]
-        return [Hit(start, start + 1, found.kind, b"hxxp:" + raw[:1])] if raw else []
+        # Where the first letters have passed already, the rest makes another scheme of them.
+        removed, scheme = (_REMOVED, b"hxxp:") if start >= 0 else (b"xp:removed", b"xp:")
+        rest = raw[max(0, -start) :]
+        start = max(0, start)
+        shown = removed if self._on_other is OnOther.REMOVE else scheme + rest
+        return [Hit(start, start + len(rest), found.kind, shown)] if rest else []
 
     @property
     def observes(self) -> bool:
@@ -187,6 +190,11 @@ def _name(host: str) -> str:
         return host.encode("idna").decode() or "?"
     except UnicodeError:
         return host[:253] or "?"
+
+
+def _is_judged(passed: bytes) -> bool:
+    """Say whether what has passed of a URL names its host: then it passed on purpose."""
+    return passed != b"" and named_host(passed, whole=False) is not None
 
 
 def _is_in_srcset(text: bytes, at: int) -> bool:

@@ -7,7 +7,7 @@ import sys
 from types import FrameType
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.redaction.filters import text_filter
@@ -74,12 +74,13 @@ def test_a_removed_url_leaves_nothing_of_its_query(size: int) -> None:
     assert shown(text, size=size, on_other=OnOther.REMOVE) == expected
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=400)
 @given(
     name=st.sampled_from(sorted(FORMATS)),
     at=st.lists(st.integers(0, 500), max_size=20),
     chunks=st.lists(st.integers(0, 9000), max_size=20),
 )
+@example(name="own-field", at=[11], chunks=[])
 def test_no_cut_lets_an_image_pass_in_any_format(name: str, at: list[int], chunks: list[int]) -> None:
     text = "see ![x](https://evil.com/p?q=secret) and [y](https://docs.example.com/z) end"
     pieces = [piece.decode() for piece in cut(text.encode(), at)]
@@ -87,7 +88,10 @@ def test_no_cut_lets_an_image_pass_in_any_format(name: str, at: list[int], chunk
         pieces = [text]  # a reader puts line breaks between the pieces
     form = FORMATS[name]
     body = run(text_filter(form.media_type, scanner(), may_link), cut(form.body(pieces), chunks))
-    assert form.read(body) == text.replace("https://evil", "hxxp:https://evil")
+    read = form.read(body)
+    # In a place where no protocol streams texts three bytes may have passed: they become part of another scheme.
+    ways = ["hxxp:https:", *("https"[:size] + "xp:" + "https:"[size:] for size in (1, 2, 3))]
+    assert read in [text.replace("https://evil", f"{way}//evil") for way in ways]
 
 
 @settings(deadline=None)

@@ -117,6 +117,13 @@ def test_no_key_in_two_spellings_passes_in_any_format(
     assert len(after.replace(mark, "")) <= stay[1]
 
 
+def test_an_escape_in_an_escape_that_the_end_cuts_waits() -> None:
+    key = "rVn_bRkP6k_uKIDGT_3D"
+    text = LAYERS["zero-width-once"](LAYERS["entities-named"](key.encode()))
+    for size in range(1, 12):
+        assert run(SecretMatcher([Secret(key)]).filter(), every(b"see " + text, size)) == b"see [redacted]"
+
+
 NOT_FOUND = {
     "reversed": KEY[::-1].encode(),
     "rot13": codecs.encode(KEY, "rot13").encode(),
