@@ -17,7 +17,7 @@ from sidecar.redaction.scanner import Hit, Scanner
 Question: TypeAlias = Callable[[bytes], bool]
 
 UNANCHORED: Final = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001  # the library names it nowhere else
-_SHORT_LINE: Final = 24  # bytes of lines on average below which what they say together is looked at, too
+_SHORT_LINE: Final = 48  # bytes of lines on average below which what they say together is looked at, too
 _NOTHING: Final = [(-1, -1)]
 
 

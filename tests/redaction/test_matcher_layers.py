@@ -124,6 +124,19 @@ def test_an_escape_in_an_escape_that_the_end_cuts_waits() -> None:
         assert run(SecretMatcher([Secret(key)]).filter(), every(b"see " + text, size)) == b"see [redacted]"
 
 
+def test_two_spellings_over_two_lines_of_one_event() -> None:
+    key = " DYGE;=ZlF%q"
+    said = LAYERS["base64-second"](LAYERS["base64-url"](key.encode())).decode()
+    redaction = build_redaction(SecretMatcher([Secret(key)]), (), Problems())
+    for at in range(1, len(said)):
+        stream = redaction.filter_for(FORMATS["data-lines"].media_type)
+        assert stream is not None
+        body = FORMATS["data-lines"].body(["see " + said[:at], said[at:] + " end"])
+        shown = FORMATS["data-lines"].read(run(stream, [body]))
+        assert "[redacted]" in shown
+        assert len(shown) < len("see [redacted] end") + 8
+
+
 NOT_FOUND = {
     "reversed": KEY[::-1].encode(),
     "rot13": codecs.encode(KEY, "rot13").encode(),
