@@ -91,7 +91,7 @@ REFUSED = {
     "observed grammar": (
         "observe: [shape]",
         ("3:11: observe[0]: is not known here; write address, ban, host, https, user_agent, cors, fetch_metadata, concurrency, "
-        "rate_limits, session, message, content_filter, redaction, ownership or budgets"),
+        "rate_limits, session, message, content_filter, redaction, links, ownership or budgets"),
     ),
     "a key pasted as a word is not repeated": (
         "redaction: { patterns: [sk-proj-abcdefghijklmnopqrstuvwxyz] }",
