@@ -1,4 +1,4 @@
-"""What is usual at an hour: the median of earlier hours, and how far they lie from it."""
+"""What is usual at an hour: the median of earlier hours, and how far they are from it."""
 
 from __future__ import annotations
 

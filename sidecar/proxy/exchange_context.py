@@ -148,7 +148,7 @@ class ExchangeContext:
         """Return the head that the backend receives, made of what did for the requests before."""
         exchange = self.exchange
         names = (put[0][0],) if len(put) == 1 else tuple([name for name, _ in put])
-        what = (self.filters is not None, names)
+        what = (self.filters is not None, names, exchange.organization)
         front = known.front
         if front is None or known.front_of != what:
             route, identity = self.route, self.policy.identity

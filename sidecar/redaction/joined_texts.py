@@ -107,8 +107,9 @@ class _Template:
 def _template(record: Record, before: Record) -> _Template | None:
     """Return what two records of the same places have in common; None for records that are not alike.
 
-    A text that is the same in both is no hole: where it changes, the record is read. Numbers of up to six
-    digits are: they hold no secret.
+    A text that is the same in both is no hole: where it changes, the record is read. Nor is a number that is:
+    it may say to which of several texts the record belongs. One that differs, of up to six digits, does not
+    say so, because the places are the same; and it holds no secret.
     """
     pieces, others = record.pieces, before.pieces
     if len(pieces) != len(others) or any(piece.start < 0 for piece in pieces):
@@ -119,15 +120,17 @@ def _template(record: Record, before: Record) -> _Template | None:
     varied = varied or [one for one in pieces if one.patient][:1]
     if not varied or len(varied) > _MOST_HOLES:
         return None
-    raw, at = record.raw, 0
+    raw, at, then = record.raw, 0, 0
     between: list[bytes] = []
     holes: list[tuple[Place | None, bool, bool]] = []
+    earlier = {piece.place: piece for piece in others}
     for piece in sorted(varied, key=lambda piece: piece.start):
-        _numbered(raw[at : piece.start], between, holes)
+        other = earlier[piece.place]
+        if not _numbered(raw[at : piece.start], before.raw[then : other.start], between, holes):
+            return None
         holes.append((piece.place, piece.quoted, piece.patient))
-        at = piece.end
-    _numbered(raw[at:], between, holes)
-    if len(holes) > _MOST_HOLES:
+        at, then = piece.end, other.end
+    if not _numbered(raw[at:], before.raw[then:], between, holes) or len(holes) > _MOST_HOLES:
         return None
     made = [_Hole(*hole, after) for hole, after in zip(holes, between[1:], strict=True)]
     if not all(hole.place is None or hole.quoted or hole.after[:1] == b"\n" for hole in made):
@@ -138,14 +141,19 @@ def _template(record: Record, before: Record) -> _Template | None:
     return template if template.match(raw) is not None else None
 
 
-def _numbered(text: bytes, between: list[bytes], holes: list[tuple[Place | None, bool, bool]]) -> None:
-    """Split what is between two texts at its numbers."""
+def _numbered(text: bytes, other: bytes, between: list[bytes], holes: list[tuple[Place | None, bool, bool]]) -> bool:
+    """Split what is between two texts at the numbers that differ in both records; False: more than numbers differs."""
+    numbers, others = list(_VALUE.finditer(text)), list(_VALUE.finditer(other))
+    if len(numbers) != len(others) or _VALUE.sub(b"0", text) != _VALUE.sub(b"0", other):
+        return False
     at = 0
-    for number in _VALUE.finditer(text):
-        between.append(text[at : number.start()])
-        holes.append((None, False, False))
-        at = number.end()
+    for number, then in zip(numbers, others, strict=True):
+        if number.group() != then.group():
+            between.append(text[at : number.start()])
+            holes.append((None, False, False))
+            at = number.end()
     between.append(text[at:])
+    return True
 
 
 class JoinedTexts:

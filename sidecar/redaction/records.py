@@ -221,15 +221,18 @@ def _quoted(text: bytes) -> bytes:
 def _kind(event: Any) -> Place:
     """Return what tells interleaved texts of one path apart.
 
-    That is the event's type and the numbers of its block; not ids, because some servers make a new one
-    for each event, nor other top-level indexes, which may count tokens.
+    That is the event's type, the numbers of its block and of its choice; not ids, because some servers make a
+    new one for each event, nor other top-level indexes, which may count tokens.
     """
     if not isinstance(event, dict):
         return ()
     get = event.get
     kind = get("type")
     block = get("index") if kind == "content_block_delta" else None
-    place = (kind, block, get("output_index"), get("content_index"))
+    choices = get("choices")
+    only = choices[0] if type(choices) is list and len(choices) == 1 else None
+    choice = (only.get("index") or None) if type(only) is dict else None
+    place = (kind, block, get("output_index"), get("content_index"), choice)
     try:
         hash(place)
     except TypeError:

@@ -54,7 +54,7 @@ class RedisBudgets:
         return sum(count > 0 for count in deleted)
 
     def _account(self, budget: Budget, subject: str) -> str:
-        # In braces: both keys of an account lie in one slot of a Cluster.
+        # In braces: both keys of an account are in one slot of a Cluster.
         return f"{self._prefix}:b:{{{budget.name}:{budget.unit}:{budget.window:g}:{subject}}}"
 
     def _call(self, claims: Sequence[Claim], holder: str, ttl: float) -> tuple[Any, ...]:

@@ -104,7 +104,7 @@ APPS = {
 
 @pytest.fixture
 def overlay(tmp_path: Path) -> Path:
-    """An overlay of somebody's own beside a copy of the component."""
+    """An overlay of the operator's beside a copy of the component."""
     for name in ("component", "monitoring"):
         shutil.copytree(KUBERNETES / name, tmp_path / name)
     folder = tmp_path / "overlay"

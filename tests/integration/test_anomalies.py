@@ -1,4 +1,4 @@
-"""The watch of usage in a running sidecar: turned on and off by a reload, and in nobody's way."""
+"""The watch of usage in a running sidecar: turned on and off by a reload, without delaying requests."""
 
 from __future__ import annotations
 

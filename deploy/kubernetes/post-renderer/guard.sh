@@ -1,5 +1,5 @@
 #!/bin/sh
-# A post-renderer for Helm: manifests of somebody else's chart on stdin, the same with the sidecar on stdout.
+# A post-renderer for Helm: manifests of another chart on stdin, the same with the sidecar on stdout.
 # Fails, so that Helm applies nothing, when kustomize does, or when the app could still be reached without the sidecar.
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
