@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from sidecar.exchange import Exchange, TokensUsed
 from sidecar.trace_context import TraceContext
 from sidecar.vocabulary import Event, Outcome
+
+MAX_PATH: Final = 2048
+"""Characters of a path that a log line has; records wait in queues, so their paths are cut one after it."""
 
 
 @dataclass(frozen=True, slots=True)

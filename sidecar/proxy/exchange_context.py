@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from sidecar.clock import Clock
 from sidecar.decision import Detail
-from sidecar.events import EventSink, Served, about
+from sidecar.events import MAX_PATH, EventSink, Served, about
 from sidecar.exchange import Exchange
 from sidecar.head import Fields
 from sidecar.limit import LimitReport
@@ -198,6 +198,7 @@ class ExchangeContext:
         if exchange.limits is not None and exchange.limits.counted:
             self.services.limits(exchange.limits)
         duration = self.services.clock.monotonic() - exchange.started
+        path = exchange.head.path
         self.services.events.served(
             Served(
                 exchange.now,
@@ -207,7 +208,7 @@ class ExchangeContext:
                 exchange.session_key[:8],
                 self.route.name,
                 exchange.head.method,
-                exchange.head.path,
+                path if len(path) <= MAX_PATH else path[: MAX_PATH + 1],
                 self.status,
                 duration,
                 self.spent if self.backend >= 0 else duration,

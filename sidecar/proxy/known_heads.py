@@ -19,7 +19,7 @@ from sidecar.policy.policy import Policy, Route
 from sidecar.proxy.codec.request_heads import RequestHeadReader
 from sidecar.proxy.strict_rules import head_too_large, request_framing
 
-MOST_BYTES: Final = 16 * 1024 * 1024
+MOST_BYTES: Final = 14 * 1024 * 1024
 """Of one generation; there are two."""
 
 GENERATION: Final = 60.0
@@ -223,7 +223,8 @@ class KnownHeads:
         known = KnownHead(trial, route, read.framing, reusable)
         said = b"".join([writer.lines(trial) for writer in route.header_writers if by_head(writer)])
         known.said = self._said.get(said) or self._said.remember(said, said, len(said))
-        known.size = _OVERHEAD + 2 * len(read.key[2]) + _FIELD * len(trial.head.lines) + own
+        size = 2 * (len(read.key[2]) + len(trial.head.target))
+        known.size = _OVERHEAD + size + _FIELD * len(trial.head.lines) + own
         self._hold(read.key, known)
 
     def _shared(self, head: RequestHead) -> tuple[RequestHead, int]:

@@ -10,12 +10,11 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from sidecar.bounded_cache import BoundedCache
-from sidecar.events import SecurityEvent, Served
+from sidecar.events import MAX_PATH, SecurityEvent, Served
 from sidecar.prices import NANO
 from sidecar.telemetry.request_outcome import detail, is_processed_message, outcome
 from sidecar.vocabulary import Category, Event, Level
 
-MAX_PATH: Final = 2048
 _TUPLE: Final = 500  # bytes of a tuple of six texts, besides their characters
 MAX_LINE: Final = 16 * 1024  # a line that pipes, collectors and people still take whole
 
@@ -114,7 +113,7 @@ def served_line(served: Served, stamp: str, processed: bool, known: Known | None
     if said is None:
         said = _said_of(*who)
         if known is not None:
-            known.remember(who, said, 2 * len(said) + _TUPLE)
+            known.remember(who, said, sum(map(len, who)) + len(said) + _TUPLE)
     name, last = served.request_id, served.provider_id
     if not said or not name or not _is_plain(name) or (last and not _is_plain(last)):
         return dump(served_fields(served, stamp))
