@@ -26,8 +26,8 @@ class Console:
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._files = {
-            f"/console/{path.name}": (path.read_bytes(), TYPES[path.suffix])
-            for path in sorted(folder.iterdir())
+            f"/console/{path.relative_to(folder).as_posix()}": (path.read_bytes(), TYPES[path.suffix])
+            for path in sorted(folder.rglob("*"))
             if path.suffix in TYPES
         }
         self._files["/console/"] = self._files["/console/index.html"]

@@ -20,6 +20,7 @@ from sidecar.admin import (
     limits,
     policy,
     suggestions,
+    whoami,
     why,
 )
 from sidecar.admin.api_request import Endpoint
@@ -28,6 +29,7 @@ from sidecar.admin.roles import Role
 VIEWER, OPERATOR, ADMIN = Role.VIEWER, Role.OPERATOR, Role.ADMIN
 
 ENDPOINTS: Final = (
+    Endpoint("GET", "/api/whoami", VIEWER, "token.show", whoami.show, recorded=False),
     Endpoint("GET", "/api/rate-limit/status", VIEWER, "rate_limit.status", limits.overview, recorded=False),
     Endpoint("GET", "/api/rate-limit/admin/status/{type}/{key}", VIEWER, "rate_limit.look", limits.status),
     Endpoint("POST", "/api/rate-limit/reset", OPERATOR, "rate_limit.reset", limits.reset),

@@ -16,6 +16,11 @@ async def sign_in(page, panel, token=None):
     await page.get_by_role("button", name="Open the console").click()
 
 
+async def open_view(page, title):
+    await page.get_by_role("navigation").get_by_role("link", name=title, exact=True).click()
+    await page.get_by_role("heading", level=1, name=title, exact=True).wait_for()
+
+
 async def test_a_person_sees_what_happens():
     problems = []
     async with management() as panel, chromium() as browser:
@@ -26,18 +31,19 @@ async def test_a_person_sees_what_happens():
         await panel.bans.ban("203.0.113.9", panel.clock.now() + 60, "test <b>")
 
         await sign_in(page, panel)
+        await open_view(page, "Events")
         await page.get_by_role("cell", name="CORS_BLOCKED").wait_for()
-        assert await page.locator("#events img").count() == 0
-        assert await page.title() == "Sidecar console"
-        assert "ab12" in await page.locator("#policy-line").inner_text()
-        assert "rejected" in await page.locator("#policy-line").inner_text()
+        assert await page.locator("#panel img").count() == 0
+        assert await page.title() == "Events – Sidecar console"
+        assert "ab12" in await page.locator("#state").inner_text()
+        assert "rejected" in await page.locator("#state").inner_text()
 
         panel.recent.record(event(organization="other", route="live-route"))
         await page.get_by_role("cell", name="live-route").wait_for()
         await page.get_by_label("Show").fill("no such thing")
-        assert await page.locator("#events tr:visible").count() == 0
+        assert await page.locator("#panel tbody tr:visible").count() == 0
 
-        for tab, text in (
+        for view, text in (
             ("Limits", "chat-burst"),
             ("Credentials", "…wxyz"),
             ("Policy", "other.example.com"),
@@ -45,15 +51,16 @@ async def test_a_person_sees_what_happens():
             ("Suggestions", "nothing yet"),
             ("Bans", "test <b>"),
         ):
-            await page.get_by_role("tab", name=tab).click()
+            await open_view(page, view)
             await page.get_by_text(text).first.wait_for()
         await page.get_by_role("button", name="Lift the ban of 203.0.113.9").click()
         await page.get_by_text("No address is banned.").wait_for()
         assert panel.bans.count() == 0
 
-        await page.keyboard.press("Tab")
-        await page.get_by_role("tab", name="Bans").press("ArrowRight")
-        assert await page.get_by_role("tab", name="Credentials").get_attribute("aria-selected") == "true"
+        await page.keyboard.press("g")
+        await page.keyboard.press("c")
+        await page.get_by_role("heading", level=1, name="Credentials").wait_for()
+        assert page.url.endswith("#/credentials")
 
         stored = await page.evaluate(
             "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
@@ -61,8 +68,28 @@ async def test_a_person_sees_what_happens():
         assert panel.token("operator") not in stored
         await page.get_by_role("button", name="Sign out").click()
         assert await page.get_by_label("Token").input_value() == ""
-        assert await page.locator("#events tr").count() == 0
+        assert await page.locator("#panel *").count() == 0
     assert problems == []
+
+
+async def test_a_view_that_a_token_may_not_use_says_so():
+    async with management() as panel, chromium() as browser:
+        page = await browser.new_page()
+        await sign_in(page, panel, panel.token("viewer", "acme"))
+        await open_view(page, "Bans")
+        await page.get_by_text("This takes a token for all organizations; yours is for acme.").wait_for()
+        assert await page.get_by_role("alert").inner_text() == ""
+
+
+async def test_a_link_with_a_token_in_its_fragment_signs_in_and_leaves_the_address_bar():
+    async with management() as panel, chromium() as browser:
+        page = await browser.new_page()
+        sent = []
+        page.on("request", lambda request: sent.append(request.url))
+        await page.goto(f"{panel.base}/console/#token={panel.token('viewer')}&view=limits")
+        await page.get_by_text("chat-burst").wait_for()
+        assert page.url == f"{panel.base}/console/#/limits"
+        assert [url for url in sent if panel.token("viewer") in url.partition("#")[0]] == []
 
 
 async def test_a_wrong_token_is_said_kindly_and_foreign_script_does_not_run():
@@ -83,10 +110,13 @@ async def test_a_wrong_token_is_said_kindly_and_foreign_script_does_not_run():
         assert ran == [0, False]
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
+FILES = sorted(path for path in FOLDER.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(FOLDER).as_posix())
 async def test_every_file_is_served_with_its_type_and_holds_nothing_inline(client, path):
     text = path.read_text()
-    async with client.get(f"/console/{path.name}") as response:
+    async with client.get(f"/console/{path.relative_to(FOLDER).as_posix()}") as response:
         assert (response.status, await response.text()) == (200, text)
         assert response.headers["Content-Security-Policy"] == POLICY
         assert response.content_type in ("text/html", "text/css", "text/javascript", "image/svg+xml")

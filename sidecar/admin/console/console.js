@@ -1,147 +1,128 @@
-// The page: signing in and out, and the tabs.
+// The frame: signing in and out, the navigation, and which view is open.
 
 import { connect } from "./api.js";
-import { byId, element, span, table, when } from "./dom.js";
-import { liveEvents } from "./events.js";
+import { contextOf } from "./context.js";
+import { byId, element, hashOf, link } from "./dom.js";
+import { frameState } from "./state.js";
+import { problem } from "./notice.js";
+import { keys } from "./keys.js";
+import { GROUPS, VIEWS } from "./views.js";
 
-const tabs = [...byId("tabs").querySelectorAll("[role=tab]")];
-let api = null;
-let stopEvents = () => {};
+const FIRST = Object.keys(VIEWS)[0];
+let session = null; // { api, grant } while someone is signed in
+let endView = () => {};
+let endState = () => {};
 
-const views = {
-  async limits(panel) {
-    const state = await api.get("/api/rate-limit/status");
-    const stores = Object.entries(state.stores).map(([name, up]) => element("p", {}, `${name}: `, span(up, up)));
-    panel.replaceChildren(
-      ...stores,
-      table("Rate limits", ["Name", "Per", "Limit", "Window"], state.limits.map((l) => [l.name, l.per, String(l.limit), `${l.window} s`])),
-    );
-  },
-  async bans(panel) {
-    const { bans } = await api.get("/api/bans");
-    const rows = bans.map((ban) => {
-      const lift = element("button", { type: "button" }, "Lift");
-      lift.setAttribute("aria-label", `Lift the ban of ${ban.ip}`);
-      lift.onclick = () => attempt(async () => {
-        await api.remove(`/api/bans/${encodeURIComponent(ban.ip)}`);
-        await views.bans(panel);
-      });
-      return [ban.ip, when(ban.until), ban.reason, String(ban.strikes), lift];
-    });
-    panel.replaceChildren(rows.length ? table("Bans", ["Address", "Until", "Reason", "Strikes", "Action"], rows) : element("p", {}, "No address is banned."));
-  },
-  async credentials(panel) {
-    const { credentials } = await api.get("/api/api-credentials");
-    const rows = credentials.map((c) => [c.organization, c.provider, c.name, span(c.state, c.state), `…${c.last_four}`, element("code", {}, c.fingerprint), when(c.expires_at)]);
-    panel.replaceChildren(rows.length ? table("Credentials", ["Organization", "Provider", "Name", "State", "Ends in", "Fingerprint", "Expires"], rows) : element("p", {}, "No credential is stored."));
-  },
-  async policy(panel) {
-    const state = await api.get("/api/policy");
-    showPolicy(state);
-    const problems = (state.problems ?? []).map((problem) => element("li", { className: "error" }, String(problem)));
-    panel.replaceChildren(
-      element("p", {}, "Digest ", element("code", {}, state.digest ?? "–"), ", live since ", when(state.loaded_at)),
-      element("ul", {}, ...problems),
-      ...undeclaredProxies(state.undeclared_proxies ?? []),
-      ...droppedHeaders(state.dropped_headers ?? {}),
-      state.policy ? element("pre", { tabIndex: 0 }, JSON.stringify(state.policy, null, 2)) : "",
-    );
-  },
-  async suggestions(panel) {
-    try {
-      const found = await api.get("/api/suggestions");
-      panel.replaceChildren(element("pre", { tabIndex: 0 }, found.yaml));
-    } catch (error) {
-      if (error.status !== 404) throw error;
-      panel.replaceChildren(element("p", {}, "Nothing is observed: write mode: observe into the policy, then chat for a minute."));
-    }
-  },
-};
-
-function undeclaredProxies(peers) {
-  if (!peers.length) return [];
-  const hint = "They send forwarding headers and are not in clients.trusted_proxies: if they are proxies of yours, all their clients count as one.";
-  return [table("Peers that may be proxies", ["Address"], peers.map((peer) => [element("code", {}, peer)])), element("p", { className: "hint" }, hint)];
-}
-
-function droppedHeaders(counts) {
-  const rows = Object.entries(counts).map(([name, times]) => [element("code", {}, name), String(times)]);
-  if (!rows.length) return [];
-  const hint = "Clients may not send these: clients.trusted_proxies names the proxies that may, clients.pass_headers lets one through.";
-  return [table("Request headers that were dropped", ["Header", "Times"], rows), element("p", { className: "hint" }, hint)];
-}
-
-function showPolicy(state) {
-  const line = byId("policy-line");
-  line.textContent = `policy ${(state.digest ?? "").slice(0, 12)}, ${state.mode ?? ""}${state.successful === false ? " – a newer policy was rejected" : ""}`;
-  line.className = state.successful === false ? "error" : "";
-}
-
-async function attempt(work) {
-  const problem = byId("problem");
-  problem.textContent = "";
+async function signIn(token) {
+  problem("");
+  const api = connect(token);
   try {
-    await work();
+    const grant = await api.get("/api/whoami");
+    session = { api, grant };
   } catch (error) {
-    if (error.status === 401) signOut();
-    problem.textContent = error.message;
+    signOut(error.message);
+    return;
   }
+  document.body.dataset.signedIn = "";
+  byId("who").textContent = `${session.grant.actor}, ${session.grant.role}`;
+  byId("who").title = session.grant.organization === "*" ? "all organizations" : `organization ${session.grant.organization}`;
+  byId("nav-list").replaceChildren(...GROUPS.map(groupOf));
+  endState = frameState(session, signOut);
+  open();
 }
 
-function choose(tab) {
-  for (const other of tabs) {
-    const chosen = other === tab;
-    other.setAttribute("aria-selected", String(chosen));
-    other.tabIndex = chosen ? 0 : -1;
-    byId(other.getAttribute("aria-controls")).hidden = !chosen;
-  }
-  const name = tab.id.slice("tab-".length);
-  if (views[name]) attempt(() => views[name](byId(`view-${name}`)));
-}
-
-function signOut() {
-  stopEvents();
-  api = null;
-  byId("console").hidden = true;
-  byId("sign-out").hidden = true;
-  byId("sign-in").hidden = false;
-  byId("policy-line").textContent = "";
-  for (const name of Object.keys(views)) byId(`view-${name}`).replaceChildren();
+function signOut(message = "") {
+  endView();
+  endState();
+  session = null;
+  delete document.body.dataset.signedIn;
+  for (const id of ["panel", "nav-list", "toasts", "state", "who", "stale"]) byId(id).replaceChildren();
+  for (const each of document.querySelectorAll("dialog")) each.close();
+  document.title = "Sidecar console";
+  problem(message);
   byId("token").focus();
 }
 
+function groupOf([name, views]) {
+  const items = Object.entries(views).map(([view, { title }]) => element("li", {}, link(title, view, {}, { "data-view": view })));
+  return element("li", {}, element("span", {}, name), element("ul", {}, items));
+}
+
+// Opens the view that the hash names: "#/events?id=abc".
+function open() {
+  if (!session) return;
+  const [named, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  const name = Object.hasOwn(VIEWS, named) ? named : FIRST;
+  const view = VIEWS[name];
+  endView();
+  closeMenu();
+  const { context, end } = contextOf({ ...session, name, parameters: new URLSearchParams(query), onSignedOut: signOut });
+  endView = end;
+  showAsCurrent(name, view.title);
+  const panel = element("div", { id: "panel", className: `view-${name}` });
+  byId("panel").replaceWith(panel);
+  const missing = missingFor(view.needs ?? {}, context);
+  if (missing) panel.append(element("p", { className: "empty" }, missing));
+  else context.attempt(async () => view.show(panel, context));
+}
+
+function missingFor({ role = "viewer", all = false }, { may, isForAll, grant }) {
+  if (!may(role)) return `This takes a token of the role ${role}; yours is ${grant.role}.`;
+  if (all && !isForAll) return `This takes a token for all organizations; yours is for ${grant.organization}.`;
+  return "";
+}
+
+function showAsCurrent(name, title) {
+  document.title = `${title} – Sidecar console`;
+  byId("title").textContent = title;
+  for (const each of byId("nav-list").querySelectorAll("a")) {
+    if (each.dataset.view === name) each.setAttribute("aria-current", "page");
+    else each.removeAttribute("aria-current");
+  }
+  if (byId("nav").contains(document.activeElement) || document.activeElement === document.body) byId("title").focus();
+  window.scrollTo(0, 0);
+}
+
+function closeMenu() {
+  byId("menu").setAttribute("aria-expanded", "false");
+}
+
+byId("menu").onclick = () => {
+  const isOpen = byId("menu").getAttribute("aria-expanded") === "true";
+  byId("menu").setAttribute("aria-expanded", String(!isOpen));
+  if (!isOpen) byId("nav-list").querySelector("[aria-current]")?.focus();
+};
+
+byId("skip").onclick = (clicked) => {
+  clicked.preventDefault(); // the hash names the view
+  byId("main").focus();
+};
+
+byId("find").onsubmit = (submitted) => {
+  submitted.preventDefault();
+  const id = byId("find-id").value.trim();
+  if (id) location.hash = hashOf("events", { id });
+};
+
 byId("sign-in").onsubmit = (submitted) => {
   submitted.preventDefault();
-  const field = byId("token");
-  const fresh = connect(field.value.trim());
-  field.value = "";
-  attempt(async () => {
-    showPolicy(await fresh.get("/api/policy"));
-    api = fresh;
-    byId("sign-in").hidden = true;
-    byId("console").hidden = false;
-    byId("sign-out").hidden = false;
-    stopEvents = liveEvents(api, (error) => {
-      signOut();
-      byId("problem").textContent = error.message;
-    });
-    choose(tabs[0]);
-    tabs[0].focus();
-  });
+  const token = byId("token").value.trim();
+  byId("token").value = "";
+  signIn(token);
 };
 
-byId("sign-out").onclick = () => {
-  byId("problem").textContent = "";
-  signOut();
-};
+byId("sign-out").onclick = () => signOut();
 
-for (const tab of tabs) {
-  tab.onclick = () => choose(tab);
-  tab.onkeydown = (pressed) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[pressed.key];
-    if (step === undefined) return;
-    const next = tabs[(tabs.indexOf(tab) + step + tabs.length) % tabs.length];
-    next.focus();
-    choose(next);
-  };
+// A link with a token in its fragment signs in; the fragment is never sent, and leaves the address bar at once.
+function tokenOfLink() {
+  if (!location.hash.startsWith("#token=")) return "";
+  const [token, view = ""] = location.hash.slice("#token=".length).split("&view=");
+  history.replaceState(null, "", hashOf(view));
+  return decodeURIComponent(token);
 }
+
+window.onhashchange = open;
+keys({ isSignedIn: () => session !== null, close: closeMenu });
+const token = tokenOfLink();
+if (token) signIn(token);
+else byId("token").focus();

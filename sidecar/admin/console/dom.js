@@ -2,31 +2,48 @@
 
 export const byId = (id) => document.getElementById(id);
 
+// Makes an element: properties that it has are set, all others become attributes; lists of children are flattened.
 export function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children.map((child) => child ?? ""));
+  return filled(document.createElement(name), properties, children);
+}
+
+export function svg(name, attributes = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children.flat().filter(isShown));
   return made;
 }
 
-export function table(caption, titles, rows) {
-  const head = element("tr", {}, ...titles.map((title) => element("th", { scope: "col" }, title)));
-  const body = rows.map((cells) => element("tr", {}, ...cells.map((cell) => element("td", {}, cell))));
-  return element(
-    "table",
-    {},
-    element("caption", { className: "hidden" }, caption),
-    element("thead", {}, head),
-    element("tbody", {}, ...body),
-  );
+function filled(made, properties, children) {
+  for (const [key, value] of Object.entries(properties)) {
+    if (value === undefined || value === null) continue;
+    if (key in made) made[key] = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children.flat(2).filter(isShown));
+  return made;
 }
 
-export function when(iso) {
-  if (!iso) return "never";
-  const time = element("time", {}, new Date(iso).toLocaleString());
-  time.dateTime = iso;
-  return time;
+const isShown = (child) => child !== undefined && child !== null && child !== false;
+
+export const code = (text) => element("code", {}, text);
+
+export function button(text, onclick, properties = {}) {
+  return element("button", { type: "button", onclick, ...properties }, text);
 }
 
-export function span(text, className) {
-  return element("span", { className: className ?? "" }, text);
+// A word with a colour: good, warn, bad, or plain.
+export function badge(text, kind = "") {
+  return element("span", { className: `badge ${kind}` }, text);
+}
+
+// A link to another view: link("Events", "events", {id: "abc"}).
+export function link(text, view, parameters = {}, properties = {}) {
+  return element("a", { href: hashOf(view, parameters), ...properties }, text);
+}
+
+export function hashOf(view, parameters = {}) {
+  const filledIn = Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined && value !== null);
+  const query = new URLSearchParams(filledIn).toString();
+  return query ? `#/${view}?${query}` : `#/${view}`;
 }

@@ -1,0 +1,54 @@
+// Numbers and moments as people read them.
+
+import { element } from "./dom.js";
+
+const DAY = 86400;
+
+// A moment from ISO 8601: the time of day for today, the date too for other days.
+export function when(iso, otherwise = "never") {
+  if (!iso) return otherwise;
+  const moment = new Date(iso);
+  const isToday = moment.toDateString() === new Date().toDateString();
+  const text = isToday ? timeOfDay(moment) : moment.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  return element("time", { dateTime: iso, title: moment.toLocaleString() }, text);
+}
+
+export const timeOfDay = (moment) => moment.toLocaleTimeString([], { hour12: false });
+
+// "in 4 min", "3 h ago".
+export function fromNow(iso, now = Date.now()) {
+  if (!iso) return "never";
+  const seconds = Math.round((new Date(iso) - now) / 1000);
+  return seconds >= 0 ? `in ${duration(seconds)}` : `${duration(-seconds)} ago`;
+}
+
+// Seconds in the two largest units: "45 s", "4 min", "3 h 20 min", "12 d".
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return whole % 60 && whole < 600 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.floor(whole / 60)} min`;
+  const hours = Math.floor(whole / 3600);
+  if (whole < DAY) return whole % 3600 >= 60 ? `${hours} h ${Math.floor((whole % 3600) / 60)} min` : `${hours} h`;
+  const days = Math.floor(whole / DAY);
+  return hours % 24 && days < 10 ? `${days} d ${hours % 24} h` : `${days} d`;
+}
+
+// 1284 → "1,284"; 1284000 → "1.28 M".
+export function count(number) {
+  if (number === null || number === undefined) return "–";
+  if (number < 1e5) return number.toLocaleString("en", { maximumFractionDigits: number < 100 ? 1 : 0 });
+  return number.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
+}
+
+export function milliseconds(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  const ms = seconds * 1000;
+  if (ms >= 10_000) return `${(ms / 1000).toFixed(0)} s`;
+  if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
+  return `${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`;
+}
+
+export function dollars(amount) {
+  if (amount === null || amount === undefined) return "–";
+  return `$${amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: amount && amount < 1 ? 4 : 2 })}`;
+}
