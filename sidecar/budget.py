@@ -112,5 +112,18 @@ class Held(NamedTuple):
     retry_after: float
 
 
+class Standing(NamedTuple):
+    """How one budget stands for one subject, in the budget's unit.
+
+    used         what counts in its window now
+    held         what is kept for running requests
+    reset_after  seconds until nothing counts any more, when nothing more is used; 0 when nothing counts
+    """
+
+    used: int
+    held: int
+    reset_after: float
+
+
 Helds: TypeAlias = tuple[Held, ...]
 """Answers in the order of the claims. When one bound claim does not fit, no hold grows."""

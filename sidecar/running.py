@@ -55,6 +55,7 @@ from sidecar.settings import Settings
 from sidecar.stores.budget_ledger import BudgetLedger
 from sidecar.stores.factory import Stores
 from sidecar.suggest.yaml_text import document
+from sidecar.telemetry.cost_ledger import CostLedger
 from sidecar.telemetry.fanout import Fanout
 from sidecar.telemetry.gauges import CredentialState, Gauges, PolicyState, WebhookState
 from sidecar.telemetry.log import Log
@@ -64,7 +65,7 @@ from sidecar.telemetry.webhook import Webhook
 from sidecar.telemetry.webhook_target import Target, target_of
 from sidecar.trace_context import Traces
 from sidecar.vault.errors import VaultError
-from sidecar.vault.models import SIDECAR, State
+from sidecar.vault.models import SIDECAR, Actor, State
 from sidecar.vault.providers import Catalogue
 
 if TYPE_CHECKING:
@@ -168,6 +169,8 @@ class Running:
             lambda: (self.live.current.schema.ready, self.live.current.backend), self._clock, self.events
         )
         address = listen.management.address
+        self._verifying = asyncio.Lock()
+        self._costs = CostLedger(self._clock, foundation.events, self.vault.costs if self.vault is not None else None)
         self._usage = UsageWatch(self._clock, foundation.events, self.stores.usage)
         self.revocations = Revocations(self._clock, self._exchanges, self._is_spared)
         self.stores.revoked = self._revoked
@@ -186,6 +189,7 @@ class Running:
         await self.management.start()
         self._metrics.watch(self._gauges())
         self._usage.use(unusual(schema))
+        self._costs.start()
         self._follow()
         self._reasons.clear()
 
@@ -201,6 +205,7 @@ class Running:
         self.revocations.end(revoked)
         if revoked.kind is SubjectKind.ORGANIZATION:
             self._usage.forget(revoked.name)
+            self._costs.drop(revoked.name)
 
     def _is_spared(self, exchange: Exchange) -> bool:
         """Return whether no ban ends a client's requests: what the guard of bans lets pass."""
@@ -296,6 +301,10 @@ class Running:
             maintenance=self._services.maintenance,
             drain=self.begin_drain,
             revoke=self.stores.revoke,
+            end_sessions=self._end_sessions,
+            verify_audit=self._verify_audit if vault is not None else None,
+            providers=self._providers,
+            costs=self._costs,
             usage=self.stores.usage,
         )
 
@@ -369,15 +378,41 @@ class Running:
 
         Return False when the vault cannot be reached.
         """
-        self.stores.revoke(Revoked(SubjectKind.SESSION, session, Cause.ENDED, organization))
+        return await self._end_sessions(SIDECAR, organization, [session], Cause.ENDED)
+
+    async def _end_sessions(
+        self, actor: Actor, organization: str, sessions: Sequence[str], cause: Cause = Cause.REVOKED
+    ) -> bool:
+        """End what runs for sessions that were ended, and refuse every handle that was made for them.
+
+        `organization`: empty when it is not known; then handles are not refused. Return False when they were not.
+        """
+        for session in sessions:
+            self.stores.revoke(Revoked(SubjectKind.SESSION, session, cause, organization))
         routes = self.live.current.schema.routes
         if self.vault is None or not any(route.credential and route.credential.form == "handle" for route in routes):
             return True
+        if not organization:
+            return False
         try:
-            await self.vault.handles.revoke_session(SIDECAR, organization, session)
+            await self.vault.handles.revoke_sessions(actor, organization, sessions)
         except (VaultError, StoreUnavailable):
             return False
         return True
+
+    async def _verify_audit(self, anchors: Sequence[str]) -> Mapping[str, Any] | None:
+        """Return what is proven of the audit log; None while another verification runs: each reads all of it."""
+        if self.vault is None or self._verifying.locked():
+            return None
+        async with self._verifying:
+            return (await self.vault.verify_audit(anchors=self.vault.anchors(anchors))).as_json()
+
+    def _providers(self) -> Sequence[Mapping[str, Any]]:
+        """Return the providers whose keys can be stored, by name."""
+        if self.vault is None:
+            return ()
+        rows = [{"name": each.name, "hosts": list(each.hosts)} for each in self.vault.catalogue]
+        return sorted(rows, key=lambda row: str(row["name"]))
 
     def _has_key(self, organization: str, provider: str) -> bool:
         """Return whether there is a key to use, without reading it: a read is an audited event."""
@@ -495,6 +530,7 @@ class Running:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.revocations.close()
         await self._usage.close()
+        await self._costs.close()
         self._public_tokens.close()
         self._admin_tokens.close()
         for listener in (self.public, self.egress):

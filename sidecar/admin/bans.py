@@ -23,6 +23,16 @@ async def list_all(call: ApiRequest) -> ApiResponse:
     return ApiResponse({"bans": [_shown(ban) for ban in bans[:SHOWN]], "count": len(bans)})
 
 
+async def show(call: ApiRequest) -> ApiResponse:
+    """`GET /api/bans/{ip}`: one ban, why it began and until when it is."""
+    call.needs_all()
+    subject = address(call, call.names["ip"])
+    for ban in await call.parts.bans.list(call.parts.clock.now()):
+        if ban.subject == subject:
+            return ApiResponse(_shown(ban))
+    raise refuse(Code.NOT_FOUND, "This address is not banned")
+
+
 async def add(call: ApiRequest) -> ApiResponse:
     """`POST /api/bans` `{"ip": "203.0.113.9", "seconds": 900, "reason": "…"}`: ban by hand, on every replica."""
     call.needs_all()
@@ -61,4 +71,11 @@ async def lift(call: ApiRequest) -> ApiResponse:
 
 
 def _shown(ban: Ban) -> dict[str, Any]:
-    return {"ip": ban.subject, "until": iso(ban.until), "reason": ban.reason, "strikes": ban.strikes}
+    return {
+        "ip": ban.subject,
+        "until": iso(ban.until),
+        "reason": ban.reason,
+        "strikes": ban.strikes,
+        "kinds": dict(ban.kinds),
+        "requests": list(ban.requests),
+    }

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sidecar.admin.api_request import ApiRequest, ApiResponse, Body, iso
 from sidecar.admin.ports import Credentials
-from sidecar.admin.refusal import invalid, refuse
+from sidecar.admin.refusal import conflict, invalid, refuse
 from sidecar.vault.errors import NotFound
 from sidecar.vault.models import DEFAULT_NAME, Change, CredentialSummary
 from sidecar.vocabulary import Code
@@ -55,11 +55,18 @@ async def update(call: ApiRequest) -> ApiResponse:
 
 
 async def rotate(call: ApiRequest) -> ApiResponse:
-    """`POST /api/api-credentials/{id}/rotate`: the old key works until the new one is live, then not."""
+    """`POST /api/api-credentials/{id}/rotate`: the old key works until the new one is live, then not.
+
+    With `"test": true` the provider is asked first, and the old key stays when it does not accept the new one.
+    """
     body = await call.body()
-    value, expires = body.secret("value"), body.moment("expires_at")
+    value, expires, tested = body.secret("value"), body.moment("expires_at"), body.optional("test", bool)
     body.done()
     organization = await _owner(call)
+    if tested:
+        verdict = await _vault(call).test_stored(call.actor, organization, call.subject, value=value)
+        if not verdict.valid:
+            raise conflict(f"{verdict.message}; the old key stays")
     return _done(call, await _vault(call).rotate(call.actor, organization, call.subject, value, expires_at=expires))
 
 
@@ -85,6 +92,11 @@ async def test(call: ApiRequest) -> ApiResponse:
         verdict = await _vault(call).test(call.actor, organization, provider, value, hosts=hosts)
     shown = {"valid": verdict.valid, "status": verdict.status, "message": verdict.message}
     return ApiResponse(shown, facts={"valid": int(verdict.valid), "status": verdict.status})
+
+
+async def providers(call: ApiRequest) -> ApiResponse:
+    """`GET /api/providers`: whose keys can be stored, and the hosts that they go to unless others are named."""
+    return ApiResponse({"providers": list(call.parts.providers())})
 
 
 def _vault(call: ApiRequest) -> Credentials:

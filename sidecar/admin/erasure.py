@@ -47,6 +47,8 @@ async def _erase(call: ApiRequest, kind: str, name: str) -> dict[str, int]:
         erased["bans"] = int(await parts.bans.lift(name))
     if kind == "organization" and parts.credentials is not None:
         erased |= await parts.credentials.erase(call.actor, name)
+    if kind == "organization":
+        erased["costs"] = await parts.costs.forget(name)
     if kind == "organization" and parts.usage is not None:
         await parts.usage.forget(name)
     erased["events"] = parts.recent.forget(kind, name)

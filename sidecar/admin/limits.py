@@ -92,6 +92,7 @@ async def _windows(call: ApiRequest, per: Per, subject: str) -> list[dict[str, A
     return [
         {
             **_limit(limit),
+            "used": limit.limit - take.remaining,
             "remaining": take.remaining,
             "allowed": take.allowed,
             "retry_after": round(take.retry_after, 3),

@@ -14,6 +14,7 @@ from sidecar.limit import Limit
 from sidecar.revoked import Revoked
 from sidecar.secret import Secret
 from sidecar.stores.interfaces import BanStore, BudgetStore, RateStore, SessionStore, UsageStore
+from sidecar.vault.costs import Cost, DayAndOrganization
 from sidecar.vault.models import Actor, Change, CredentialSummary, Handle
 
 
@@ -184,8 +185,13 @@ class Credentials(Protocol):
         """Send a key that is not stored to its provider and report what the provider says of it."""
         ...
 
-    async def test_stored(self, actor: Actor, organization: str, credential: str) -> CredentialTestResult:
-        """Send a stored key to its provider and report what the provider says of it. Raises NotFound."""
+    async def test_stored(
+        self, actor: Actor, organization: str, credential: str, *, value: Secret | None = None
+    ) -> CredentialTestResult:
+        """Send a stored key, or `value`, which is to take its place, to its provider and report what that says of it.
+
+        Raises NotFound.
+        """
         ...
 
     async def erase(self, actor: Actor, organization: str) -> Mapping[str, int]:
@@ -209,6 +215,37 @@ class CredentialTestResult(Protocol):
     @property
     def message(self) -> str:
         """A sentence for operators about the result; it never contains the key."""
+        ...
+
+
+class CostReport(Protocol):
+    """What models have cost since a day."""
+
+    @property
+    def since(self) -> str:
+        """The first day, in UTC (`2026-01-31`)."""
+        ...
+
+    @property
+    def stored(self) -> bool:
+        """Whether the sums are those of all replicas, from a database; else they are this process' since its start."""
+        ...
+
+    @property
+    def costs(self) -> Mapping[DayAndOrganization, Cost]:
+        """The sums by day and organization."""
+        ...
+
+
+class Costs(Protocol):
+    """What models have cost, by organization and day."""
+
+    async def report(self, days: int, organization: str | None = None) -> CostReport:
+        """Return the sums of the last `days` days, today included. Raises StoreUnavailable."""
+        ...
+
+    async def forget(self, organization: str) -> int:
+        """Delete what an organization has cost; return how many rows that were. Raises StoreUnavailable."""
         ...
 
 
@@ -243,6 +280,10 @@ class Ports:
     why        (request id, organization or None for all) → why it was refused; None: no recent refusal
     usage      histories of usage that outlive the process; None: there are none
     revoke     ends what runs for a subject, on every replica
+    end_sessions  (actor, organization or "" when it is not known, keys): ends what runs for sessions that were ended,
+               and refuses the handles that were made for them; False: those could not be refused
+    verify_audit  (anchors) → what is proven of the audit log; None: another verification runs
+    providers  the providers whose keys can be stored, with the hosts that their keys go to
     drain      begins to get ready to end, as SIGTERM does, without the end
     """
 
@@ -272,5 +313,9 @@ class Ports:
     maintenance: Maintenance
     drain: Callable[[], None]
     revoke: Callable[[Revoked], None]
+    end_sessions: Callable[[Actor, str, Sequence[str]], Awaitable[bool]]
+    verify_audit: Callable[[Sequence[str]], Awaitable[Mapping[str, Any] | None]] | None
+    providers: Callable[[], Sequence[Mapping[str, Any]]]
+    costs: Costs
     usage: UsageStore | None
     undeclared_proxies: Callable[[], Sequence[str]]

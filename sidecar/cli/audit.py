@@ -15,10 +15,9 @@ from sidecar.errors import ConfigError
 from sidecar.vault.vault import Vault
 
 if TYPE_CHECKING:
-    from sidecar.vault.audit_seal import Place, Seal
+    from sidecar.vault.audit_seal import Seal
     from sidecar.vault.audit_verify import Verdict
 
-_PLACE: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 _KEY_ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
@@ -69,24 +68,13 @@ async def _verify(vault: Vault, arguments: argparse.Namespace) -> int:
     for key_id in arguments.retired_key:
         if not _KEY_ID.fullmatch(key_id):
             raise ConfigError("--retired-key: write the 16 hexadecimal digits that `audit export` shows as key_id")
-    anchors = [*map(_anchor, arguments.anchor), *_anchors(arguments.anchors)]
+    anchors = [*vault.anchors(arguments.anchor), *_anchors(arguments.anchors)]
     verdict = await vault.verify_audit(anchors=anchors, retired=arguments.retired_key)
     if arguments.json:
-        print(json.dumps(_as_json(verdict)))
+        print(json.dumps(verdict.as_json()))
     else:
         _print(verdict)
     return 1 if verdict.faults else 0
-
-
-def _as_json(verdict: Verdict) -> dict[str, object]:
-    return {
-        "whole": not verdict.faults,
-        "entries": verdict.entries,
-        "unkeyed": verdict.retired,
-        "anchor": str(verdict.head),
-        "statements": [proof.as_json() for proof in verdict.proofs],
-        "faults": list(verdict.faults),
-    }
 
 
 def _print(verdict: Verdict) -> None:
@@ -97,17 +85,6 @@ def _print(verdict: Verdict) -> None:
         print(f"{'proven' if proof.proven else 'NOT proven'}: {proof.statement.value}{why}", file=sys.stderr)
     if not verdict.faults:
         print(f"whole; entries: {verdict.entries}; anchor: {verdict.head}")
-
-
-def _anchor(text: str) -> Seal | Place:
-    from sidecar.vault.audit_seal import Place, Seal
-
-    seal, place = Seal.parse(text), _PLACE.fullmatch(text)
-    if seal is not None:
-        return seal
-    if place is None:
-        raise ConfigError("--anchor: write an anchor as `sidecar audit verify` printed it")
-    return Place(int(place[1]), place[2])
 
 
 def _anchors(files: list[str]) -> Iterator[Seal]:

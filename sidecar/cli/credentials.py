@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
 from typing import Final
@@ -49,9 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     delete = commands.add_parser("delete", help="delete a key: requests get it no more, running answers end")
     _which(delete)
-    delete.add_argument(
-        "--now", action="store_true", help="say that answers under way may end with it, as they do in any case"
-    )
+    delete.add_argument("--now", action="store_true", help="do not ask first; on a terminal the command does")
     _finish(delete, _delete)
 
     test = commands.add_parser("test", help="ask the provider whether a key is good: one from stdin, or a stored one")
@@ -113,6 +112,14 @@ async def _rotate(vault: Vault, arguments: argparse.Namespace) -> int:
 
 
 async def _delete(vault: Vault, arguments: argparse.Namespace) -> int:
+    if not arguments.now and sys.stdin.isatty():
+        row = await vault.credentials.get(arguments.organization, arguments.id)
+        print(f"{row.provider} of {row.organization} ({row.name}), ends in {row.last_four or '…'}:", file=sys.stderr)
+        print("requests get it no more, and answers that run with it end.", file=sys.stderr)
+        print("Delete it? [y/N] ", end="", file=sys.stderr, flush=True)
+        if (await asyncio.to_thread(sys.stdin.readline)).strip().lower() not in ("y", "yes"):
+            print("sidecar: it was not deleted", file=sys.stderr)
+            return 1
     return _said(arguments, await vault.credentials.delete(actor(), arguments.organization, arguments.id), "deleted")
 
 

@@ -3,11 +3,11 @@
 # ruff: noqa: ARG002 - a read-only store ignores what it is given to write
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sidecar.budget import Budget, Claim, Helds
+from sidecar.budget import Budget, Claim, Helds, Standing
 from sidecar.clock import SystemClock
 from sidecar.events import SecurityEvent, Served
 from sidecar.exchange import Exchange
@@ -15,7 +15,7 @@ from sidecar.limit import Ask, Takes
 from sidecar.services import Services
 from sidecar.session import Session
 from sidecar.stores.budget_ledger import BudgetLedger
-from sidecar.stores.interfaces import Ban, BanStore, BudgetStore, Erased, RateStore, SessionStore
+from sidecar.stores.interfaces import Ban, BanStore, BudgetStore, Erased, RateStore, SessionsFound, SessionStore
 from sidecar.stores.memory_bans import MemoryBanStore
 from sidecar.stores.memory_budgets import MemoryBudgets
 from sidecar.stores.memory_rates import MemoryRateStore
@@ -115,6 +115,10 @@ class ReadOnlyBudgets:
         """Answer whether the request would be admitted; hold nothing."""
         return self._live.claim([claim._replace(spend=0) for claim in claims], holder, 0.0, now)
 
+    async def look(self, budgets: Sequence[Budget], subject: str, now: float) -> Sequence[Standing]:
+        """Return how the live budgets stand."""
+        return await self._live.look(budgets, subject, now)
+
     async def forget(self, budgets: Sequence[Budget], subject: str) -> int:
         """Forget nothing; return 0."""
         return 0
@@ -130,7 +134,7 @@ class ReadOnlyBans:
         """Return until when the subject is banned, in epoch seconds; 0.0 if it is not."""
         return self._live.banned(subject, now)
 
-    def strike(self, subject: str, weight: int, now: float) -> Ban | None:
+    def strike(self, subject: str, weight: int, now: float, kind: str = "", request: str = "") -> Ban | None:
         """Count nothing; return None."""
         return None
 
@@ -201,6 +205,18 @@ class ReadOnlySessions:
     async def count(self, now: float) -> int:
         """Return how many sessions the live store has."""
         return await self._live.count(now)
+
+    async def counts(self, organization: str | None, now: float, most: int) -> Mapping[str, int] | None:
+        """Return how many sessions organizations have in the live store."""
+        return await self._live.counts(organization, now, most)
+
+    async def search(self, prefix: str, organization: str | None, now: float, most: int) -> SessionsFound:
+        """Return sessions of the live store whose key begins with `prefix`."""
+        return await self._live.search(prefix, organization, now, most)
+
+    async def some(self, organization: str, now: float, most: int) -> SessionsFound:
+        """Return sessions of an organization in the live store."""
+        return await self._live.some(organization, now, most)
 
 
 class AssumedSessions(ReadOnlySessions):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
-from sidecar.budget import Budget, Claim, Helds
+from sidecar.budget import Budget, Claim, Helds, Standing
 from sidecar.errors import StoreUnavailable
 from sidecar.stores.memory_budgets import MemoryBudgets
 
@@ -32,6 +32,10 @@ class SharedBudgets(Protocol):
         """Count and hold as a BudgetStore does. Raises StoreUnavailable."""
         ...
 
+    async def look(self, budgets: Sequence[Budget], subject: str, now: float) -> Sequence[Standing]:
+        """Return how budgets stand, as a BudgetStore does. Raises StoreUnavailable."""
+        ...
+
     async def forget(self, budgets: Sequence[Budget], subject: str) -> int:
         """Forget as a BudgetStore does. Raises StoreUnavailable."""
         ...
@@ -55,6 +59,15 @@ class FailoverBudgets:
         if not self._circuit.up:
             return self._alone(claims, holder, ttl, now)
         return self._asked(claims, holder, ttl, now)
+
+    async def look(self, budgets: Sequence[Budget], subject: str, now: float) -> Sequence[Standing]:
+        """Return how budgets stand; while the shared store is away, what this replica knows."""
+        if self._circuit.up:
+            try:
+                return await self._primary.look(budgets, subject, now)
+            except StoreUnavailable as error:
+                self._circuit.trip(error)
+        return await self._mirror.look(budgets, subject, now)
 
     async def forget(self, budgets: Sequence[Budget], subject: str) -> int:
         """Forget what one subject has used; while the shared store is away, what is counted here."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from sidecar.budget import Budget, Claim, Helds
+from sidecar.budget import Budget, Claim, Helds, Standing
 from sidecar.limit import Ask, Takes
 from sidecar.session import Session
 
@@ -46,6 +46,10 @@ class BudgetStore(Protocol):
         """
         ...
 
+    async def look(self, budgets: Sequence[Budget], subject: str, now: float) -> Sequence[Standing]:
+        """Return how each budget stands for one subject, changing nothing. `now` as for `claim`."""
+        ...
+
     async def forget(self, budgets: Sequence[Budget], subject: str) -> int:
         """Forget what one subject has used of these budgets; return of how many there was something."""
         ...
@@ -53,12 +57,18 @@ class BudgetStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """A banned address. `until` is epoch seconds."""
+    """A banned address. `until` is epoch seconds.
+
+    kinds     for which codes of refusals it got its strikes, and how often each, as far as one replica saw them
+    requests  ids of the last requests that were strikes, the newest last
+    """
 
     subject: str
     until: float
     reason: str
     strikes: int = 0
+    kinds: tuple[tuple[str, int], ...] = ()
+    requests: tuple[str, ...] = ()
 
 
 class BanStore(Protocol):
@@ -68,8 +78,11 @@ class BanStore(Protocol):
         """Return until when (epoch seconds) the subject is banned, 0.0 if it is not. Local, no I/O."""
         ...
 
-    def strike(self, subject: str, weight: int, now: float) -> Ban | None:
-        """Count a refusal; return the ban when this strike made one. Spreads in the background."""
+    def strike(self, subject: str, weight: int, now: float, kind: str = "", request: str = "") -> Ban | None:
+        """Count a refusal; return the ban when this strike made one. Spreads in the background.
+
+        `kind` is the code of the refusal, `request` the id of the request: what operators see of the ban.
+        """
         ...
 
     def rule(self, strikes: int, within: float, duration: float) -> None:
@@ -130,6 +143,30 @@ class LocalSessions(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """What a store tells of a session without its id. Times are epoch seconds.
+
+    organization  empty: not known (a session of a former version in a shared store)
+    client        what counts as one client; empty in a shared store, which only the id opens
+    until         when it ends if nothing more is heard of it
+    """
+
+    key: str
+    organization: str
+    seen: float
+    until: float
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsFound:
+    """Sessions that a search found. `complete` False: not all sessions were looked at, or more were found."""
+
+    sessions: tuple[SessionFacts, ...]
+    complete: bool = True
+
+
 class SessionStore(Protocol):
     """Sessions by the hash of their id, and the conversations that belong to them.
 
@@ -180,4 +217,19 @@ class SessionStore(Protocol):
 
     async def count(self, now: float) -> int:
         """Return how many sessions there are (those that expired since the last cleanup may be among them)."""
+        ...
+
+    async def counts(self, organization: str | None, now: float, most: int) -> Mapping[str, int] | None:
+        """Return how many sessions organizations have: one, or (None) the `most` with the most sessions.
+
+        None: this store cannot list them. A shared store may count sessions that ended by idleness.
+        """
+        ...
+
+    async def search(self, prefix: str, organization: str | None, now: float, most: int) -> SessionsFound:
+        """Return sessions whose key begins with `prefix` (8 to 64 hexadecimal digits), of one organization or all."""
+        ...
+
+    async def some(self, organization: str, now: float, most: int) -> SessionsFound:
+        """Return up to `most` sessions of an organization."""
         ...

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
-from sidecar.budget import Budget, Claim, Held, Helds
+from sidecar.budget import Budget, Claim, Held, Helds, Standing
 from sidecar.stores.sliding_window import BUCKETS, SPAN
 
 CELLS: Final = 1024
@@ -150,6 +150,21 @@ class MemoryBudgets:
                 if account.spent and isinstance(subject, str):
                     found.append((self._named[name, unit, window], subject, account.spent))
         return found
+
+    async def look(self, budgets: Sequence[Budget], subject: str, now: float) -> list[Standing]:
+        """Return how each budget stands for one subject; one without an account of its own: as its shared one."""
+        return [self._look(budget, subject, now) for budget in budgets]
+
+    def _look(self, budget: Budget, subject: str, now: float) -> Standing:
+        table = self._tables.get((budget.name, budget.unit, budget.window), {})
+        account = table.get(subject) or table.get(hash(subject) % CELLS)
+        if account is None:
+            return Standing(0, 0, 0.0)
+        account.expire(bucket_of(budget.window, now), now)
+        if not account.used:
+            return Standing(0, account.held, 0.0)
+        ends = (account.used[-1][0] + SPAN) * width_of(budget.window)
+        return Standing(account.spent, account.held, max(0, ends - int(now * MICRO)) / MICRO)
 
     async def forget(self, budgets: Sequence[Budget], subject: str) -> int:
         """Forget what one subject has used; a shared account, which others count on, stays."""

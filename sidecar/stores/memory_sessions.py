@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
 from sidecar.session import Session
-from sidecar.stores.interfaces import Erased
+from sidecar.stores.interfaces import Erased, SessionFacts, SessionsFound
 
 PER_SESSION: Final = 256
 """Conversations that one session may own: more push out its own oldest, never another session's."""
+
+KEY: Final = 64
+"""Characters of a whole key."""
 
 STRIDE: Final = 2000
 """Entries that one cleanup visits: about a millisecond, so that no request waits for it."""
@@ -33,6 +37,7 @@ class MemorySessionStore:
         self._most_owned = max_conversations
         self._sessions: OrderedDict[str, tuple[Session, float]] = OrderedDict()
         self._clients: dict[str, OrderedDict[str, None]] = {}
+        self._counts: dict[str, int] = {}  # organization → sessions
         self._owned: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._owns: dict[str, OrderedDict[str, None]] = {}
         self._round: list[str] = []
@@ -52,6 +57,7 @@ class MemorySessionStore:
         while len(self._sessions) >= self._most:
             self._drop(next(iter(self._sessions)))
         self._sessions[session.key] = (session, deadline(session, session.seen, ttl))
+        self._counts[session.organization] = self._counts.get(session.organization, 0) + 1
         self._clients.setdefault(session.client, mine)[session.key] = None
         return ended
 
@@ -152,6 +158,34 @@ class MemorySessionStore:
         """Return how many sessions there are."""
         return len(self._sessions)
 
+    async def counts(self, organization: str | None, now: float, most: int) -> Mapping[str, int]:  # noqa: ARG002
+        """Return how many sessions an organization has, or those with the most have."""
+        if organization is not None:
+            return {organization: self._counts.get(organization, 0)}
+        return dict(sorted(self._counts.items(), key=lambda pair: (-pair[1], pair[0]))[:most])
+
+    async def search(self, prefix: str, organization: str | None, now: float, most: int) -> SessionsFound:
+        """Return sessions whose key begins with `prefix`."""
+        if len(prefix) == KEY:
+            keys: Iterable[str] = [prefix] if prefix in self._sessions else []
+        else:
+            keys = [key for key in self._sessions if key.startswith(prefix)]
+        return self._facts(keys, organization, now, most)
+
+    async def some(self, organization: str, now: float, most: int) -> SessionsFound:
+        """Return sessions of an organization."""
+        return self._facts(self._sessions, organization, now, most)
+
+    def _facts(self, keys: Iterable[str], organization: str | None, now: float, most: int) -> SessionsFound:
+        found: list[SessionFacts] = []
+        for key in keys:
+            session, until = self._sessions[key]
+            if until > now and organization in (None, session.organization):
+                if len(found) >= most:
+                    return SessionsFound(tuple(found), complete=False)
+                found.append(SessionFacts(key, session.organization, session.seen, until, session.client))
+        return SessionsFound(tuple(found))
+
     def _drop(self, key: str) -> bool:
         entry = self._sessions.pop(key, None)
         if entry is None:
@@ -160,6 +194,10 @@ class MemorySessionStore:
         del mine[key]
         if not mine:
             del self._clients[entry[0].client]
+        organization = entry[0].organization
+        self._counts[organization] -= 1
+        if not self._counts[organization]:
+            del self._counts[organization]
         return True
 
     def _disown(self, conversation: str) -> None:

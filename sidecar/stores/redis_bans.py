@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from sidecar.stores.interfaces import Ban
-from sidecar.stores.memory_bans import MemoryBanStore
+from sidecar.stores.memory_bans import KINDS, LONGEST_ID, REQUESTS, MemoryBanStore
 from sidecar.stores.redis_connection import Command, RedisClient
 
 QUEUED: Final = 10_000
@@ -51,9 +51,9 @@ class RedisBanStore:
         self.count = local.count
         self.list = local.list
 
-    def strike(self, subject: str, weight: int, now: float) -> Ban | None:
+    def strike(self, subject: str, weight: int, now: float, kind: str = "", request: str = "") -> Ban | None:
         """Count a refusal; return the ban when this strike made one."""
-        ban = self._local.strike(subject, weight, now)
+        ban = self._local.strike(subject, weight, now, kind, request)
         if ban is not None:
             self._tell(ban)
         elif subject in self._struck or len(self._struck) < QUEUED:
@@ -114,7 +114,7 @@ class RedisBanStore:
 
     def _tell(self, ban: Ban) -> None:
         self._struck.pop(ban.subject, None)
-        self._queue.append((ban.subject, orjson.dumps([ban.until, ban.reason, ban.strikes])))
+        self._queue.append((ban.subject, _value(ban)))
         self._hurry()
 
     def _said(self, subject: str, value: bytes) -> list[Command]:
@@ -163,10 +163,22 @@ class RedisBanStore:
         return True
 
 
+def _value(ban: Ban) -> bytes:
+    """Return a ban as replicas tell each other; one of a former version takes any value for the reason."""
+    reason = [ban.reason, dict(ban.kinds), ban.requests] if ban.kinds else ban.reason
+    return orjson.dumps([ban.until, reason, ban.strikes])
+
+
 def _ban(subject: str, value: bytes) -> Ban | None:
     """Read what another replica wrote; None for what no replica writes."""
     try:
         until, reason, strikes = orjson.loads(value)
-        return Ban(subject, float(until), str(reason)[:200], int(strikes))
-    except (ValueError, TypeError):
+        kinds: tuple[tuple[str, int], ...] = ()
+        requests: tuple[str, ...] = ()
+        if isinstance(reason, list):
+            reason, counts, ids = reason
+            kinds = tuple((str(kind)[:64], int(count)) for kind, count in list(counts.items())[:KINDS])
+            requests = tuple(str(each)[:LONGEST_ID] for each in ids[-REQUESTS:])
+        return Ban(subject, float(until), str(reason)[:200], int(strikes), kinds, requests)
+    except (ValueError, TypeError, AttributeError):
         return None

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from sidecar.budget import Budget, Claim, Held, Helds
+from sidecar.budget import Budget, Claim, Held, Helds, Standing
 from sidecar.errors import StoreUnavailable
 from sidecar.stores.memory_budgets import HELD_UP, MICRO, width_of
 from sidecar.stores.redis_connection import Argument, RedisClient, Script
@@ -27,6 +27,7 @@ class RedisBudgets:
         self._prefix = prefix
         self._clock = clock
         self._script = Script("budget.lua")
+        self._looking = Script("budget_look.lua")
 
     async def claim(self, claims: Sequence[Claim], holder: str, ttl: float, now: float) -> Helds:  # noqa: ARG002
         """Count what a request has used, and keep what it asks for. Raises StoreUnavailable."""
@@ -44,6 +45,18 @@ class RedisBudgets:
             # Without its hold a request that was running stays counted by what it has used.
             self._wire.submit([self._call([claim], holder, ttl) for claim in kept]).add_done_callback(_heeded)
         return helds
+
+    async def look(self, budgets: Sequence[Budget], subject: str, now: float) -> list[Standing]:  # noqa: ARG002
+        """Return how each budget stands for one subject. Raises StoreUnavailable."""
+        if not budgets:
+            return []
+        clock = "" if self._clock is None else str(int(self._clock() * MICRO))
+        calls = []
+        for budget in budgets:  # one run each: on a Cluster they lie on several nodes
+            key = self._account(budget, subject)
+            calls.append(self._looking.call([key, f"{key}:holds"], clock, width_of(budget.window)))
+        answers = await self._wire.submit(calls)
+        return [Standing(used, held, wait / MICRO) for used, held, wait in answers]
 
     async def forget(self, budgets: Sequence[Budget], subject: str) -> int:
         """Forget what one subject has used. Raises StoreUnavailable."""

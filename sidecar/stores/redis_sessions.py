@@ -1,6 +1,6 @@
 """Sessions that replicas share, sealed so that only the id opens them.
 
-PREFIX:s:KEY        hash: d (sealed data), s (last seen), e (absolute end); expires by itself
+PREFIX:s:KEY        hash: d (sealed data), s (last seen), e (absolute end), o (organization); expires by itself
 PREFIX:c:HASH       a conversation: its owner's key; expires by itself
 PREFIX:of:KIND:X    sorted sets, by end: the sessions of an ip or an organization, the conversations of a session
 PREFIX:sessions     sorted set of all sessions, by end
@@ -9,7 +9,7 @@ PREFIX:sessions     sorted set of all sessions, by end
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -17,8 +17,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sidecar.session import Session
-from sidecar.stores.interfaces import Erased
-from sidecar.stores.memory_sessions import PER_SESSION, deadline
+from sidecar.stores.interfaces import Erased, SessionFacts, SessionsFound
+from sidecar.stores.memory_sessions import KEY, PER_SESSION, deadline
 from sidecar.stores.redis_connection import Command, RedisClient, Script
 
 NONCE_SIZE: Final = 12  # NIST SP 800-38D §5.2.1.1
@@ -26,6 +26,9 @@ KEPT: Final = 30 * 86_400.0
 """Seconds for which a session without an end of its own stays in an index."""
 
 ERASED_AT_ONCE: Final = 500
+SCANNED_AT_ONCE: Final = 1000
+SCANS: Final = 200
+"""Round trips of one search: it looks at up to 200,000 sessions."""
 
 
 class RedisSessionStore:
@@ -47,7 +50,9 @@ class RedisSessionStore:
         key, end = self._session(session.key), deadline(session, session.seen, ttl)
         last = session.expires or session.seen + max(ttl, KEPT)
         organization = self._of("organization", session.organization)
-        fields = ("d", _sealed(session, seal), "s", repr(session.seen), "e", repr(session.expires))
+        # The organization is no secret: its index names the session too.
+        owner = ("o", session.organization)
+        fields = ("d", _sealed(session, seal), "s", repr(session.seen), "e", repr(session.expires), *owner)
         commands: list[Command] = [
             ("HSET", key, *fields),
             ("PEXPIRE", key, _milli(end - session.seen)),
@@ -82,8 +87,11 @@ class RedisSessionStore:
 
     async def delete(self, key: str) -> bool:
         """End a session; its conversations stay its own."""
-        gone, _ = await self._wire.submit([("DEL", self._session(key)), ("ZREM", self._all, key)])
-        return bool(gone)
+        (organization,) = await self._wire.submit([("HGET", self._session(key), "o")])
+        commands: list[Command] = [("DEL", self._session(key)), ("ZREM", self._all, key)]
+        if organization is not None:
+            commands.append(("ZREM", self._of("organization", organization.decode()), key))
+        return bool((await self._wire.submit(commands))[0])
 
     async def own(self, conversation: str, key: str, ttl: float, now: float) -> str:
         """Give a conversation to a session unless it has an owner; return the owner's key."""
@@ -141,6 +149,61 @@ class RedisSessionStore:
         """Return how many sessions there are."""
         (count,) = await self._wire.submit([("ZCOUNT", self._all, now, "+inf")])
         return int(count)
+
+    async def counts(self, organization: str | None, now: float, most: int) -> Mapping[str, int] | None:  # noqa: ARG002
+        """Return how many sessions an organization has: those among them that ended by idleness are counted too."""
+        if organization is None:
+            return None
+        (count,) = await self._wire.submit([("ZCOUNT", self._of("organization", organization), now, "+inf")])
+        return {organization: int(count)}
+
+    async def search(self, prefix: str, organization: str | None, now: float, most: int) -> SessionsFound:
+        """Return sessions whose key begins with `prefix`, among up to 200,000 that are looked at."""
+        index = self._all if organization is None else self._of("organization", organization)
+        if len(prefix) == KEY:
+            (indexed,) = await self._wire.submit([("ZSCORE", index, prefix)])
+            known = [prefix] if indexed is not None or organization is None else []
+            return SessionsFound(tuple(await self._facts(known, organization, now)))
+        keys, cursor = set[str](), b"0"
+        for _ in range(SCANS):
+            scan: Command = ("ZSCAN", index, cursor, "MATCH", f"{prefix}*", "COUNT", SCANNED_AT_ONCE)
+            ((cursor, flat),) = await self._wire.submit([scan])
+            keys |= {each.decode() for each in flat[::2]}
+            if cursor in {b"0", 0} or len(keys) > most:
+                break
+        found = await self._facts(sorted(keys)[:most], organization, now)
+        return SessionsFound(tuple(found), cursor in {b"0", 0} and len(keys) <= most)
+
+    async def some(self, organization: str, now: float, most: int) -> SessionsFound:
+        """Return sessions of an organization; what has ended leaves its index."""
+        index = self._of("organization", organization)
+        found: list[SessionFacts] = []
+        for _ in range(SCANS):
+            last = len(found) + min(ERASED_AT_ONCE, most + 1 - len(found)) - 1
+            (names,) = await self._wire.submit([("ZRANGE", index, len(found), last)])
+            if not names:
+                return SessionsFound(tuple(found))
+            living = await self._facts([name.decode() for name in names], organization, now)
+            if gone := {name.decode() for name in names} - {each.key for each in living}:
+                await self._wire.submit([("ZREM", index, *gone)])
+            found += living
+            if len(found) > most:
+                break
+        return SessionsFound(tuple(found[:most]), complete=False)
+
+    async def _facts(self, keys: Sequence[str], organization: str | None, now: float) -> list[SessionFacts]:
+        """Return what is known of the sessions that are there."""
+        commands: list[Command] = []
+        for key in keys:
+            commands += [("HMGET", self._session(key), "s", "o"), ("PTTL", self._session(key))]
+        answers = await self._wire.submit(commands) if commands else []
+        found = []
+        for key, (seen, owner), left in zip(keys, answers[::2], answers[1::2], strict=True):
+            name = owner.decode() if owner is not None else ""
+            if seen is None or left <= 0 or (organization is not None and name and name != organization):
+                continue
+            found.append(SessionFacts(key, name or organization or "", float(seen), now + left / 1000))
+        return found
 
     async def _end_oldest(self, client: str, excess: int) -> int:
         (popped,) = await self._wire.submit([("ZPOPMIN", client, excess)])

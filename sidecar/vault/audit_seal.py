@@ -17,12 +17,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
+from sidecar.errors import ConfigError
+
 GENESIS: Final = "0" * 64
 MAX_ANCHORS: Final = 100_000
 FORMAT: Final = 2
 """Of the entries that are written now: their MAC names what it is for."""
 HEAD: Final = "head"
 BASE: Final = "base"
+_PLACE: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 _TEXT: Final = re.compile(
     r"\bsca1:([0-9]{1,18}):([0-9a-f]{64}):([0-9]{1,18}):([0-9]{1,18}):(?:([0-9a-f]{16}):([0-9a-f]{64})|:)"
 )
@@ -84,6 +87,16 @@ class Seal:
     @classmethod
     def _read(cls, found: re.Match[str]) -> Self:
         return cls(Place(int(found[1]), found[2]), int(found[3]), int(found[4]), found[5] or "", found[6] or "")
+
+
+def anchor(text: str) -> Seal | Place:
+    """Return the end of a log that a verification printed, or an entry as `number:hash`. Raises ConfigError."""
+    seal, place = Seal.parse(text), _PLACE.fullmatch(text)
+    if seal is not None:
+        return seal
+    if place is None:
+        raise ConfigError("an anchor is written as `sidecar audit verify` printed it")
+    return Place(int(place[1]), place[2])
 
 
 NOTHING: Final = Seal(Place(0, GENESIS), 0, 0)

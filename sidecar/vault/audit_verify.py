@@ -60,6 +60,17 @@ class Verdict:
     faults: tuple[str, ...]
     proofs: tuple[Proof, ...]
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the verdict as `sidecar audit verify --json` and the admin API print it."""
+        return {
+            "whole": not self.faults,
+            "entries": self.entries,
+            "unkeyed": self.retired,
+            "anchor": str(self.head),
+            "statements": [proof.as_json() for proof in self.proofs],
+            "faults": list(self.faults),
+        }
+
 
 async def verify(
     log: AuditLog,

@@ -177,31 +177,27 @@ class Handles:
         self, actor: Actor, organization: str, session: str, *, seconds: float = SESSION_REVOKED_SECONDS
     ) -> None:
         """Refuse every handle of a session, signed ones too, for as long as the session could last."""
+        await self.revoke_sessions(actor, organization, [session], seconds=seconds)
+
+    async def revoke_sessions(
+        self, actor: Actor, organization: str, sessions: Sequence[str], *, seconds: float = SESSION_REVOKED_SECONDS
+    ) -> None:
+        """Refuse every handle of some sessions of an organization, in one transaction with one audit entry."""
         async with self._journal.refusals(actor, "handle.revoke_session", organization, ""):
             models.organization(organization)
-            if not session or not _SESSION.fullmatch(session):
+            if not all(session and _SESSION.fullmatch(session) for session in sessions):
                 raise Invalid("a session is named by its key: letters, digits and . _ : -")
             now = self._clock.now()
+            until = int(now + seconds)
             async with self._database.write() as write:
-                await write.run(
-                    "DELETE FROM revoked_sessions WHERE until <= ? OR (organization = ? AND session = ?)",
-                    int(now),
-                    organization,
-                    session,
-                )
-                row = {"organization": organization, "session": session, "until": int(now + seconds)}
-                await write.insert("revoked_sessions", row)
-                await write.run(
-                    "UPDATE handles SET revoked_at = ? WHERE organization = ? AND session = ? AND revoked_at IS NULL",
-                    int(now * 1000),
-                    organization,
-                    session,
-                )
-                facts = {"session": session[:8]}
+                await write.run("DELETE FROM revoked_sessions WHERE until <= ?", int(now))
+                for session in sessions:
+                    await _revoke(write, organization, session, until, int(now * 1000))
+                facts: Facts = {"session": sessions[0][:8]} if len(sessions) == 1 else {"sessions": len(sessions)}
                 entry = self._journal.entry(actor, "handle.revoke_session", organization, "", facts)
                 await write.changed(handles=True)
                 await self._journal.append(write, entry)
-            self._revoked[organization, session] = int(now + seconds)
+            self._revoked |= {(organization, session): until for session in sessions}
 
     async def which_revoked(self, ids: Collection[str]) -> set[str]:
         """Return which of these stored handles are revoked."""
@@ -284,6 +280,15 @@ class Handles:
     def _tell(self, actor: Actor, handle: Handle, action: str) -> None:
         facts = {"action": f"handle.{action}", "handle": handle.id, "provider": handle.provider}
         self._journal.tell(actor, Event.ADMIN_ACTION, Outcome.ALLOWED, handle.organization, facts)
+
+
+async def _revoke(write: Write, organization: str, session: str, until: int, at: int) -> None:
+    """Write down that a session's handles are refused until `until` (epoch seconds); `at` is in milliseconds."""
+    one = "organization = ? AND session = ?"
+    await write.run(f"DELETE FROM revoked_sessions WHERE {one}", organization, session)
+    await write.insert("revoked_sessions", {"organization": organization, "session": session, "until": until})
+    update = f"UPDATE handles SET revoked_at = ? WHERE {one} AND revoked_at IS NULL"
+    await write.run(update, at, organization, session)
 
 
 def _digest(token: str) -> str:

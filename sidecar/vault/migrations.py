@@ -149,6 +149,21 @@ REVISIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "CREATE INDEX audit_by_organization ON audit (organization, seq)",
         "CREATE INDEX audit_by_action ON audit (action, seq)",
     ),
+    # What models have cost, by day and organization (costs.py). An empty organization: all that had no row of its own.
+    "0003": (
+        """
+        CREATE TABLE costs (
+            day VARCHAR(10) NOT NULL,
+            organization VARCHAR(128) NOT NULL,
+            requests BIGINT NOT NULL,
+            given BIGINT NOT NULL,
+            made BIGINT NOT NULL,
+            nano BIGINT NOT NULL,
+            unpriced BIGINT NOT NULL,
+            PRIMARY KEY (day, organization)
+        )
+        """,
+    ),
 }
 NEWEST: Final = max(REVISIONS)
 

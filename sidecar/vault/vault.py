@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sidecar.vault.audit_seal import Place as AuditPlace
     from sidecar.vault.audit_seal import Seal
     from sidecar.vault.audit_verify import Verdict
+    from sidecar.vault.costs import Costs
     from sidecar.vault.credential_store import CredentialStore
     from sidecar.vault.credentials import Credentials
     from sidecar.vault.database import Database
@@ -47,6 +48,7 @@ class Vault:
     handles: Handles
     audit: AuditLog
     journal: AuditRecorder
+    costs: Costs
     audit_retention: float | None = RETENTION_SECONDS
     on_change: Callable[[], Awaitable[None]] | None = None
 
@@ -82,6 +84,7 @@ class Vault:
         """
         from sidecar.vault.audit import AuditLog
         from sidecar.vault.audit_recorder import AuditRecorder
+        from sidecar.vault.costs import Costs
         from sidecar.vault.credential_store import CredentialStore
         from sidecar.vault.credentials import Credentials
         from sidecar.vault.database import Database
@@ -91,6 +94,7 @@ class Vault:
         vault = cls(await Database.open(url), keys, catalogue, clock)
         vault.audit = AuditLog(vault._database, keys.subkeys("audit"))
         vault.journal = AuditRecorder(vault.audit, events, clock)
+        vault.costs = Costs(vault._database)
         vault._store = CredentialStore(vault._database, vault.audit)
         vault.credentials = Credentials(vault._store, vault._sealing, vault._opened, vault.journal, clock)
         vault.handles = Handles(vault._database, keys.subkeys("handle"), vault._sealing, vault.journal, clock)
@@ -223,6 +227,13 @@ class Vault:
         from sidecar.vault.audit_verify import verify
 
         return await verify(self.audit, anchors=anchors, retired=retired)
+
+    @staticmethod
+    def anchors(texts: Iterable[str]) -> list[Seal | AuditPlace]:
+        """Return ends of the audit log from what a verification or the log said. Raises ConfigError."""
+        from sidecar.vault.audit_seal import anchor
+
+        return [anchor(text) for text in texts]
 
     def credential_ids(self) -> set[str]:
         """Return the ids of all credentials, as of the last look at the database."""

@@ -271,7 +271,7 @@ SUBJECTS = {
     ),
     "an organization": (
         "organization/acme",
-        {"windows": 1, "sessions": 1, "conversations": 1, "credentials": 1, "handles": 0, "events": 1},
+        {"windows": 1, "sessions": 1, "conversations": 1, "credentials": 1, "handles": 0, "costs": 0, "events": 1},
     ),
     "a subject that is not stored": (
         "ip/198.51.100.1",

@@ -24,6 +24,10 @@ async def running(folder):
     clock, recent = FakeClock(), RecentEvents()
     log = Log.to(None, folder / "app.log", clock)
     events = Fanout([Recorder(), recent, log])
+
+    async def verify(anchors):
+        return (await vault.verify_audit(anchors=vault.anchors(anchors))).as_json()
+
     async with (
         open_vault(f"sqlite:///{folder / 'vault.db'}", clock=clock, events=events) as vault,
         management(
@@ -33,6 +37,7 @@ async def running(folder):
             handles=vault.handles,
             audit=vault.audit,
             journal=vault.journal,
+            verify_audit=verify,
         ) as panel,
         aiohttp.ClientSession(panel.base) as client,
     ):
@@ -137,3 +142,35 @@ async def test_handles_and_erasure(tmp_path):
         assert (answer["erased"]["credentials"], answer["erased"]["handles"]) == (1, 1)
         assert (await call("GET", "/api/api-credentials"))[1] == {"credentials": []}
         assert (await call("GET", "/api/handles"))[1] == {"handles": []}
+
+
+async def test_the_audit_log_is_verified_as_the_command_does(tmp_path):
+    async with running(tmp_path) as (vault, call, _, _):
+        await call("POST", "/api/api-credentials", {"provider": "openai", "value": OPENAI_KEY})
+        status, verdict = await call("GET", "/api/audit/verify", role="viewer", organization="*")
+        assert (status, verdict["whole"], verdict["faults"]) == (200, True, [])
+        assert [each["statement"] for each in verdict["statements"]] == [
+            "chain",
+            "authors",
+            "beginning",
+            "end",
+            "present",
+        ]
+        assert verdict == (await vault.verify_audit()).as_json()
+        _, anchored = await call("GET", f"/api/audit/verify?anchor={verdict['anchor']}", organization="*")
+        assert [each["proven"] for each in anchored["statements"]] == [True] * 5
+        assert (await call("GET", "/api/audit/verify?anchor=nonsense", organization="*"))[0] == 400
+        async with vault._database.write() as write:
+            await write.run("UPDATE audit SET actor = 'someone else' WHERE seq = 1")
+        _, verdict = await call("GET", "/api/audit/verify", organization="*")
+        assert (verdict["whole"], verdict["faults"]) == (False, ["entry 1: changed"])
+
+
+async def test_a_new_key_that_could_not_be_tested_does_not_take_the_place_of_the_old_one(tmp_path):
+    async with running(tmp_path) as (vault, call, _, clock):
+        body = {"provider": "local", "value": "first-key", "hosts": ["localhost:1"]}
+        status, made = await call("POST", "/api/api-credentials", body)
+        assert status == 201
+        rotated = await call("POST", f"/api/api-credentials/{made['id']}/rotate", {"value": "second-key", "test": True})
+        assert (rotated[0], rotated[1]["error"][:28]) == (400, "local could not be asked (Co")
+        assert (await vault.credential("acme", "local", clock.now())).value.reveal() == "first-key"

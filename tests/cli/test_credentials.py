@@ -64,6 +64,32 @@ def test_a_key_from_stdin_is_stored_listed_rotated_and_deleted(sidecar) -> None:
     assert Path("sidecar.db").exists()
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+DELETIONS = {
+    "yes": ("y\n", (), 0),
+    "no": ("n\n", (), 1),
+    "nothing typed": ("\n", (), 1),
+    "the end of input": ("", (), 1),
+    "not asked": ("", ("--now",), 0),
+}
+
+
+@pytest.mark.parametrize(("typed", "options", "code"), DELETIONS.values(), ids=DELETIONS)
+def test_a_person_is_asked_before_a_key_is_deleted(
+    sidecar, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed, options, code
+) -> None:
+    made = added(sidecar)
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    assert main(["credentials", "delete", "acme", made["id"], *options]) == code
+    said = capsys.readouterr().err
+    assert ("answers that run with it end" in said) is ("--now" not in options)
+    assert len(sidecar("credentials", "list", "--json")[1]) == code
+
+
 def test_what_fails_says_so_in_one_line(sidecar) -> None:
     made = added(sidecar)
     refused = {

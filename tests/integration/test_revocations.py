@@ -193,12 +193,22 @@ def erased(kind: str) -> Callable[[Stage, str], None]:
     return erase
 
 
+def ended_by_an_operator(stage: Stage, session: str) -> None:
+    assert stage.manage("POST", "/api/sessions/end", {"session": key_of(session)[:8]}) == 200
+
+
+def all_ended_by_an_operator(stage: Stage, _: str) -> None:
+    assert stage.manage("POST", "/api/sessions/end", {"organization": "acme"}) == 200
+
+
 @pytest.mark.parametrize(
     ("revoke", "told"),
     [
         pytest.param(banned, {"revoked": "ip", "cause": "banned"}, id="banned by hand"),
         pytest.param(struck, {"revoked": "ip", "cause": "banned"}, id="banned for strikes"),
         pytest.param(logged_out, {"revoked": "session", "cause": "ended"}, id="logged out"),
+        pytest.param(ended_by_an_operator, {"revoked": "session", "cause": "revoked"}, id="ended by an operator"),
+        pytest.param(all_ended_by_an_operator, {"revoked": "session", "cause": "revoked"}, id="all of an organization"),
         pytest.param(erased("ip"), {"revoked": "ip", "cause": "erased"}, id="erased address"),
         pytest.param(erased("session"), {"revoked": "session", "cause": "erased"}, id="erased session"),
         pytest.param(erased("organization"), {"revoked": "organization", "cause": "erased"}, id="erased organization"),

@@ -60,6 +60,8 @@ async def test_each_replica_has_its_share_and_settles_later() -> None:
             assert (await claim(one, "b", asks(300)))[0].held == 300, "half of the budget, less what was used here"
             assert (await claim(other, "c", asks(501)))[0].held == 500, "a share is all that it can hold"
             await claim(other, "c", used(450))
+            (standing,) = await other.budgets.look([DAY], "acme", SystemClock().monotonic())
+            assert (standing.used, standing.held) == (450, 0), "what this replica knows by itself"
             await claim(one, "b", used(100))
             server.start()
             await until(lambda: one.states() == other.states() == {"redis": True})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sidecar.stores.interfaces import Ban
 from sidecar.stores.memory_bans import MemoryBanStore
 
@@ -87,3 +89,27 @@ def test_cleanup_drops_what_is_over() -> None:
     assert len(store._rows) <= 1
     assert store.cleanup(NOW + 100) == 1
     assert store.count() == 0
+
+
+def test_a_ban_says_what_the_strikes_were() -> None:
+    store = MemoryBanStore(strikes=3, within=60.0)
+    store.strike("a", 1, NOW, "AUTH_FAILED", "r-0")
+    store.strike("a", 1, NOW + 100, "AUTH_FAILED", "r-1")
+    store.strike("a", 1, NOW + 101, "REQUEST_MALFORMED", "r-2" * 100)
+    made = store.strike("a", 1, NOW + 102, "AUTH_FAILED", "r-3")
+    assert made is not None
+    assert (made.kinds, made.requests) == (
+        (("AUTH_FAILED", 2), ("REQUEST_MALFORMED", 1)),
+        ("r-1", ("r-2" * 100)[:64], "r-3"),
+    )
+
+
+def test_what_strikes_were_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.stores.memory_bans.EXPLAINED", 10)
+    store = MemoryBanStore(strikes=2)
+    for number in range(100):
+        store.strike(f"client {number}", 1, NOW, f"kind {number}", "r")
+    assert len(store._why) == 10
+    for number in range(100):
+        store._explain("one").add(f"kind {number}", f"r{number}", 1, NOW, 60.0)
+    assert (len(store._why["one"].kinds), len(store._why["one"].requests)) == (16, 5)

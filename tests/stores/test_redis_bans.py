@@ -30,12 +30,15 @@ async def test_bans_spread_are_listed_and_lifted_everywhere() -> None:
     with redis_server() as server:
         one, two = await replica(server), await replica(server)
         now = time.time()
-        assert [one.bans.strike("a", 1, now) is not None for _ in range(3)] == [False, False, True]
+        strikes = [one.bans.strike("a", 1, now, "AUTH_FAILED", f"r-{number}") for number in range(3)]
+        assert [ban is not None for ban in strikes] == [False, False, True]
         await two.bans.ban("b", now + 500, "by hand")
         assert one.bans.banned("a", now) > now
         await until(lambda: two.bans.banned("a", now) and one.bans.banned("b", now))
         assert await one.bans.list(now) == await two.bans.list(now)
         assert [ban.reason for ban in await one.bans.list(now)] == ["by hand", "strikes"]
+        (_, struck) = await two.bans.list(now)
+        assert (struck.kinds, struck.requests) == ((("AUTH_FAILED", 3),), ("r-0", "r-1", "r-2"))
         late = await replica(server)
         await until(lambda: late.bans.banned("a", now))
         assert late.bans.count() == 2
@@ -81,7 +84,15 @@ async def test_bans_survive_a_redis_that_comes_back_empty() -> None:
 async def test_bans_that_are_over_and_foreign_words_are_not_learned() -> None:
     with redis_server() as server:
         server.cli(
-            "hset", "sidecar:bans", "over", '[1.0,"strikes",1]', "odd", "{", "stands", f'[{time.time() + 99},"x",1]'
+            "hset",
+            "sidecar:bans",
+            "over",
+            '[1.0,"strikes",1]',
+            "odd",
+            "{",
+            "stands",
+            f'[{time.time() + 99},"x",1]',
+            *("list", f'[{time.time() + 98},["x",[],1],1]', "short", f'[{time.time() + 98},["x"],1]'),
         )
         one = await replica(server)
         assert [ban.subject for ban in await one.bans.list(time.time())] == ["stands"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.budget import Budget, BudgetPer, Claim, Held, Unit
+from sidecar.budget import Budget, BudgetPer, Claim, Held, Standing, Unit
 from sidecar.secret import Secret
 from sidecar.stores.interfaces import BudgetStore
 from sidecar.stores.memory_budgets import HELD_UP, MemoryBudgets
@@ -154,6 +154,24 @@ def test_what_is_forgotten(bench: Bench) -> None:
     assert bench.loop.run_until_complete(forgotten("globex")) == 0
     assert bench.loop.run_until_complete(forgotten("acme")) == 1
     assert bench.one("b", 1000).held == 1000
+
+
+def test_a_look_says_what_was_used_and_what_is_held(bench: Bench) -> None:
+    def looked() -> list[Standing]:
+        return list(bench.loop.run_until_complete(bench.store.look([DAY, MONEY], "acme", bench.now)))
+
+    assert looked() == [Standing(0, 0, 0.0)] * 2
+    bench.one("a", 300, spend=200, bound=False)
+    bench.now += 10
+    bench.one("b", 100, spend=50, bound=False)
+    assert looked() == [Standing(250, 400, 61.0), Standing(0, 0, 0.0)]
+    bench.now += 25
+    assert looked()[0] == Standing(250, 100, 36.0), "what a held is over"
+    bench.now += 30
+    assert looked()[0] == Standing(50, 0, 6.0), "what a used counts no more"
+    bench.now += 6
+    assert looked()[0] == Standing(0, 0, 0.0)
+    assert bench.one("c", 1000).held == 1000
 
 
 STEPS = st.lists(

@@ -11,7 +11,7 @@ import pytest
 from sidecar.errors import StoreUnavailable
 from sidecar.secret import Secret
 from sidecar.session import Session, key_of, seal_of
-from sidecar.stores.interfaces import Erased, SessionStore
+from sidecar.stores.interfaces import Erased, SessionsFound, SessionStore
 from sidecar.stores.memory_sessions import PER_SESSION, MemorySessionStore
 from sidecar.stores.redis_connection import RedisConnection
 from sidecar.stores.redis_sessions import RedisSessionStore
@@ -216,3 +216,59 @@ async def test_memory_is_bounded() -> None:
     assert len(store._clients) == 10
     assert len(store._owned) == 20
     assert await found(store, "99")
+
+
+async def test_a_search_by_the_beginning_of_a_key(store: SessionStore) -> None:
+    for number in range(30):
+        await store.create(session(f"session {number}", client=f"client {number}"), seal_of(f"session {number}"), HOUR)
+    await store.create(session("other", organization="other"), seal_of("other"), HOUR)
+    key = key_of("session 7")
+    for prefix in (key[:8], key):
+        found = await store.search(prefix, None, NOW, 5)
+        (facts,) = found.sessions
+        assert (facts.key, facts.organization, facts.seen, found.complete) == (key, "acme", NOW, True)
+        assert facts.until == pytest.approx(NOW + HOUR, abs=5)
+        assert (await store.search(prefix, "acme", NOW, 5)).sessions[0].key == key
+        assert (await store.search(prefix, "other", NOW, 5)).sessions == ()
+    assert await store.search("00000000", None, NOW, 5) == SessionsFound(())
+    await store.delete(key)
+    assert (await store.search(key[:8], None, NOW, 5)).sessions == ()
+
+
+async def test_more_are_found_than_asked_for(store: SessionStore) -> None:
+    for last in "abc":
+        made = replace(session("x"), key="c0ffee11" + last * 56)
+        await store.create(made, seal_of("x"), HOUR)
+    found = await store.search("c0ffee11", None, NOW, 2)
+    assert (len(found.sessions), found.complete) == (2, False)
+
+
+async def test_sessions_of_an_organization_a_part_at_a_time(store: SessionStore) -> None:
+    for number in range(7):
+        await store.create(session(f"s{number}", client=f"c{number}"), seal_of(f"s{number}"), HOUR)
+    await store.create(session("other", organization="other"), seal_of("other"), HOUR)
+    assert (await store.counts("acme", NOW, 5)) == {"acme": 7}
+    assert await store.counts(None, NOW, 5) in ({"acme": 7, "other": 1}, None)
+    ended = []
+    more = True
+    while more:
+        found = await store.some("acme", NOW, 3)
+        for each in found.sessions:
+            assert await store.delete(each.key)
+            ended.append(each.key)
+        more = not found.complete
+    assert sorted(ended) == sorted(key_of(f"s{number}") for number in range(7))
+    assert (await store.counts("acme", NOW, 5), await store.count(NOW)) == ({"acme": 0}, 1)
+
+
+async def test_a_session_that_a_former_version_stored_is_of_no_known_organization(server: RedisServer) -> None:
+    server.cli("flushall")
+    line = RedisConnection(connector(parse_redis_url(Secret(server.url)), 5.0), 5.0)
+    store = RedisSessionStore(line)
+    await store.create(session("old"), seal_of("old"), HOUR)
+    key = key_of("old")
+    server.cli("hdel", f"sidecar:s:{key}", "o")
+    assert (await store.search(key[:8], None, NOW, 5)).sessions[0].organization == ""
+    assert (await store.search(key, "acme", NOW, 5)).sessions[0].organization == "acme", "its index says so"
+    assert (await store.search(key, "other", NOW, 5)).sessions == ()
+    await line.close()

@@ -17,12 +17,14 @@ from sidecar.budget import Budget, BudgetPer, Unit
 from sidecar.errors import StoreUnavailable
 from sidecar.limit import Limit, Per
 from sidecar.maintenance import MaintenanceSwitch
-from sidecar.revoked import Revoked
+from sidecar.prices import NANO
+from sidecar.revoked import Cause, Revoked, SubjectKind
 from sidecar.secret import Secret
 from sidecar.stores.memory_bans import MemoryBanStore
 from sidecar.stores.memory_budgets import MemoryBudgets
 from sidecar.stores.memory_rates import MemoryRateStore
 from sidecar.stores.memory_sessions import MemorySessionStore
+from sidecar.telemetry.cost_ledger import CostLedger
 from sidecar.telemetry.fanout import Fanout
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent_events import RecentEvents
@@ -37,7 +39,11 @@ LIMITS = (
     Limit("org-hour", Per.ORGANIZATION, 1000, 3600.0),
     Limit("chat-burst", Per.SESSION, 10, 10.0),
 )
-BUDGETS = (Budget("ip-day", BudgetPer.IP, Unit.TOKENS, 1000, 86_400.0),)
+BUDGETS = (
+    Budget("ip-day", BudgetPer.IP, Unit.TOKENS, 1000, 86_400.0),
+    Budget("org-month", BudgetPer.ORGANIZATION, Unit.USD, 5 * NANO, 30 * 86_400.0),
+    Budget("key-day", BudgetPer.CREDENTIAL, Unit.TOKENS, 500, 86_400.0),
+)
 
 
 class FakeCredentials:
@@ -76,8 +82,10 @@ class FakeCredentials:
         self.calls.append(("test", actor, organization, {"provider": provider, "value": value, **options}))
         return SimpleNamespace(valid=True, status=200, message="openai accepts this key")
 
-    async def test_stored(self, actor: Actor, organization: str, credential: str) -> Any:
-        await self._touch("test_stored", actor, organization, credential, None)
+    async def test_stored(
+        self, actor: Actor, organization: str, credential: str, *, value: Secret | None = None
+    ) -> Any:
+        await self._touch("test_stored", actor, organization, credential, value)
         return SimpleNamespace(valid=False, status=401, message="openai does not accept this key")
 
     async def erase(self, actor: Actor, organization: str) -> Mapping[str, int]:
@@ -190,6 +198,7 @@ class Management:
     questions: list[Question]
     reasons: list[str]
     revoked: list[Revoked]
+    costs: CostLedger
 
     @property
     def base(self) -> str:
@@ -217,15 +226,24 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
     questions: list[Question] = []
     reasons: list[str] = []
     revoked: list[Revoked] = []
+    events = Fanout([recorder, recent, metrics])
+    costs = CostLedger(clock, events)
     numbers = iter(range(1, 1_000_000))
 
     async def explain(question: Question) -> Mapping[str, Any]:
         questions.append(question)
         return {"decision": "pass", "steps": []}
 
+    async def end_sessions(actor: Actor, organization: str, sessions: Sequence[str]) -> bool:
+        revoked.extend(Revoked(SubjectKind.SESSION, each, Cause.REVOKED, organization) for each in sessions)
+        return bool(organization)
+
+    async def verify_audit(anchors: Sequence[str]) -> Mapping[str, Any]:
+        return {"whole": True, "entries": len(book.entries), "statements": [], "faults": [], "anchors": list(anchors)}
+
     fields: dict[str, Any] = {
         "clock": clock,
-        "events": Fanout([recorder, recent, metrics]),
+        "events": events,
         "metrics": metrics,
         "recent": recent,
         "authority": Authority(verifier or Verifier(clock, secret=SECRET), clock),
@@ -250,6 +268,10 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
         "maintenance": MaintenanceSwitch(),
         "drain": lambda: reasons.append("draining"),
         "revoke": revoked.append,
+        "end_sessions": end_sessions,
+        "verify_audit": verify_audit,
+        "providers": lambda: [{"name": "openai", "hosts": ["api.openai.com"]}],
+        "costs": costs,
         "usage": None,
         "undeclared_proxies": lambda: ["10.0.0.7"],
     }
@@ -272,6 +294,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
             questions,
             reasons,
             revoked,
+            costs,
         )
     finally:
         await server.stop()

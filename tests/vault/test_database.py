@@ -19,7 +19,7 @@ from sidecar.vault.database import Database, Versions
 from sidecar.vault.migrations import NEWEST, REVISIONS, upgrade
 from tests.support.postgres import Postgres
 
-TABLES = {"credentials", "handles", "revoked_sessions", "audit", "state"}
+TABLES = {"credentials", "handles", "revoked_sessions", "audit", "state", "costs"}
 
 
 async def tables(database: Database, url: str) -> set[str]:

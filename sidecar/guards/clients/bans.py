@@ -118,7 +118,7 @@ class BanGuard:
             return None
         if not self._counts(exchange, refuse, now, report):
             return None
-        ban = self._store.strike(client.subject, 1, now)
+        ban = self._store.strike(client.subject, 1, now, refuse.code.name, exchange.id)
         if ban is None:
             return None
         detail: Detail = {"seconds": ceil(ban.until - now), "strikes": ban.strikes, "code": refuse.code.name}
