@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test clients fuzz check bench schema rules fmt lock sbom audit clean
+.PHONY: help demo test clients fuzz check bench test-alerts schema rules fmt lock sbom audit clean
 
 help:            ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -40,6 +40,10 @@ check: $(VENV)/.dev ## format, lint and types, as CI runs them
 bench: $(VENV)/.dev ## measure beside peers
 	bash tests/support/install-tools
 	$(BIN)/python bench/run.py $(ARGS)
+
+test-alerts: $(VENV)/.dev ## a real Prometheus watches an attack, by the rules' own times: twenty minutes
+	bash tests/support/install-tools
+	$(BIN)/python -m bench.alerts
 
 schema: $(VENV)/.dev ## write the JSON Schemas of the policy and of the chart's values again
 	$(BIN)/python -m sidecar schema > config/policy.schema.json
