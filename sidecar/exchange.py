@@ -78,6 +78,7 @@ class Exchange:
     parsed: tuple[bytes, object] | None = None  # messages.strict_json: the body that was parsed last, and its value
     says_new: bool = False  # messages.message_guard: limits count it; False: a page sends it beside a message
     limits: LimitReport | None = None  # guards.rate_limit
+    question: str = ""  # messages.guardrail: what the answer is to, where a service judges answers
     refused_by: str = ""  # admission: the name of the guard that refused
     releases: list[Callable[[], None]] = field(
         default_factory=list

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sidecar.errors import Problems
 from sidecar.guard import BodyStep, Enforced
 from sidecar.messages.content_filter import ContentFilterGuard, compile_patterns
-from sidecar.messages.guardrail import GuardrailGuard
+from sidecar.messages.guardrail import AnswerGuardrail, GuardrailGuard, QuestionKeeper
 from sidecar.messages.message_body import MessageReader
 from sidecar.messages.message_guard import MessageGuard, build_message_guard
 from sidecar.messages.moderation import ModerationGuard, OnFailure, OpenAIModerator
@@ -87,14 +87,36 @@ class Messages:
         # Without a supplier of keys a policy is only tried: nothing is sent then.
         if self._services.key_of is None:
             return []
-        return [
+        asked = self._asked_on(route)
+        steps: list[BodyStep] = [
             BodyStep(
                 GuardrailGuard(guard.reader, section, tls, self._services.clock),
                 not section.observe and enforced(f"guardrails.{section.name}"),
             )
-            for section, tls in self._services_asked
-            if not section.routes or route.name in section.routes
+            for section, tls in asked
+            if section.about != "responses"
         ]
+        if any(section.about != "requests" for section, _ in asked):
+            steps.append(BodyStep(QuestionKeeper(guard.reader)))
+        return steps
+
+    def answer_guardrails(self, route: Route | None, enforced: Enforced) -> list[AnswerGuardrail]:
+        """Return what judges the answers of a route with a message, in the policy's order."""
+        if route is None or route.message is None or self._services.key_of is None:
+            return []
+        return [
+            AnswerGuardrail(
+                section,
+                tls,
+                self._services.clock,
+                enforce=not section.observe and enforced(f"guardrails.{section.name}"),
+            )
+            for section, tls in self._asked_on(route)
+            if section.about != "requests"
+        ]
+
+    def _asked_on(self, route: Route) -> list[tuple[Guardrail, ssl.SSLContext | None]]:
+        return [each for each in self._services_asked if not each[0].routes or route.name in each[0].routes]
 
     def _moderation(self, guard: MessageGuard) -> ModerationGuard | None:
         section = self._filter.moderation

@@ -1,7 +1,8 @@
-"""Asks a service over HTTP about each text of a message: Llama Guard, Presidio, or one of your own.
+"""Asks a service over HTTP about texts: Llama Guard, Presidio, or one of your own.
 
-How often, how long and what becomes of a failure is `ModerationGuard`'s matter; here is what is asked, and how the
-answer is read. Of an answer only the names of categories are kept, and only those that look like names: never text.
+Here is what is asked about a message or about a backend's answer, and how the verdict is read. `Judgements` says how
+often and how long; `responses.held_answers` decides which answers wait for it. Of a verdict only the names of
+categories are kept, and only those that look like names: never text.
 """
 
 from __future__ import annotations
@@ -17,25 +18,32 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sidecar.clock import Clock
-from sidecar.decision import Inspection, Refuse
+from sidecar.decision import KEEP, Inspection, Refuse
 from sidecar.exchange import Exchange
-from sidecar.messages.message_body import MessageReader
-from sidecar.messages.moderation import ModerationFailed, ModerationGuard, OnFailure, Verdict
+from sidecar.messages.message_body import BodyProblem, MessageReader
+from sidecar.messages.moderation import Judgements, ModerationFailed, ModerationGuard, OnFailure, Verdict
 from sidecar.policy.schema.custom_guards import Guardrail
 from sidecar.secret import Secret
 
 MOST_BYTES: Final = 64 * 1024
 """Of an answer."""
 MOST_CATEGORIES: Final = 8
+LONGEST_QUESTION: Final = 16 * 1024
+"""Characters of a user's text that go along with the answer to it: its end."""
+USER: Final = frozenset({"user"})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_ ./-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceJudge:
-    """Asks one service, in a thread: blocks for `timeout` seconds a text at most."""
+    """Asks one service, in a thread: blocks for `timeout` seconds a text at most.
+
+    answers  the texts are answers, each with its question, as `with_question` wrote them
+    """
 
     section: Guardrail
     tls: ssl.SSLContext | None
+    answers: bool = False
 
     def __call__(self, key: Secret, texts: Sequence[str]) -> list[Verdict]:  # noqa: ARG002 - no key is sent
         try:
@@ -52,7 +60,8 @@ class ServiceJudge:
             connection = http.client.HTTPSConnection(parts.netloc, timeout=section.timeout, context=self.tls)
         else:
             connection = http.client.HTTPConnection(parts.netloc, timeout=section.timeout)
-        body = json.dumps(_WRITERS[section.kind](section, text)).encode("utf-8", "surrogatepass")
+        question, said = json.loads(text) if self.answers else (None, text)
+        body = json.dumps(_WRITERS[section.kind](section, said, question)).encode("utf-8", "surrogatepass")
         with closing(connection):
             connection.request("POST", parts.path or "/", body, {"Content-Type": "application/json"})
             with closing(connection.getresponse()) as answer:
@@ -87,22 +96,70 @@ class GuardrailGuard(ModerationGuard):
         return said
 
 
+class AnswerGuardrail:
+    """One service that judges answers, as one route uses it.
+
+    most             bytes of an answer that it is asked about
+    refuses_streams  answers that stream are refused: it cannot be asked about them
+    enforce          False: what it would refuse is recorded, and passes
+    """
+
+    def __init__(self, section: Guardrail, tls: ssl.SSLContext | None, clock: Clock, *, enforce: bool = True) -> None:
+        self.name = f"guardrails.{section.name}"
+        self.judgements = Judgements(
+            judge=ServiceJudge(section, tls, answers=True),
+            key=_no_key,
+            clock=clock,
+            timeout=section.timeout,
+            ttl=section.cache,
+        )
+        self.on_failure = OnFailure(section.on_failure)
+        self.most = section.max_response
+        self.refuses_streams = section.on_stream == "refuse"
+        self.enforce = enforce
+
+
+class QuestionKeeper:
+    """Keeps the end of a message's last text of a user, so that the answer can be judged together with it."""
+
+    name = "guardrails"
+
+    def __init__(self, reader: MessageReader) -> None:
+        self._reader = reader
+
+    def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
+        """Set `exchange.question`; never refuses."""
+        message = self._reader.read(exchange, body)
+        if message is not None and not isinstance(message, BodyProblem):
+            texts = message.of_roles(USER) or message.texts
+            if texts:
+                exchange.question = texts[-1][1][-LONGEST_QUESTION:]
+        return KEEP
+
+
+def with_question(question: str, answer: str) -> str:
+    """Return both as one text: a verdict on an answer holds for this question only."""
+    return json.dumps([question, answer])
+
+
 async def _no_key(_organization: str) -> Secret:
     return Secret("")
 
 
-def _to_openai(section: Guardrail, text: str) -> dict[str, Any]:
-    question = [{"role": "user", "content": text}]
-    return {"model": section.model, "messages": question, "max_tokens": 64, "temperature": 0, "stream": False}
+def _to_openai(section: Guardrail, text: str, question: str | None) -> dict[str, Any]:
+    # Llama Guard judges the last turn, and takes conversations that begin with a user's only.
+    turns = [text] if question is None else [question or "(not known)", text]
+    messages = [{"role": role, "content": each} for role, each in zip(("user", "assistant"), turns, strict=False)]
+    return {"model": section.model, "messages": messages, "max_tokens": 64, "temperature": 0, "stream": False}
 
 
-def _to_presidio(section: Guardrail, text: str) -> dict[str, Any]:
+def _to_presidio(section: Guardrail, text: str, _question: str | None) -> dict[str, Any]:
     asked: dict[str, Any] = {"text": text, "language": section.language, "score_threshold": section.score}
     return {**asked, "entities": list(section.categories)} if section.categories else asked
 
 
-def _to_json(_section: Guardrail, text: str) -> dict[str, Any]:
-    return {"text": text}
+def _to_json(_section: Guardrail, text: str, question: str | None) -> dict[str, Any]:
+    return {"text": text} if question is None else {"text": text, "question": question}
 
 
 def _of_openai(section: Guardrail, answer: Any) -> Verdict:

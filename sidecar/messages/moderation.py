@@ -135,52 +135,35 @@ def hash_of(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-class ModerationGuard:
-    """Refuse a message that the provider flags. Waits for at most `timeout` seconds."""
-
-    name = "moderation"
+class Judgements:
+    """Asks a judge about texts, in threads, within a bound of time; remembers what it said."""
 
     def __init__(
         self,
-        reader: MessageReader,
         *,
         judge: Moderator,
         key: KeySupplier,
         clock: Clock,
-        timeout: float = 2.0,
-        on_failure: OnFailure = OnFailure.PASS,
+        timeout: float,
         max_entries: int = 10_000,
         ttl: float = 3600.0,
     ) -> None:
-        self._reader = reader
         self._judge = judge
         self._key = key
         self._timeout = timeout
-        self._on_failure = on_failure
         self._verdicts = Verdicts(max_entries=max_entries, ttl=ttl, clock=clock)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="moderation")
         self._waiting = 0
 
-    async def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
-        """Refuse with 403 a message of which any text is flagged; on timeout or failure, act as `on_failure` says."""
-        message = self._reader.read(exchange, body)
-        # What cannot be read was refused, or let pass, by the guard of messages before this one.
-        if message is None or isinstance(message, BodyProblem):
-            return KEEP
-        texts = list(dict.fromkeys(text for _, text in message.texts if text.strip()))
+    async def about(self, organization: str, texts: Sequence[str]) -> list[Verdict]:
+        """Return the verdict on each different text. Raises ModerationFailed; waits for `timeout` seconds at most."""
         try:
             async with asyncio.timeout(self._timeout):
-                verdicts = await self._judge_all(exchange.organization, texts)
+                return await self._judge_all(organization, texts)
         except TimeoutError:
-            return self._failed("timeout")
-        except ModerationFailed as failure:
-            return self._failed(str(failure))
-        categories = sorted({name for one in verdicts if one.flagged for name in one.categories})
-        if any(one.flagged for one in verdicts):
-            return Refuse(Code.CONTENT_BLOCKED, {"moderation": ",".join(categories)})
-        return KEEP
+            raise ModerationFailed("timeout") from None
 
-    async def _judge_all(self, organization: str, texts: list[str]) -> list[Verdict]:
+    async def _judge_all(self, organization: str, texts: Sequence[str]) -> list[Verdict]:
         known = {text: self._verdicts.get(text) for text in texts}
         unknown = [text for text, verdict in known.items() if verdict is None]
         if unknown:
@@ -208,6 +191,50 @@ class ModerationGuard:
         if not call.cancelled():
             call.exception()  # read, so that a failure after the timeout is not reported as lost
 
+    def close(self) -> None:
+        """Shut the threads down without waiting; running calls end within their timeout."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class ModerationGuard:
+    """Refuse a message that the provider flags. Waits for at most `timeout` seconds."""
+
+    name = "moderation"
+
+    def __init__(
+        self,
+        reader: MessageReader,
+        *,
+        judge: Moderator,
+        key: KeySupplier,
+        clock: Clock,
+        timeout: float = 2.0,
+        on_failure: OnFailure = OnFailure.PASS,
+        max_entries: int = 10_000,
+        ttl: float = 3600.0,
+    ) -> None:
+        self._reader = reader
+        self._on_failure = on_failure
+        self._judgements = Judgements(
+            judge=judge, key=key, clock=clock, timeout=timeout, max_entries=max_entries, ttl=ttl
+        )
+
+    async def inspect(self, exchange: Exchange, body: bytes) -> Inspection:
+        """Refuse with 403 a message of which any text is flagged; on timeout or failure, act as `on_failure` says."""
+        message = self._reader.read(exchange, body)
+        # What cannot be read was refused, or let pass, by the guard of messages before this one.
+        if message is None or isinstance(message, BodyProblem):
+            return KEEP
+        texts = list(dict.fromkeys(text for _, text in message.texts if text.strip()))
+        try:
+            verdicts = await self._judgements.about(exchange.organization, texts)
+        except ModerationFailed as failure:
+            return self._failed(str(failure))
+        categories = flagged(verdicts)
+        if categories is not None:
+            return Refuse(Code.CONTENT_BLOCKED, {"moderation": categories})
+        return KEEP
+
     def _failed(self, why: str) -> Inspection:
         if self._on_failure is OnFailure.REFUSE:
             return Refuse(Code.OVERLOADED, {"reason": why, "guard": self.name})
@@ -215,4 +242,10 @@ class ModerationGuard:
 
     def close(self) -> None:
         """Shut the threads down without waiting; running calls end within their timeout."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._judgements.close()
+
+
+def flagged(verdicts: Sequence[Verdict]) -> str | None:
+    """Return the categories of all texts that are flagged, joined by commas; None when none is."""
+    hits = [one for one in verdicts if one.flagged]
+    return ",".join(sorted({name for one in hits for name in one.categories})) if hits else None

@@ -259,7 +259,15 @@ class _Compiler:
             observer = self._observer
             also = () if observer is None else (observer,)
             metered = budget is not None
-            filters = self._responses.for_route(route, sessions, self._sessions, enforced, also, metered=metered)
+            filters = self._responses.for_route(
+                route,
+                sessions,
+                self._sessions,
+                enforced,
+                also,
+                metered=metered,
+                guardrails=self._messages.answer_guardrails(route, enforced),
+            )
         if observer is not None:
             steps, body_steps = (*steps, Step(observer)), (BodyStep(observer), *body_steps)
         header_writers = self._header_writers(route, limits)

@@ -78,6 +78,7 @@ class BackendConnection(Connection):
         self._interim = 0
         self._buffer = b""
         self._body: Body | None = None
+        self._again = b""  # the beginning of a body that was handed back, without its framing
         self._sink: ResponseSink | None = None
         self._stream: ByteStream | None = None
         self._turn = 0
@@ -231,14 +232,14 @@ class BackendConnection(Connection):
     def peek_whole(self) -> bytes | None:
         """Return the body if its length is known and all of it has come, else None; it waits on."""
         body, buffer = self._body, self._buffer
-        if type(body) is not LengthBody or body.left > len(buffer):
+        if type(body) is not LengthBody or body.left > len(buffer) or self._again:
             return None
         return buffer if body.left == len(buffer) else buffer[: body.left]
 
     def take_whole(self, most: int | None = None) -> bytes | None:
         """Return the body if its length is known, all of it has come, and it is at most `most` bytes; else None."""
         body, buffer = self._body, self._buffer
-        if type(body) is not LengthBody:
+        if type(body) is not LengthBody or self._again:
             return None
         length = body.left
         if length > len(buffer) or (most is not None and length > most):
@@ -260,17 +261,37 @@ class BackendConnection(Connection):
         self.expect_within(idle)
         body = self._body
         assert body is not None
+        again, self._again = self._again, b""
+        if again:
+            sink.response_piece(again)
+            if self._sink is not sink:
+                return  # it has ended meanwhile
         data, self._buffer = self._buffer, b""
         if self.left:
             # It closed while something had to be waited for.
             if data or body.done:
                 self._take_body(data)
-            if self._mode == _BODY and not self._ended_by_closing():
+            if self._waits_for_body() and not self._ended_by_closing():
                 raise PeerLeft
             return
         self.go_on_reading()
         if data or body.done:
             self._take_body(data)
+
+    def hand_back(self, data: bytes, *, whole: bool) -> None:
+        """Take back what the sink was given: the response waits as if it had just come.
+
+        whole  it is all of the body; else what follows comes behind it
+        """
+        self._sink = None
+        self._deadline = 0.0
+        if whole:
+            self._mode = _DONE  # that the connection ends now is no matter
+            self._body = LengthBody(len(data))
+            self._buffer = data + self._buffer
+        else:
+            self._mode = _HELD
+            self._again = data
 
     def _take_body(self, data: bytes) -> None:
         if self._held or self._buffer:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 from sidecar.admission import Admission, BodyInspection, Waiting, admit, inspect
@@ -25,9 +26,10 @@ from sidecar.proxy.connection import PeerLeft, TooSlow
 from sidecar.proxy.early_end import EarlyEnd
 from sidecar.proxy.exchange_context import ExchangeContext
 from sidecar.proxy.failure_headers import provider_request_id, retry_advice, unread_request
+from sidecar.proxy.held_body import HeldBody, now_whole, opened
 from sidecar.proxy.request_body import CollectedBody, StreamedBody, TooLarge, request_body
 from sidecar.proxy.response_body import ResponseBody
-from sidecar.proxy.response_relay import ResponseRelay, TruncatedResponse, settle
+from sidecar.proxy.response_relay import TURN, ResponseRelay, TruncatedResponse, settle
 from sidecar.proxy.strict_rules import CHUNKED, Malformed
 from sidecar.proxy.upstream import Upstream
 from sidecar.proxy.upstream_error import UpstreamError
@@ -40,6 +42,7 @@ from sidecar.proxy.websocket_relay import (
     accepts_upgrade,
     fault_of_upgrade,
 )
+from sidecar.responses.interfaces import AnswerJudge
 from sidecar.responses.stream_end import StreamEnded, last_event
 from sidecar.vocabulary import Code, Outcome
 
@@ -83,6 +86,7 @@ class Handler(ExchangeContext):
     put: Fields | None = None  # the key's header, while the request may have to be made once more
     request = b""
     whole = False  # the request is in `request`, body included
+    judged = False  # services that judge answers have been asked, or need not be
     replayable = False  # it may be sent once more when a reused connection turns out to be dead
     reused = False
     reusable = False
@@ -283,6 +287,10 @@ class Handler(ExchangeContext):
             self.replace(answer, instead)
             return
         exchange, route, filters = self.exchange, self.route, self.filters
+        if filters is not None and filters.held is not None and not self.judged:
+            self.judged = True
+            if self.hold(answer, back, filters.held):
+                return
         self.provider_id = provider_request_id(answer.index, exchange.id)
         self.reusable = answer.reusable
         body = back.peek_whole()
@@ -298,6 +306,39 @@ class Handler(ExchangeContext):
                 self.write_response(answer.status, lines, body, None)
                 return
         self.relay_filtered(answer, back)
+
+    def hold(self, answer: ResponseHead, back: BackendConnection, held: AnswerJudge) -> bool:
+        """Keep the response back until it is judged; return whether that is what becomes of it."""
+        wanted = held.holds(self.exchange, answer)
+        if wanted is True:
+            back.deliver(HeldBody(back, held.most, partial(self.judge, answer)), TURN, self.route.target.idle)
+        elif wanted is not False:
+            self.refuse(wanted)
+        return wanted is not False
+
+    def judge(self, answer: ResponseHead, body: bytes | None) -> None:
+        """Ask about a held body; None: it is too long to be asked about."""
+        filters = self.filters
+        assert filters is not None
+        assert filters.held is not None
+        if body is None:
+            answer.reusable = False
+        else:
+            now_whole(answer, body)
+        plain = None if body is None else opened(answer, body, filters.held.most)
+        asked = filters.held.judge(self.exchange, answer, plain, filters.clean)
+        self.wait(asked, lambda refuse: self.judged_as(answer, plain, refuse))
+
+    def judged_as(self, answer: ResponseHead, plain: bytes | None, refuse: Refuse | None) -> None:
+        """Relay a held response, or refuse it."""
+        if refuse is None:
+            self.relay_response(answer)
+            return
+        if self.filters is not None and plain is not None:
+            self.filters.count_refused(self.exchange, answer, plain)
+        if plain is not None:
+            self.let_go(reusable=answer.reusable)
+        self.refuse(refuse)
 
     def relay_filtered(self, answer: ResponseHead, back: BackendConnection) -> None:
         """Relay a response that is still coming, or that filters have to look at."""
@@ -512,6 +553,8 @@ class Handler(ExchangeContext):
                 self.client_left()
             else:
                 self._backend_failed(UpstreamError(Code.BACKEND_BROKEN, "closed while it was sent to"))
+        elif isinstance(error, TooSlow) and self.judged:
+            self._backend_failed(UpstreamError(Code.BACKEND_TIMEOUT, "silence in an answer that is held"))
         elif isinstance(error, TooSlow):
             self.refuse(Refuse(Code.REQUEST_TIMEOUT, {"reason": "body"}, close=True))
         elif isinstance(error, Malformed):

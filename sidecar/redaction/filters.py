@@ -40,8 +40,8 @@ _TEXT_TYPES: Final = frozenset(
         b"image/svg+xml",
     }
 )
-_EVENT_STREAM: Final = b"text/event-stream"
-_RECORDS: Final = frozenset(
+EVENT_STREAM: Final = b"text/event-stream"
+RECORDS: Final = frozenset(
     {
         b"application/x-ndjson",
         b"application/ndjson",
@@ -129,7 +129,7 @@ class Redaction:
             return True
         if content_type != b"application/json":
             kind = media_type(content_type)
-            if kind in _RECORDS or not kind.endswith(b"json"):
+            if kind in RECORDS or not kind.endswith(b"json"):
                 return False
         question = self._question
         return body.startswith(b"{") and b"\n" not in body and question is not None and not question(lines + body)
@@ -174,11 +174,11 @@ def _both(known: Scanner | None, shapes: Scanner | None) -> Scanner:
 
 def text_filter(kind: bytes, scanner: Scanner, question: Question | None) -> RedactionFilter:
     """Return the filter of a body of text, by its media type; `question` says which texts must be scanned."""
-    if kind == _EVENT_STREAM:
+    if kind == EVENT_STREAM:
         return EventStreamFilter(scanner, question=question)
     if kind in _DOCUMENTS:
         return StreamFilter(scanner)
-    body = Body.RECORDS if kind in _RECORDS else Body.JSON if kind.endswith(b"json") else Body.TEXT
+    body = Body.RECORDS if kind in RECORDS else Body.JSON if kind.endswith(b"json") else Body.TEXT
     return RecordLinesFilter(scanner, body, question=question)
 
 
@@ -193,7 +193,7 @@ def media_type(content_type: bytes) -> bytes:
 
 def is_text(kind: bytes) -> bool:
     """Return whether people or programs read it as text: patterns over pictures find only accidents."""
-    return kind.startswith(b"text/") or kind in _TEXT_TYPES or kind in _RECORDS or kind.endswith((b"+json", b"+xml"))
+    return kind.startswith(b"text/") or kind in _TEXT_TYPES or kind in RECORDS or kind.endswith((b"+json", b"+xml"))
 
 
 def redact_value(value: bytes, scanner: Scanner | None, counts: dict[str, int] | None = None) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -11,6 +12,7 @@ from sidecar.guards.sessions.build import RouteSessions, SessionGuards
 from sidecar.guards.sessions.ownership import Ownership
 from sidecar.guards.sessions.session import Binding
 from sidecar.json_path import Path, compile_path
+from sidecar.messages.guardrail import AnswerGuardrail
 from sidecar.messages.protocols.catalogue import AUTO, BY_NAME, KNOWN
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route as RouteSchema
@@ -19,6 +21,7 @@ from sidecar.redaction.filters import build_redaction
 from sidecar.redaction.links import AllowedHosts, OnOther
 from sidecar.responses.budget_meter import BudgetMeter
 from sidecar.responses.filters import KnownSecretsSource, ResponseObserver, RouteResponseFilters
+from sidecar.responses.held_answers import HeldAnswers
 from sidecar.responses.id_extraction import IdRule
 from sidecar.responses.link_filter import AnswerLinks, LinkRules
 from sidecar.responses.session_learning import (
@@ -55,20 +58,23 @@ class Responses:
         also: tuple[ResponseObserver, ...] = (),
         *,
         metered: bool = False,
+        guardrails: Sequence[AnswerGuardrail] = (),
     ) -> RouteResponseFilters | None:
         """Return the filters of one route and the observers in `also`, None where there is nothing to look for.
 
-        metered  the route's requests are held to budgets
+        metered     the route's requests are held to budgets
+        guardrails  what judges its answers before they are shown
         """
         section = (route.redaction if route is not None else None) or self._schema.redaction
         redaction = build_redaction(None, section.patterns, self._problems.at("redaction.patterns"))
         keys = self.known_secrets if section.known_secrets else None
         observers = (*self._learning(route, sessions, guards), *self._usage(route, metered=metered), *also)
         links = self._links(route, enforced)
-        if keys is None and not section.patterns and not observers and links is None:
+        held = HeldAnswers(guardrails, self._services.events) if guardrails else None
+        if keys is None and not section.patterns and not observers and links is None and held is None:
             return None
         return RouteResponseFilters(
-            redaction, keys, observers, self._services.events, links=links, enforce=enforced("redaction")
+            redaction, keys, observers, self._services.events, links=links, held=held, enforce=enforced("redaction")
         )
 
     def _links(self, route: RouteSchema | None, enforced: Enforced) -> AnswerLinks | None:

@@ -11,8 +11,10 @@ from sidecar.guard import ResponseFilter
 from sidecar.redaction.filters import Redaction, RedactionFilter
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.redaction.websocket_filter import FrameFilter as RedactedFrames
-from sidecar.responses.interfaces import BackendResponseHead, SocketMessageFilter
+from sidecar.responses.budget_meter import BudgetMeter
+from sidecar.responses.interfaces import AnswerJudge, BackendResponseHead, SocketMessageFilter
 from sidecar.responses.link_filter import AnswerLinks
+from sidecar.responses.token_usage import TokenUsage
 from sidecar.vault.models import KnownSecrets
 from sidecar.vocabulary import Event, Outcome
 
@@ -67,8 +69,10 @@ class RouteResponseFilters:
         events: EventSink,
         *,
         links: AnswerLinks | None = None,
+        held: AnswerJudge | None = None,
         enforce: bool = True,
     ) -> None:
+        self.held = held
         self._links = links
         self._redaction = redaction
         self._keys = keys
@@ -84,7 +88,17 @@ class RouteResponseFilters:
             if matcher is not self._seen:
                 self._seen = matcher
                 self._redaction.know(matcher)
-        return self._redaction.active or bool(self._watchers)
+        return self._redaction.active or bool(self._watchers) or self.held is not None
+
+    def clean(self, text: bytes) -> bytes:
+        """Return a text without secrets; nothing is recorded."""
+        return self._redaction.redact_value(text) if self._redaction.active else text
+
+    def count_refused(self, exchange: Exchange, answer: BackendResponseHead, body: bytes) -> None:
+        """Count what an answer used that is not shown: the model has worked for it."""
+        for watcher in self._watchers:
+            if isinstance(watcher, TokenUsage | BudgetMeter):
+                watcher.read_whole(exchange, answer, body)
 
     def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None:
         """Return the filter of one response, several of them chained; None if it may pass as it comes."""

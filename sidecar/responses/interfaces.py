@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from sidecar.decision import Refuse
 from sidecar.exchange import Exchange
 from sidecar.guard import ResponseFilter
 
@@ -47,12 +48,45 @@ class SocketMessageFilter(Protocol):
         ...
 
 
+class AnswerJudge(Protocol):
+    """Says about answers whether clients may see them. `most`: bytes of an answer that is held for it."""
+
+    most: int
+
+    def holds(self, exchange: Exchange, answer: BackendResponseHead) -> bool | Refuse:
+        """Return whether the body has to be held, or how an answer is refused that cannot be."""
+        ...
+
+    async def judge(
+        self, exchange: Exchange, answer: BackendResponseHead, body: bytes | None, clean: Callable[[bytes], bytes]
+    ) -> Refuse | None:
+        """Return how the answer is refused, or None when it may be shown; waits within a bound.
+
+        body   without its content coding; None: longer than `most`, or unreadable
+        clean  replaces secrets
+        """
+        ...
+
+
 class ResponseFilters(Protocol):
     """What reads the responses of a route: redaction, token usage, learned sessions.
 
     `wanted` returns whether there is anything to look for now; then the backend is asked for an
     uncompressed, whole response. A filter records what it found when it is finished.
     """
+
+    @property
+    def held(self) -> AnswerJudge | None:
+        """The services that judge answers before they are shown."""
+        ...
+
+    def clean(self, text: bytes) -> bytes:
+        """Return a text without secrets; nothing is recorded."""
+        ...
+
+    def count_refused(self, exchange: Exchange, answer: BackendResponseHead, body: bytes) -> None:
+        """Count what an answer used that is not shown."""
+        ...
 
     def wanted(self) -> bool:
         """Return whether there is anything to look for in a response now."""

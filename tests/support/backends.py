@@ -126,5 +126,8 @@ class Serving:
             while True:
                 request = peer.request()
                 self.seen.append(request)
-                peer.send(self.reply(request))
+                said = self.reply(request)
+                peer.send(said)
+                if b"\r\nConnection: close\r\n" in said.partition(b"\r\n\r\n")[0] + b"\r\n":
+                    break
         self._open.discard(sock)

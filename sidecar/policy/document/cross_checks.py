@@ -186,6 +186,8 @@ def guardrails_are_sound(schema: PolicySchema, problems: Problems) -> None:
             )
         if guardrail.kind == "openai" and guardrail.model is None:
             at.add("has no model", "write model: meta-llama/Llama-Guard-3-8B, or the one that is served")
+        if guardrail.about == "requests" and guardrail.on_stream == "refuse":
+            at.at("on_stream").add("has no use, for answers are not judged", "write about: both, or leave it out")
         for number, route in enumerate(guardrail.routes):
             if route not in routes:
                 at.at(f"routes[{number}]").add(f'"{route}" is no route of this policy', "write the name of one")

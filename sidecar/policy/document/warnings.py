@@ -26,6 +26,7 @@ def remarks(schema: PolicySchema) -> list[Problem]:
     _embedding(schema, notes)
     _unread(schema, notes)
     _nothing_comes_of_it(schema, notes)
+    _streams_are_not_judged(schema, notes)
     return notes.found
 
 
@@ -106,3 +107,10 @@ def _nothing_comes_of_it(schema: PolicySchema, notes: Problems) -> None:
         notes.at("requests.https_only").add(what, "write listen.public.tls or clients.trusted_proxies")
     if schema.sessions.learn is not None and schema.sessions.mode != "learn":
         notes.at("sessions.learn").add("has no use unless sessions.mode is learn")
+
+
+def _streams_are_not_judged(schema: PolicySchema, notes: Problems) -> None:
+    for index, guardrail in enumerate(schema.guardrails):
+        if guardrail.about != "requests" and guardrail.on_stream == "pass":
+            what = "is not asked about answers that stream, nor about messages of WebSockets: they pass"
+            notes.at(f"guardrails[{index}].about").add(what, "write on_stream: refuse where answers must not stream")

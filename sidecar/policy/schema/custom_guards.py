@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sidecar.policy.schema import string_types as strings
 from sidecar.policy.schema.base_model import Many, Read, Section, refuse
-from sidecar.policy.schema.quantities import FLAG, span
+from sidecar.policy.schema.quantities import FLAG, size, span
 
 
 def _share(value: Any) -> float:
@@ -37,7 +37,7 @@ class CustomGuard(Section):
 
 
 class Guardrail(Section):
-    """A service that is asked over HTTP about each text of a message."""
+    """A service that is asked over HTTP about each text of a message, about answers, or both."""
 
     name: Annotated[str, strings.NAME] = Field(description="unique; named in events", examples=["llama-guard"])
     kind: Literal["openai", "presidio", "json"] = Field(
@@ -47,6 +47,10 @@ class Guardrail(Section):
     )
     url: Annotated[str, strings.url(path=True)] = Field(
         description="where it is asked, by POST", examples=["http://127.0.0.1:8000/v1/chat/completions"]
+    )
+    about: Literal["requests", "responses", "both"] = Field(
+        default="requests",
+        description="what it judges. responses: an answer is held until it has decided; streams are not held",
     )
     model: Annotated[str, strings.LINE] | None = Field(default=None, description="for kind openai: the model")
     language: Annotated[str, strings.LINE] = Field(default="en", description="for kind presidio: of the texts")
@@ -65,6 +69,13 @@ class Guardrail(Section):
     )
     on_failure: Literal["refuse", "pass"] = Field(
         default="refuse", description="when it cannot be asked, is too slow, or answers otherwise"
+    )
+    on_stream: Literal["pass", "refuse"] = Field(
+        default="pass",
+        description="for answers that stream, which it is not asked about: pass records MESSAGE_UNREADABLE",
+    )
+    max_response: Annotated[int, size("1KiB", "8MiB")] = Field(
+        default=256 * 1024, description="bytes of an answer that is held; a longer one is a failure"
     )
     cache: Annotated[float, span("0s", "24h")] = Field(
         default=600.0, description="how long a verdict is kept for the same text, under its hash; 10,000 a route"

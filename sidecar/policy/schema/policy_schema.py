@@ -81,7 +81,7 @@ class PolicySchema(Section):
         description="guards of packages that are installed (`sidecar guards`), asked in this order",
     )
     guardrails: Many[Guardrail] = Field(
-        default=(), description="services that are asked about messages over HTTP, in this order"
+        default=(), description="services that are asked about messages and answers over HTTP, in this order"
     )
     message: MessageDefaults = Field(
         default_factory=MessageDefaults, description="defaults of the `message` of each route"

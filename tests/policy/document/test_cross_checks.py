@@ -34,6 +34,10 @@ BROKEN = {
         BASE + RAIL + ", routes: [chat] }]",
         ['P:3:72: guardrails[0].routes[0]: "chat" is no route of this policy; write the name of one'],
     ),
+    "a guardrail of requests that refuses streams": (
+        BASE + RAIL + ", on_stream: refuse }]",
+        ["P:3:74: guardrails[0].on_stream: has no use, for answers are not judged; write about: both, or leave it out"],
+    ),
     "listeners of one address": (
         BASE + 'listen: { public: { address: "127.0.0.1:80" }, management: { address: "127.0.0.1:80" } }',
         [
@@ -411,6 +415,13 @@ NOTES = {
         (
             "security_headers.preset: lets pages of other sites embed the chat, whose cookies (SameSite=Lax) browsers leave out "
             "there; write cookies: { partitioned: true } if the chat needs cookies or sessions"
+        ),
+    ),
+    "answers that stream": (
+        RAIL + ", about: both }]",
+        (
+            "guardrails[0].about: is not asked about answers that stream, nor about messages of WebSockets: they pass; "
+            "write on_stream: refuse where answers must not stream"
         ),
     ),
     "learning unasked": (
