@@ -35,6 +35,7 @@ from sidecar.running import (
 from sidecar.settings import Settings
 from sidecar.stores.factory import open_stores
 from sidecar.telemetry.fanout import Fanout
+from sidecar.telemetry.history import TrafficHistory
 from sidecar.telemetry.log import Log
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent_events import RecentEvents
@@ -106,8 +107,11 @@ class Sidecar:
             tracing = open_tracing(self._source.environ, ids)
             if tracing is not None:
                 ending.push_async_callback(asyncio.to_thread, tracing.close)
-            sinks: list[EventSink] = [metrics, recent, log, webhook, *([tracing] if tracing is not None else [])]
+            history = TrafficHistory(clock)
+            spans = [tracing] if tracing is not None else []
+            sinks: list[EventSink] = [metrics, recent, history, log, webhook, *spans]
             events = Fanout(sinks, metrics.sink_failed)
+            events.follow(history.take)
             stores = open_stores(
                 settings.redis_url,
                 clock=clock,
@@ -128,7 +132,17 @@ class Sidecar:
                 await self._prepare(vault)
             running = Running(
                 Foundation(
-                    settings, clock, events, metrics, recent, log, webhook, stores, vault, tracing or PassedTraces(ids)
+                    settings,
+                    clock,
+                    events,
+                    metrics,
+                    recent,
+                    history,
+                    log,
+                    webhook,
+                    stores,
+                    vault,
+                    tracing or PassedTraces(ids),
                 ),
                 self._source,
                 schema,

@@ -58,6 +58,7 @@ from sidecar.suggest.yaml_text import document
 from sidecar.telemetry.cost_ledger import CostLedger
 from sidecar.telemetry.fanout import Fanout
 from sidecar.telemetry.gauges import CredentialState, Gauges, PolicyState, WebhookState
+from sidecar.telemetry.history import TrafficHistory
 from sidecar.telemetry.log import Log
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent_events import RecentEvents
@@ -101,6 +102,7 @@ class Foundation:
     events: Fanout
     metrics: Metrics
     recent: RecentEvents
+    history: TrafficHistory
     log: Log
     webhook: Webhook
     stores: Stores
@@ -278,6 +280,7 @@ class Running:
             events=self.events,
             metrics=self._metrics,
             recent=self._foundation.recent,
+            history=self._foundation.history,
             authority=Authority(self._admin_tokens, self._clock),
             policy=_PolicyView(self.live),
             rates=self.stores.rates,
@@ -315,6 +318,7 @@ class Running:
             self._tasks.append(asyncio.create_task(watch.run()))
         self._tasks.append(asyncio.create_task(self._reload_on_hang_up()))
         self._tasks.append(asyncio.create_task(self._count_sessions()))
+        self._tasks.append(asyncio.create_task(self._foundation.history.run(), name="history"))
 
     # --- while it runs -------------------------------------------------------------------------
 

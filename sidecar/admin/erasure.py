@@ -51,6 +51,7 @@ async def _erase(call: ApiRequest, kind: str, name: str) -> dict[str, int]:
         erased["costs"] = await parts.costs.forget(name)
     if kind == "organization" and parts.usage is not None:
         await parts.usage.forget(name)
+    parts.history.forget(kind, name)
     erased["events"] = parts.recent.forget(kind, name)
     return erased
 

@@ -76,6 +76,22 @@ class EventHistory(Protocol):
         ...
 
 
+class TrafficView(Protocol):
+    """The last hour in minutes, and the latest access lines: `telemetry.history`."""
+
+    def hour(self) -> Mapping[str, Any]:
+        """Return the minutes of the last hour with their counts, and what they make together."""
+        ...
+
+    def lines(self) -> Sequence[Mapping[str, Any]]:
+        """Return the latest access lines and refusals as the log writes them, in order of time."""
+        ...
+
+    def forget(self, kind: str, subject: str) -> None:
+        """Drop the lines about an erased session, address or organization."""
+        ...
+
+
 class PolicyView(Protocol):
     """The live policy, as operators see it. No part contains a secret."""
 
@@ -291,6 +307,7 @@ class Ports:
     events: EventSink
     metrics: Exposition
     recent: EventHistory
+    history: TrafficView
     authority: Authority
     policy: PolicyView
     rates: RateStore

@@ -20,6 +20,7 @@ from sidecar.admin import (
     handles,
     lifecycle,
     limits,
+    overview,
     policy,
     sessions,
     suggestions,
@@ -33,6 +34,7 @@ VIEWER, OPERATOR, ADMIN = Role.VIEWER, Role.OPERATOR, Role.ADMIN
 
 ENDPOINTS: Final = (
     Endpoint("GET", "/api/whoami", VIEWER, "token.show", whoami.show, recorded=False),
+    Endpoint("GET", "/api/overview", VIEWER, "overview.show", overview.show, recorded=False),
     Endpoint("GET", "/api/rate-limit/status", VIEWER, "rate_limit.status", limits.overview, recorded=False),
     Endpoint("GET", "/api/rate-limit/admin/status/{type}/{key}", VIEWER, "rate_limit.look", limits.status),
     Endpoint("POST", "/api/rate-limit/reset", OPERATOR, "rate_limit.reset", limits.reset),

@@ -73,7 +73,7 @@ class RecentEvents:
         """Drop what is about a `session` (its key), an `ip` (or its prefix) or an `organization`; return how many."""
         gone = 0
         for kept in self._kept:
-            staying = [entry for entry in kept if not _concerns(entry[1], kind, subject)]
+            staying = [entry for entry in kept if not concerns(entry[1], kind, subject)]
             gone += len(kept) - len(staying)
             if len(staying) < len(kept):
                 kept.clear()
@@ -138,7 +138,8 @@ def _is_about(entry: Entry, organization: str | None) -> bool:
     return organization is None or entry[1].organization == organization
 
 
-def _concerns(fact: SecurityEvent | Served, kind: str, subject: str) -> bool:
+def concerns(fact: SecurityEvent | Served, kind: str, subject: str) -> bool:
+    """Return whether a fact is about a `session` (its key), an `ip` (or its prefix) or an `organization`."""
     if kind == "organization":
         return fact.organization == subject
     if kind == "session":

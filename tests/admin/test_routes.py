@@ -45,6 +45,7 @@ TABLE = [
     ("GET", "/api/audit?organization=acme", None, "viewer", 200, 200, NO),
     ("GET", "/api/policy", None, "viewer", 200, 200, 200),
     ("GET", "/api/whoami", None, "viewer", 200, 200, 200),
+    ("GET", "/api/overview", None, "viewer", 200, NO, NO),
     ("GET", "/api/suggestions", None, "viewer", 200, NO, NO),
     ("POST", "/api/explain", {"method": "GET", "path": "/"}, "viewer", 200, NO, NO),
     ("DELETE", "/api/subjects/ip/203.0.113.9", None, "admin", 200, NO, NO),

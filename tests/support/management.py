@@ -26,6 +26,7 @@ from sidecar.stores.memory_rates import MemoryRateStore
 from sidecar.stores.memory_sessions import MemorySessionStore
 from sidecar.telemetry.cost_ledger import CostLedger
 from sidecar.telemetry.fanout import Fanout
+from sidecar.telemetry.history import TrafficHistory
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent_events import RecentEvents
 from sidecar.vault.errors import NotFound
@@ -221,12 +222,13 @@ async def _always_ready() -> str:
 async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncIterator[Management]:
     """Run a listener; `changes` replace parts."""
     clock, recorder, recent = FakeClock(), Recorder(), RecentEvents(backlog=32, most_watchers=2)
+    history = TrafficHistory(clock)
     rates, bans, sessions = MemoryRateStore(), MemoryBanStore(), MemorySessionStore()
     credentials, book, metrics = FakeCredentials(), FakeBook(), Metrics("1.2.3")
     questions: list[Question] = []
     reasons: list[str] = []
     revoked: list[Revoked] = []
-    events = Fanout([recorder, recent, metrics])
+    events = Fanout([recorder, recent, metrics, history])
     costs = CostLedger(clock, events)
     numbers = iter(range(1, 1_000_000))
 
@@ -246,6 +248,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
         "events": events,
         "metrics": metrics,
         "recent": recent,
+        "history": history,
         "authority": Authority(verifier or Verifier(clock, secret=SECRET), clock),
         "policy": FakePolicy(),
         "rates": rates,

@@ -1,0 +1,298 @@
+"""The last hour in minutes: requests, refusals, times and tokens, and the latest access lines, for the console.
+
+Requests and events leave a record in a queue; once a second all of them are counted. `take` is a deque's own append:
+a request pays for nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from array import array
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
+
+from sidecar.clock import Clock
+from sidecar.events import SecurityEvent, Served
+from sidecar.prices import NANO
+from sidecar.telemetry.counters import OTHER, UNMATCHED
+from sidecar.telemetry.log_record import TimestampFormatter, event_fields, served_fields
+from sidecar.telemetry.recent_events import concerns
+from sidecar.telemetry.request_outcome import outcome
+from sidecar.vocabulary import Event, Outcome
+
+_log = logging.getLogger(__name__)
+MINUTES: Final = 60
+WAITING: Final = 20_000
+"""Records that wait to be counted; of more, the oldest are left out."""
+TICK: Final = 1.0
+TURN: Final = 1000
+"""Records that are counted before others get their turn of the loop."""
+MOST_NAMES: Final = 64
+"""Routes, and kinds of refusal, that a minute counts apart; more are counted as `other`."""
+KEPT: Final = 5000
+LONGEST_PATH: Final = 256
+"""Characters of the path of a kept access line."""
+BOUNDS: Final = tuple(1e-5 * 1.3**number for number in range(70))
+"""Upper bounds of the buckets of times: 10 µs to 12 minutes; a percentile is right within 15 %."""
+
+Fact: TypeAlias = Served | SecurityEvent
+
+
+class Times:
+    """How often which time was needed, in seconds."""
+
+    __slots__ = ("counts",)
+
+    def __init__(self) -> None:
+        self.counts = array("I", bytes(4 * (len(BOUNDS) + 1)))
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+
+
+@dataclass(slots=True)
+class Counts:
+    """Requests: all, those that were refused here, those that failed (5xx, or cut)."""
+
+    requests: int = 0
+    refused: int = 0
+    failed: int = 0
+    times: Times = field(default_factory=Times)
+
+
+@dataclass(slots=True)
+class Minute:
+    """What happened in one minute; `number` is minutes since the epoch, `cost` nano-dollars.
+
+    refusals  (guard, code, outcome) → refusals; the outcome is `refused`, or `observed` in observe mode
+    """
+
+    number: int
+    all: Counts = field(default_factory=Counts)
+    overhead: Times = field(default_factory=Times)
+    backend: Times = field(default_factory=Times)
+    routes: dict[str, Counts] = field(default_factory=dict)
+    refusals: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    asked: int = 0  # requests that the backend answered
+    errors: int = 0  # BACKEND_ERROR
+    given: int = 0
+    made: int = 0
+    cost: int = 0
+
+    def count(self, served: Served) -> None:
+        """Count a finished request."""
+        result = outcome(served)
+        name = served.route or UNMATCHED
+        route = self.routes.get(name)
+        if route is None:
+            name = name if len(self.routes) < MOST_NAMES else OTHER
+            route = self.routes.setdefault(name, Counts())
+        for counts in (self.all, route):
+            counts.requests += 1
+            counts.refused += result is Outcome.REFUSED
+            counts.failed += result is Outcome.FAILED
+            counts.times.add(served.duration)
+        self.overhead.add(served.overhead)
+        if served.backend >= 0.0:
+            self.asked += 1
+            self.backend.add(served.backend)
+        if served.usage is not None:
+            self.given += served.usage.given
+            self.made += served.usage.made
+            self.cost += served.usage.cost or 0
+
+    def note(self, event: SecurityEvent) -> None:
+        """Count an event, if it is a refusal of a request or an error of the backend."""
+        self.errors += event.event is Event.BACKEND_ERROR
+        if not is_refusal(event):
+            return
+        key = (str(event.detail.get("guard") or ""), str(event.detail["code"]), event.outcome.value)
+        if key not in self.refusals and len(self.refusals) >= MOST_NAMES:
+            key = (OTHER, OTHER, event.outcome.value)
+        self.refusals[key] = self.refusals.get(key, 0) + 1
+
+
+def is_refusal(event: SecurityEvent) -> bool:
+    """Return whether a request was refused, or would have been; calls of the admin API are not meant."""
+    if event.outcome is not Outcome.REFUSED and event.outcome is not Outcome.OBSERVED:
+        return False
+    return "code" in event.detail and "action" not in event.detail
+
+
+class TrafficHistory:
+    """Counts an hour and keeps the latest access lines and refusals. `run` counts what waits, until it is cancelled."""
+
+    only_events = True  # requests come by `take`
+
+    def __init__(self, clock: Clock, *, most_kept: int = KEPT) -> None:
+        self._clock = clock
+        self._waiting: deque[Fact] = deque(maxlen=WAITING)
+        self.take: Callable[[Served], None] = self._waiting.append
+        self._minutes: deque[Minute] = deque(maxlen=MINUTES)
+        self._kept: deque[Fact] = deque(maxlen=most_kept)
+
+    def record(self, event: SecurityEvent) -> None:
+        """Take an event."""
+        self._waiting.append(event)
+
+    def served(self, served: Served) -> None:
+        """Take the summary of a request."""
+        self._waiting.append(served)
+
+    async def run(self) -> None:
+        """Count once a second."""
+        while True:
+            try:
+                more = self.count(TURN)
+            except Exception:  # noqa: BLE001  a fault here must not end the history for good
+                _log.exception("requests were not counted for the console")
+                more = False
+            await asyncio.sleep(0 if more else TICK)
+
+    def count(self, most: int = WAITING) -> bool:
+        """Count up to `most` records that wait; return whether more wait."""
+        waiting = self._waiting
+        if waiting:
+            minute = self._current()
+            for _ in range(min(most, len(waiting))):
+                self._count(minute, waiting.popleft())
+        return bool(waiting)
+
+    def forget(self, kind: str, subject: str) -> None:
+        """Drop the kept lines about an erased session, address or organization; the counts name none of them."""
+        self.count()
+        staying = [fact for fact in self._kept if not concerns(fact, kind, subject)]
+        self._kept.clear()
+        self._kept.extend(staying)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the kept access lines and refusals as the log writes them, in order of time."""
+        self.count()
+        stamp = TimestampFormatter()
+        return [
+            served_fields(fact, stamp(fact.at)) if isinstance(fact, Served) else event_fields(fact, stamp(fact.at))
+            for fact in tuple(self._kept)
+        ]
+
+    def hour(self) -> dict[str, Any]:
+        """Return the last hour as the console shows it: minutes with their counts, and what they make together."""
+        self.count()
+        now = self._now()
+        held = {minute.number: minute for minute in self._minutes if minute.number > now - MINUTES}
+        minutes = [held.get(number) or Minute(number) for number in range(now - MINUTES + 1, now + 1)]
+        return {
+            "minutes": [_minute(each) for each in minutes],
+            "total": _total(minutes),
+            "times": {
+                "duration": percentiles(each.all.times for each in minutes),
+                "overhead": percentiles(each.overhead for each in minutes),
+                "backend": percentiles(each.backend for each in minutes),
+            },
+            "refusals": _refusals(minutes),
+            "routes": _routes(minutes),
+            "backend": _backend(minutes[-5:]),
+        }
+
+    def _count(self, minute: Minute, fact: Fact) -> None:
+        if isinstance(fact, Served):
+            minute.count(fact)
+            self._kept.append(fact if len(fact.path) <= LONGEST_PATH else fact._replace(path=fact.path[:LONGEST_PATH]))
+            return
+        minute.note(fact)
+        if is_refusal(fact):
+            path = fact.path[:LONGEST_PATH]
+            self._kept.append(fact if path == fact.path else replace(fact, path=path))
+
+    def _current(self) -> Minute:
+        number = self._now()
+        if not self._minutes or self._minutes[-1].number != number:
+            self._minutes.append(Minute(number))
+        return self._minutes[-1]
+
+    def _now(self) -> int:
+        return int(self._clock.now() // 60)
+
+
+def percentiles(all_times: Iterable[Times]) -> dict[str, float | None]:
+    """Return p50, p95 and p99 in seconds; None where nothing was counted."""
+    counts = [sum(column) for column in zip(*(times.counts for times in all_times), strict=True)]
+    return {f"p{part}": _percentile(counts, part / 100) for part in (50, 95, 99)}
+
+
+def _percentile(counts: list[int], part: float) -> float | None:
+    wanted = sum(counts) * part
+    if not wanted:
+        return None
+    seen = 0
+    for index, count in enumerate(counts):
+        if count and seen + count >= wanted:
+            upper = BOUNDS[min(index, len(BOUNDS) - 1)]
+            lower = upper / 1.3 if index else 0.0
+            return lower + (upper - lower) * (wanted - seen) / count
+        seen += count
+    return BOUNDS[-1]
+
+
+def _minute(minute: Minute) -> dict[str, Any]:
+    return {
+        "at": datetime.fromtimestamp(minute.number * 60, UTC).isoformat().replace("+00:00", "Z"),
+        "requests": minute.all.requests,
+        "refused": minute.all.refused,
+        "failed": minute.all.failed,
+        "p95": percentiles([minute.all.times])["p95"],
+        "tokens": minute.given + minute.made,
+    }
+
+
+def _total(minutes: list[Minute]) -> dict[str, Any]:
+    return {
+        "requests": sum(each.all.requests for each in minutes),
+        "refused": sum(each.all.refused for each in minutes),
+        "failed": sum(each.all.failed for each in minutes),
+        "input_tokens": sum(each.given for each in minutes),
+        "output_tokens": sum(each.made for each in minutes),
+        "cost_usd": sum(each.cost for each in minutes) / NANO,
+    }
+
+
+def _refusals(minutes: list[Minute]) -> list[dict[str, Any]]:
+    """Return the refusals by guard and code, the most frequent first."""
+    found: dict[tuple[str, str, str], int] = {}
+    for minute in minutes:
+        for key, count in minute.refusals.items():
+            found[key] = found.get(key, 0) + count
+    rows = sorted(found.items(), key=lambda row: (-row[1], row[0]))
+    return [
+        {"guard": guard, "code": code, "outcome": result, "count": count}
+        for (guard, code, result), count in rows[:MOST_NAMES]
+    ]
+
+
+def _routes(minutes: list[Minute]) -> list[dict[str, Any]]:
+    """Return the routes with their counts and times, the most used first."""
+    found: dict[str, list[Counts]] = {}
+    for minute in minutes:
+        for name, counts in minute.routes.items():
+            found.setdefault(name, []).append(counts)
+    rows: list[dict[str, Any]] = [
+        {
+            "route": name,
+            "requests": sum(each.requests for each in every),
+            "refused": sum(each.refused for each in every),
+            "failed": sum(each.failed for each in every),
+            **percentiles(each.times for each in every),
+        }
+        for name, every in found.items()
+    ]
+    return sorted(rows, key=lambda row: -row["requests"])[:MOST_NAMES]
+
+
+def _backend(minutes: list[Minute]) -> Mapping[str, int]:
+    """Return what the backend did in the last five minutes: requests that it answered, and its errors."""
+    return {"answered": sum(each.asked for each in minutes), "errors": sum(each.errors for each in minutes)}
