@@ -428,8 +428,12 @@ class Running:
         )
 
     def _why(self, request_id: str, organization: str | None) -> Mapping[str, Any] | None:
-        """Return why a request was refused, from the recent events; None when none of them is a refusal of it."""
+        """Return why a request was refused, from what is kept of it; None when nothing of it is a refusal."""
         found = reason(self._foundation.recent.latest(limit=MOST_EVENTS, organization=organization), request_id)
+        history = self._foundation.history
+        if found is None and history.about(request_id, organization):
+            # A flood displaces recent events of its own kind; this history is longer.
+            found = reason(history.refusals(organization), request_id)
         return None if found is None else {**found.plain(), "lines": found.lines()}
 
     def _place(self, route: str, guard: str, detail: Detail) -> str:

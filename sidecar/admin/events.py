@@ -15,6 +15,7 @@ from sidecar.admin.refusal import refuse
 from sidecar.vocabulary import Code
 
 HEARTBEAT: Final = 15.0
+LOOK: Final = 1.0  # seconds after which a reader who has left is noticed, and its place is free
 STALL: Final = 10.0  # seconds that a write may wait for a reader who does not read
 
 
@@ -50,14 +51,19 @@ async def _stream(call: ApiRequest, organization: str | None, after: int) -> web
 
 
 async def _follow(call: ApiRequest, response: web.StreamResponse, watcher: EventSubscription, seen: int) -> None:
+    quiet = 0.0
     # A stream does not outlive the token that opened it.
-    while (left := call.grant.expires - call.parts.clock.now()) > 0:
-        events, missed = await watcher.next(min(HEARTBEAT, left))
+    while (left := call.grant.expires - call.parts.clock.now()) > 0 and call.request.transport is not None:
+        wait = min(LOOK, left)
+        events, missed = await watcher.next(wait)
         if missed:
             await _send(response, b'event: missed\ndata: {"count": %d}\n\n' % missed)
         # What came between subscribing and looking back was sent already.
         fresh = b"".join(_message(event) for event in events if event["seq"] > seen)
-        await _send(response, fresh or b": still here\n\n")
+        quiet = 0.0 if fresh or missed else quiet + wait
+        if fresh or quiet >= HEARTBEAT:
+            quiet = 0.0
+            await _send(response, fresh or b": still here\n\n")
 
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:

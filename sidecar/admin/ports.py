@@ -87,6 +87,10 @@ class TrafficView(Protocol):
         """Return the latest access lines and refusals as the log writes them, in order of time."""
         ...
 
+    def about(self, request_id: str, organization: str | None = None) -> Sequence[Mapping[str, Any]]:
+        """Return the lines of one request; `organization` None: whosever it is."""
+        ...
+
     def forget(self, kind: str, subject: str) -> None:
         """Drop the lines about an erased session, address or organization."""
         ...

@@ -1,4 +1,4 @@
-"""Why a request was refused, from the recent events."""
+"""Why a request was refused, and what is known of it, from the recent events and access lines."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ LONGEST_ID: Final = 128
 
 
 async def why(call: ApiRequest) -> ApiResponse:
-    """`GET /api/why/{id}`: `{"reason": …}`, null when no recent refusal has that request id."""
+    """`GET /api/why/{id}`: `{"reason": …, "lines": […]}`; no reason is null, and the log lines are those still kept."""
     request_id = call.names["id"]
     if len(request_id) > LONGEST_ID:
         raise invalid(f"a request id has at most {LONGEST_ID} characters")
     organization = call.scope(call.text("organization"))
-    return ApiResponse({"reason": call.parts.why(request_id, organization)})
+    lines = call.parts.history.about(request_id, organization)
+    return ApiResponse({"reason": call.parts.why(request_id, organization), "lines": list(lines)})

@@ -174,11 +174,21 @@ class TrafficHistory:
     def lines(self) -> list[dict[str, Any]]:
         """Return the kept access lines and refusals as the log writes them, in order of time."""
         self.count()
-        stamp = TimestampFormatter()
-        return [
-            served_fields(fact, stamp(fact.at)) if isinstance(fact, Served) else event_fields(fact, stamp(fact.at))
-            for fact in tuple(self._kept)
-        ]
+        return _lines(self._kept)
+
+    def about(self, request_id: str, organization: str | None = None) -> list[dict[str, Any]]:
+        """Return the kept lines of one request; `organization` None: whosever it is."""
+        self.count()
+        return _lines(
+            fact for fact in self._kept if fact.request_id == request_id and organization in (None, fact.organization)
+        )
+
+    def refusals(self, organization: str | None = None) -> list[dict[str, Any]]:
+        """Return the kept refusals as the log writes them, in order of time."""
+        self.count()
+        return _lines(
+            fact for fact in self._kept if isinstance(fact, SecurityEvent) and organization in (None, fact.organization)
+        )
 
     def hour(self) -> dict[str, Any]:
         """Return the last hour as the console shows it: minutes with their counts, and what they make together."""
@@ -217,6 +227,14 @@ class TrafficHistory:
 
     def _now(self) -> int:
         return int(self._clock.now() // 60)
+
+
+def _lines(facts: Iterable[Fact]) -> list[dict[str, Any]]:
+    stamp = TimestampFormatter()
+    return [
+        served_fields(fact, stamp(fact.at)) if isinstance(fact, Served) else event_fields(fact, stamp(fact.at))
+        for fact in facts
+    ]
 
 
 def percentiles(all_times: Iterable[Times]) -> dict[str, float | None]:

@@ -32,7 +32,7 @@ async def test_a_person_sees_what_happens():
 
         await sign_in(page, panel)
         await open_view(page, "Events")
-        await page.get_by_role("cell", name="CORS_BLOCKED").wait_for()
+        await page.get_by_role("cell", name="CORS_BLOCKED", exact=True).wait_for()
         assert await page.locator("#panel img").count() == 0
         assert await page.title() == "Events – Sidecar console"
         assert "ab12" in await page.locator("#state").inner_text()
@@ -40,8 +40,10 @@ async def test_a_person_sees_what_happens():
 
         panel.recent.record(event(organization="other", route="live-route"))
         await page.get_by_role("cell", name="live-route").wait_for()
-        await page.get_by_label("Show").fill("no such thing")
+        await page.get_by_label("Client", exact=True).fill("198.51.100.1")
+        await page.get_by_text("No event matches.").wait_for()
         assert await page.locator("#panel tbody tr:visible").count() == 0
+        assert page.url.endswith("#/events?client=198.51.100.1")
 
         for view, text in (
             ("Limits", "chat-burst"),

@@ -128,3 +128,15 @@ def test_a_request_costs_one_append() -> None:
     events.served(served())
     assert history.hour()["total"]["requests"] == 1  # once: the sink itself is not told of requests
     assert type(history.take).__name__ == "builtin_function_or_method"
+
+
+def test_the_lines_of_one_request_and_of_one_organization() -> None:
+    history = TrafficHistory(FakeClock())
+    for organization in ("acme", "other"):
+        history.record(refusal(request_id=f"r-{organization}", organization=organization))
+        history.take(served(request_id=f"r-{organization}", organization=organization, status=429, backend=-1.0))
+    assert [line["category"] for line in history.about("r-acme")] == ["SECURITY", "ACCESS"]
+    assert len(history.about("r-acme", "acme")) == 2
+    assert history.about("r-acme", "other") == []
+    assert [line["request_id"] for line in history.refusals("other")] == ["r-other"]
+    assert len(history.refusals()) == 2

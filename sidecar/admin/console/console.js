@@ -1,14 +1,13 @@
 // The frame: signing in and out, the navigation, and which view is open.
 
 import { connect } from "./api.js";
-import { contextOf } from "./context.js";
+import { contextOf, holds, isForAll } from "./context.js";
 import { byId, element, hashOf, link } from "./dom.js";
 import { frameState } from "./state.js";
 import { problem } from "./notice.js";
 import { keys } from "./keys.js";
 import { GROUPS, VIEWS } from "./views.js";
 
-const FIRST = Object.keys(VIEWS)[0];
 let session = null; // { api, grant } while someone is signed in
 let endView = () => {};
 let endState = () => {};
@@ -52,7 +51,7 @@ function groupOf([name, views]) {
 function open() {
   if (!session) return;
   const [named, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  const name = Object.hasOwn(VIEWS, named) ? named : FIRST;
+  const name = Object.hasOwn(VIEWS, named) ? named : firstFor(session.grant);
   const view = VIEWS[name];
   endView();
   closeMenu();
@@ -61,14 +60,18 @@ function open() {
   showAsCurrent(name, view.title);
   const panel = element("div", { id: "panel", className: `view-${name}` });
   byId("panel").replaceWith(panel);
-  const missing = missingFor(view.needs ?? {}, context);
+  const missing = missingFor(view, session.grant);
   if (missing) panel.append(element("p", { className: "empty" }, missing));
   else context.attempt(async () => view.show(panel, context));
 }
 
-function missingFor({ role = "viewer", all = false }, { may, isForAll, grant }) {
-  if (!may(role)) return `This takes a token of the role ${role}; yours is ${grant.role}.`;
-  if (all && !isForAll) return `This takes a token for all organizations; yours is for ${grant.organization}.`;
+const firstFor = (grant) => Object.keys(VIEWS).find((name) => !missingFor(VIEWS[name], grant));
+
+// Returns what a token lacks for a view, "" when it may open it.
+function missingFor({ needs = {} }, grant) {
+  const { role = "viewer", all = false } = needs;
+  if (!holds(grant, role)) return `This takes a token of the role ${role}; yours is ${grant.role}.`;
+  if (all && !isForAll(grant)) return `This takes a token for all organizations; yours is for ${grant.organization}.`;
   return "";
 }
 

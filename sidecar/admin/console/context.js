@@ -6,6 +6,10 @@ import { notRefreshed, problem, toast } from "./notice.js";
 const ROLES = ["viewer", "operator", "admin"];
 const SLOWER = 4; // times the wait, after a failure
 
+export const isForAll = (grant) => grant.organization === "*";
+
+export const holds = (grant, role) => ROLES.indexOf(grant.role) >= ROLES.indexOf(role);
+
 // api         calls of the admin API: get(path), post(path, body), put(path, body), remove(path, body), events(signal);
 //             they end with the view
 // grant       who is signed in: { actor, role, organization ("*": all), expires }
@@ -58,8 +62,8 @@ export function contextOf({ api, grant, name, parameters, onSignedOut }) {
   const context = {
     api: api.endingWith(signal),
     grant,
-    isForAll: grant.organization === "*",
-    may: (role) => ROLES.indexOf(grant.role) >= ROLES.indexOf(role),
+    isForAll: isForAll(grant),
+    may: (role) => holds(grant, role),
     parameters,
     navigate: (view, values) => (location.hash = hashOf(view, values)),
     keep: (values) => history.replaceState(null, "", hashOf(name, values)),

@@ -10,14 +10,14 @@ export function element(name, properties = {}, ...children) {
 export function svg(name, attributes = {}, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children.flat().filter(isShown));
+  made.append(...children.flat(3).filter(isShown));
   return made;
 }
 
 function filled(made, properties, children) {
   for (const [key, value] of Object.entries(properties)) {
     if (value === undefined || value === null) continue;
-    if (key in made) made[key] = value;
+    if (key in made && key !== "list") made[key] = value; // an input's `list` can only be read
     else made.setAttribute(key, value);
   }
   made.append(...children.flat(2).filter(isShown));

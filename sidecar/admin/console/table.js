@@ -4,14 +4,15 @@ import { element } from "./dom.js";
 
 const MOST = 500;
 
-// columns: [{ title, cell: (row) => text or node, className }]; `empty` is shown when there are no rows.
-export function table({ caption, columns, rows, empty = "Nothing here.", most = MOST, isCaptionShown = false }) {
+// columns: [{ title, cell: (row) => text or node, className }]; classes: number, mono, name (is not broken), minor (not on
+// a phone). `empty` is shown when there are no rows. `isDense`: few and narrow columns, a table on a phone too.
+export function table({ caption, columns, rows, empty = "Nothing here.", most = MOST, isDense = false }) {
   if (!rows.length) return element("p", { className: "empty" }, empty);
   const body = rows.slice(0, most).map((row) => tableRow(columns, row));
   const made = element(
     "table",
-    { className: "cards", role: "table" }, // roles are written out: blocks of a phone would lose them
-    element("caption", { className: isCaptionShown ? "" : "hidden" }, caption),
+    { className: isDense ? "dense" : "cards", role: "table" }, // roles are written out: blocks of a phone would lose them
+    element("caption", { className: "hidden" }, caption),
     element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, columns.map(headOf))),
     element("tbody", { role: "rowgroup" }, body),
   );
@@ -20,7 +21,7 @@ export function table({ caption, columns, rows, empty = "Nothing here.", most = 
 }
 
 function headOf({ title, className }) {
-  return element("th", { scope: "col", role: "columnheader", className: className === "number" ? className : "" }, title);
+  return element("th", { scope: "col", role: "columnheader", className: className === "mono" ? "" : (className ?? "") }, title);
 }
 
 export function tableRow(columns, row) {

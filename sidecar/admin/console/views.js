@@ -8,11 +8,12 @@ import * as bans from "./views/bans.js";
 import * as credentials from "./views/credentials.js";
 import * as events from "./views/events.js";
 import * as limits from "./views/limits.js";
+import * as overview from "./views/overview.js";
 import * as policy from "./views/policy.js";
 import * as suggestions from "./views/suggestions.js";
 
 export const GROUPS = [
-  ["Now", { events }],
+  ["Now", { overview, events }],
   ["Clients", { limits, bans }],
   ["Keys", { credentials }],
   ["Policy", { policy, suggestions }],

@@ -40,12 +40,15 @@ export function count(number) {
   return number.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
 }
 
+// "1 session", "7 sessions".
+export const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+
 export function milliseconds(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   const ms = seconds * 1000;
   if (ms >= 10_000) return `${(ms / 1000).toFixed(0)} s`;
   if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
-  return `${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`;
+  return `${ms.toFixed(ms < 1 ? 2 : ms < 10 ? 1 : 0)} ms`;
 }
 
 export function dollars(amount) {

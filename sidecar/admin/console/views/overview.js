@@ -1,0 +1,187 @@
+// What happens now: what needs attention first, then an hour of numbers.
+
+import { barChart, lineChart, share } from "../chart.js";
+import { badge, code, element, link } from "../dom.js";
+import { facts, table } from "../table.js";
+import { count, counted, dollars, duration, milliseconds, when } from "../words.js";
+
+export const title = "Overview";
+export const needs = { all: true };
+
+const EVERY = 10;
+
+export function show(panel, { api, every, now }) {
+  const requests = barChart({
+    title: "Requests a minute",
+    unit: "requests",
+    show: count,
+    parts: [
+      { name: "passed", className: "passed", value: (minute) => minute.requests - minute.refused - minute.failed },
+      { name: "refused", className: "refused", value: (minute) => minute.refused },
+      { name: "failed", className: "failed", value: (minute) => minute.failed },
+    ],
+  });
+  const times = lineChart({
+    title: "Duration, 95th percentile",
+    unit: "",
+    show: milliseconds,
+    parts: [{ name: "p95", className: "passed", value: (minute) => minute.p95 }],
+  });
+  const tokens = barChart({ title: "Tokens a minute", unit: "tokens", show: count, parts: [{ name: "tokens", className: "passed", value: (minute) => minute.tokens }] });
+  const attention = element("div", { className: "attention" });
+  const tiles = element("div", { className: "tiles" });
+  const rest = element("div", { className: "columns" });
+  panel.append(attention, tiles, element("div", { className: "columns charts" }, requests.node, times.node, tokens.node), rest);
+
+  every(EVERY, async () => {
+    const state = await api.get("/api/overview");
+    attention.replaceChildren(attentionOf(state, now()));
+    tiles.replaceChildren(...tilesOf(state));
+    requests.draw(state.minutes);
+    times.draw(state.minutes);
+    tokens.node.hidden = state.total.input_tokens + state.total.output_tokens === 0;
+    tokens.draw(state.minutes);
+    rest.replaceChildren(refusalsOf(state), routesOf(state), timesOf(state), partsOf(state));
+  });
+}
+
+// --- what needs attention ---
+
+function attentionOf(state, now) {
+  const found = findings(state);
+  const lines = found.map(([kind, ...text]) => element("li", {}, badge(kind === "bad" ? "now" : "look", kind), element("span", {}, text)));
+  const since = duration((now - new Date(state.policy.loaded_at)) / 1000);
+  if (!found.length) return element("p", { className: "card calm" }, badge("fine", "good"), ` Nothing needs attention. The policy has been in force for ${since}.`);
+  return element("ul", { className: "card", "aria-label": "What needs attention" }, lines);
+}
+
+// [how urgent, text and links …], the most urgent first.
+function findings(state) {
+  const { policy, stores, vault, backend, maintenance } = state;
+  const down = Object.keys(stores).filter((name) => stores[name] !== "up");
+  const rules = [
+    [maintenance.on, "bad", "Maintenance mode: every request is refused with “", maintenance.message, "”."],
+    [state.not_ready.length, "bad", `Not ready: ${state.not_ready.join(", ")}.`],
+    [backend.not_ready, "bad", `The backend is not ready: ${backend.not_ready}.`],
+    [backend.errors, backend.errors * 10 > backend.answered ? "bad" : "warn", `The backend, in five minutes: ${counted(backend.errors, "error")}, ${counted(backend.answered, "answer")}. `, link("Show them", "events", { event: "BACKEND_ERROR" })],
+    [down.length, "bad", `${down.join(", ")} does not answer: limits are counted in memory, each replica for itself.`],
+    [policy.successful === false, "bad", "A newer policy was rejected; the old one is in force. ", link("See why", "policy")],
+    [vault?.undecryptable, "bad", `${counted(vault?.undecryptable, "credential")} cannot be opened with this ENCRYPTION_KEY. `, link("Show them", "credentials")],
+    [vault?.expired, "bad", `${counted(vault?.expired, "credential")} expired. `, link("Show them", "credentials")],
+    [vault?.expiring, "warn", `${counted(vault?.expiring, "credential")} will expire within seven days. `, link("Show them", "credentials")],
+    [policy.mode === "observe", "warn", "The policy only observes: nothing is refused. ", link("What would be", "events", { outcome: "observed" })],
+    [state.undeclared_proxies.length, "warn", `Not in clients.trusted_proxies, but looks like a proxy: ${counted(state.undeclared_proxies.length, "peer")}. `, link("Show them", "policy")],
+    [state.log_dropped, "warn", `Lost: ${counted(state.log_dropped, "log line")}.`],
+  ];
+  const met = rules.filter(([isSo]) => isSo).map(([, ...finding]) => finding);
+  return met.sort((one, other) => (one[0] === "bad" ? 0 : 1) - (other[0] === "bad" ? 0 : 1));
+}
+
+// --- numbers ---
+
+function tilesOf({ minutes, total, times, streams, active_requests: active, sessions, bans }) {
+  const last = minutes.at(-2);
+  const open = Object.values(streams).reduce((sum, each) => sum + each, 0);
+  const kinds = Object.entries(streams).filter(([, number]) => number).map(([name, number]) => `${number} ${name}`);
+  return [
+    tile("Requests", `${count(last.requests)}`, `last minute · ${count(total.requests)} in the hour`),
+    tile(link("Refused", "events", { outcome: "refused" }), percent(total.refused, total.requests), `${count(total.refused)} in the hour, ${count(last.refused)} last minute`, total.refused > total.requests / 5 ? "warn" : ""),
+    tile(link("Failed", "events", { outcome: "failed" }), percent(total.failed, total.requests), `${count(total.failed)} in the hour, ${count(last.failed)} last minute`, total.failed > total.requests / 100 ? "bad" : ""),
+    tile("Time, p95", milliseconds(times.duration.p95), `in the sidecar ${milliseconds(times.overhead.p95)}`),
+    tile("Open now", count(open + (active ?? 0)), kinds.length ? kinds.join(", ") : "no streams"),
+    tile("Tokens", count(total.input_tokens + total.output_tokens), `${dollars(total.cost_usd)} in the hour`),
+    tile(link("Bans", "bans"), count(bans), counted(sessions, "session")),
+  ];
+}
+
+function tile(name, number, hint, kind = "") {
+  return element("div", { className: "card tile" }, element("p", { className: "name" }, name), element("p", { className: `figure ${kind}` }, number), element("p", { className: "hint" }, hint));
+}
+
+const percent = (part, whole) => (whole ? `${((part / whole) * 100).toFixed(part && part / whole < 0.1 ? 1 : 0)} %` : "–");
+
+function refusalsOf({ refusals, total }) {
+  const most = Math.max(...refusals.map((row) => row.count), 1);
+  const named = refusals.filter((row) => row.outcome === "refused").reduce((sum, row) => sum + row.count, 0);
+  const rows = total.refused > named ? [...refusals, { guard: "request", code: "NOT_FOUND and others without an event", outcome: "refused", count: total.refused - named }] : refusals;
+  return section(
+    "Refusals in the hour",
+    table({
+      caption: "Refusals in the last hour by guard and code",
+      columns: [
+        { title: "Guard", cell: (row) => row.guard || "–", className: "name" },
+        { title: "Code", cell: (row) => [code(row.code), row.outcome === "observed" && [" ", badge("observed only", "warn")]] },
+        { title: "Requests", cell: (row) => count(row.count), className: "number" },
+        { title: "Share", cell: (row) => share(row.count, most), className: "shares minor" },
+      ],
+      rows,
+      most: 12,
+      isDense: true,
+      empty: "No request was refused.",
+    }),
+  );
+}
+
+function routesOf({ routes }) {
+  const most = Math.max(...routes.map((row) => row.requests), 1);
+  return section(
+    "Routes in the hour",
+    table({
+      caption: "Requests in the last hour by route",
+      columns: [
+        { title: "Route", cell: (row) => link(row.route, "events", { route: row.route }), className: "name" },
+        { title: "Requests", cell: (row) => count(row.requests), className: "number" },
+        { title: "Share", cell: (row) => share(row.requests, most, "passed"), className: "shares minor" },
+        { title: "Refused", cell: (row) => count(row.refused), className: "number" },
+        { title: "Failed", cell: (row) => count(row.failed), className: "number" },
+        { title: "p50", cell: (row) => milliseconds(row.p50), className: "number minor" },
+        { title: "p95", cell: (row) => milliseconds(row.p95), className: "number" },
+      ],
+      rows: routes,
+      most: 12,
+      isDense: true,
+      empty: "No request came.",
+    }),
+  );
+}
+
+function timesOf({ times }) {
+  const names = { duration: "Whole request", backend: "Backend, to the first byte", overhead: "In the sidecar" };
+  return section(
+    "Times in the hour",
+    table({
+      caption: "Percentiles of the last hour",
+      columns: [
+        { title: "What", cell: ([name]) => names[name] },
+        ...["p50", "p95", "p99"].map((part) => ({ title: part, cell: ([, values]) => milliseconds(values[part]), className: "number" })),
+      ],
+      isDense: true,
+      rows: Object.entries(times).sort(([one], [other]) => Object.keys(names).indexOf(one) - Object.keys(names).indexOf(other)),
+    }),
+  );
+}
+
+function partsOf({ stores, backend, vault, policy, dropped_headers: dropped }) {
+  const shared = Object.entries(stores).filter(([name]) => name !== "memory");
+  const headers = Object.entries(dropped);
+  const names = headers.slice(0, 5).map(([name, times]) => `${name} (${count(times)})`);
+  return section(
+    "Parts",
+    element(
+      "div",
+      { className: "card" },
+      facts([
+        ["Policy", [code((policy.digest ?? "").slice(0, 16)), " since ", when(policy.loaded_at)]],
+        ...shared.map(([name, up]) => [name, badge(up, up === "up" ? "good" : "bad")]),
+        ...(shared.length ? [] : [["Limits and bans", "in the memory of this process"]]),
+        ["Backend", backend.not_ready ? badge("not ready", "bad") : backend.errors ? badge(counted(backend.errors, "error"), "warn") : backend.answered ? badge("answers", "good") : "not asked in five minutes"],
+        ["Vault", vault ? counted(vault.credentials, "credential") : "off"],
+        ["Dropped headers", headers.length ? [names.join(", "), " ", link("more", "policy")] : "none"],
+      ]),
+    ),
+  );
+}
+
+function section(name, content) {
+  return element("section", {}, element("h2", {}, name), content);
+}
