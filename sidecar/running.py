@@ -48,6 +48,7 @@ from sidecar.proxy.request_ids import request_ids
 from sidecar.proxy.revocations import Revocations
 from sidecar.proxy.tls import Certificate
 from sidecar.proxy.upstream import Pools
+from sidecar.redaction.known_secrets import InThread, KnownSecretsSource
 from sidecar.revoked import Cause, Revoked, SubjectKind
 from sidecar.secret import Secret
 from sidecar.services import Services
@@ -139,6 +140,8 @@ class Running:
         secret = foundation.settings.jwt_secret
         self._public_tokens = PolicyVerifier(self._clock, secret, schema.api_auth)
         self._admin_tokens = PolicyVerifier(self._clock, secret, schema.admin)
+        self._reader = InThread()
+        self.ending.push_async_callback(self._reader.close)
         self._services = self._build_services()
         self.live: LivePolicy[Compiled] = LivePolicy(self._compile(), self.events, self._clock)
         self.live.current.adopt(self._services)
@@ -243,6 +246,7 @@ class Running:
             open_requests={},
             started=0.0 if self._foundation.settings.redis_url is not None else self._clock.now(),
             secrets=vault.known_secrets if vault is not None else None,
+            matchers=self._matchers(),
             key_of=self._key_supplier,
             verify=self._public_tokens.claims,
             handles=vault.handles if vault is not None else None,
@@ -250,6 +254,14 @@ class Running:
             cost=self._metrics.cost,
             ended=self._session_ended,
         )
+
+    def _matchers(self) -> KnownSecretsSource | None:
+        """Return what finds the vault's keys in answers; it reads in each key as soon as that is open."""
+        if self.vault is None:
+            return None
+        found = KnownSecretsSource(self.vault.known_secrets, self._reader)
+        self.vault.on_opened(found.matcher)
+        return found
 
     def _compile(self) -> Compiled:
         compiled = compile_policy(self._source.draft(), self._services)

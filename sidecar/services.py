@@ -46,6 +46,14 @@ class HandleRegistry(Protocol):
         ...
 
 
+class SecretMatchers(Protocol):
+    """Finds the plain keys in answers, and follows their changes: implemented by `redaction.known_secrets`."""
+
+    def matcher(self) -> Any:
+        """Return the matcher of the current keys, None where there is none; the same object until they change."""
+        ...
+
+
 def _uncounted(*_: object) -> None:
     return None
 
@@ -56,6 +64,7 @@ class Services:
 
     waits     the rate store is across the network
     secrets   the plain keys that answers must not hold; None without a vault
+    matchers  finds those keys, for all policies of the process; None: each policy makes its own
     key_of    provider → supplier of an organization's key for it (moderation)
     verify    returns the claims of a bearer token; None when no key is known to verify one with
     csp       counts what browsers report about the Content-Security-Policy
@@ -81,6 +90,7 @@ class Services:
     clock: Clock
     open_requests: dict[str, int]
     secrets: Callable[[], KnownSecrets] | None = None
+    matchers: SecretMatchers | None = None
     key_of: Callable[[str], KeySupplier] | None = None
     verify: Verify | None = None
     csp: CspViolations = field(default_factory=CspViolations)

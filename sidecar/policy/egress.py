@@ -30,10 +30,10 @@ from sidecar.policy.schema.credentials import EgressProvider
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.redaction.filters import build_redaction
 from sidecar.responses.budget_meter import BudgetMeter
-from sidecar.responses.filters import KnownSecretsSource, ResponseObserver, RouteResponseFilters
+from sidecar.responses.filters import ResponseObserver, RouteResponseFilters
 from sidecar.responses.provider_refusals import ProviderRefusals
 from sidecar.responses.token_usage import TokenUsage, UsageCounter
-from sidecar.services import HandleRegistry
+from sidecar.services import HandleRegistry, SecretMatchers
 from sidecar.stores.budget_ledger import BudgetLedger
 from sidecar.stores.provider_limits import ProviderLimits
 
@@ -84,7 +84,7 @@ class Shared:
     ledger: BudgetLedger
     provider_limits: ProviderLimits
     clock: Clock
-    keys: KnownSecretsSource
+    keys: SecretMatchers
     bounds: RequestBounds
     limits: RateLimitGuard
     enforce: bool

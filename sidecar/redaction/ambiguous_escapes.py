@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sidecar.redaction.character_escapes import INVISIBLE, LETTERS, LONGEST, SHOWN, unfinished
-from sidecar.redaction.encoded_patterns import begun, compiled, heads, trie, whole
+from sidecar.redaction.encoded_patterns import begun, compiled, heads, in_parts, short_heads, whole
 
 SPAN: Final = 96
 """The most bytes of one character that is read here."""
 _BLOCK: Final = 512
 _HEAD: Final = 16  # bytes of a key that must be seen, loosely, before its readings are followed
+_FEW_BYTES: Final = 4  # … where many keys begin unlike
 _AHEAD: Final = 64
 _READINGS: Final = 128
 """Readings of one place, and steps of reading one number, beyond which no more are followed."""
@@ -250,10 +251,9 @@ class AmbiguousSecrets:
     def __init__(self, secrets: Sequence[bytes]) -> None:
         self._tree = _tree(secrets)
         self._longest = max(map(len, secrets))
-        loose = trie({head[:_HEAD] for head in heads(secrets)})
-        self._whole = compiled(whole(loose))
-        cut = begun(loose)
-        self._begun = compiled(b"(?:" + cut + rb")\z") if cut else None
+        loose = short_heads(heads(secrets) or short_heads(secrets, _FEW_BYTES), _HEAD)
+        self._whole = [compiled(part) for part in in_parts(loose, whole)]
+        self._begun = [compiled(b"(?:" + part + rb")\z") for part in in_parts(loose, begun)]
 
     def found(self, text: bytes, *, final: bool) -> tuple[list[tuple[int, int]], int]:
         """Return where keys are, and where one begins that the end of the text cuts."""
@@ -271,14 +271,16 @@ class AmbiguousSecrets:
     def _places(self, text: bytes, final: bool) -> list[tuple[int, int]]:
         """Return where keys may begin."""
         found: list[tuple[int, int]] = []
-        at = 0
-        while (match := self._whole.search(text, at)) is not None:
-            start, end = match.span()
-            found.append((max(at, start, end - _AHEAD * _HEAD), end))
-            at = end
-        if not final and self._begun is not None:
-            match = self._begun.search(text, max(0, len(text) - LONGEST * _HEAD))
-            start = unfinished(text) if match is None else match.start()
+        for part in self._whole:
+            at = 0
+            while (match := part.search(text, at)) is not None:
+                start, end = match.span()
+                found.append((max(at, start, end - _AHEAD * _HEAD), end))
+                at = end
+        if not final and self._begun:
+            near = max(0, len(text) - LONGEST * _HEAD)
+            starts = [match.start() for part in self._begun if (match := part.search(text, near)) is not None]
+            start = min(starts, default=unfinished(text))
             if start < len(text):
                 found.append((start, len(text)))
         return found

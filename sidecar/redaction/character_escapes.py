@@ -18,12 +18,13 @@ ROUNDS: Final = 16
 LONGEST: Final = 64
 """Bytes that one character of a secret may take on average."""
 
-INVISIBLE: Final = (
-    rb"[\x00-\x08\x0a-\x1f\x7f]"
-    rb"|\xc2\xad|\xcd\x8f|\xe1\xa0[\x8b-\x8f]|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]"
+SHOWN_INVISIBLE: Final = (
+    rb"\xc2\xad|\xcd\x8f|\xe1\xa0[\x8b-\x8f]|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]"
     rb"|\xef\xb8[\x80-\x8f]|\xef\xbb\xbf|\xf3\xa0[\x80-\x87][\x80-\xbf]"
 )
-"""Characters that no reader sees, as UTF-8: controls but TAB, joiners, marks of direction, selectors, tags."""
+"""Characters that no reader sees, as UTF-8: joiners, marks of direction, selectors, tags …"""
+INVISIBLE: Final = rb"[\x00-\x08\x0a-\x1f\x7f]|" + SHOWN_INVISIBLE
+"""… and controls but TAB."""
 _WIDE: Final = (  # in UTF-16, either order; only among other characters of it
     rb"(?<=\x00)(?:[\x0b-\x0f\x60]\x20|\xff\xfe|\xad(?=\x00))(?=[^\x00]\x00|\x00)"
     rb"|(?<=\x00[^\x00])(?:\x20[\x0b-\x0f\x60]|\xfe\xff)(?=\x00)"

@@ -6,7 +6,7 @@ them and its digits, and anything invisible may be between two characters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
@@ -16,12 +16,18 @@ from sidecar.redaction.character_escapes import NAMES
 
 MEMORY: Final = 64 << 20
 """The most bytes of one automaton, which is built as far as texts use it."""
-_LARGE: Final = 500_000  # bytes of a pattern that wants more, or a slower engine reads instead
+MOST: Final = 120_000
+"""Bytes of a pattern that is compiled at once: about 10 ms, during which no other thread runs …"""
+_MOST_LITERAL: Final = MOST // 2
+"""… and of one that finds the longest of its words."""
 _DEEP: Final = 8  # bytes of a head behind those that it shares with other spellings …
 _SHALLOW: Final = 3  # … or as many, when there are many spellings
-_SIZES: Final = (10, 8, 6, 5, 4, 3)  # … or bytes of a head in all
-_FEW: Final = 1500  # distinct beginnings of heads
+_SIZES: Final = (10, 8, 6, 5)  # … or bytes of a head in all
+_FEWEST: Final = 200  # distinct beginnings of long heads: each is some 300 bytes of patterns
+_FEW: Final = 1000  # … and of shorter ones: one automaton …
+_MANY: Final = 3200  # … or a few
 _LONGEST_HEAD: Final = 48
+_PLAIN_HEAD: Final = 8  # bytes of a head that is searched as it is
 
 Trie: TypeAlias = "dict[int, Trie]"
 
@@ -30,20 +36,13 @@ def compiled(pattern: bytes, *, longest: bool = False) -> Any:
     """Compile a pattern over bytes. Not through the library's cache, which would keep secrets in memory."""
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
-    options.max_mem = 4 * MEMORY if len(pattern) > _LARGE else MEMORY
+    options.max_mem = MEMORY
     options.longest_match = longest
     options.log_errors = False
     return re2._Regexp(pattern, options)  # noqa: SLF001  # `compile` would keep it
 
 
 _JUNK: Final = rb"[\x00-\x08\x0a-\x1f\x7f-\xff]*"
-
-
-def _spaced(end: bytes) -> bytes:
-    """Return the pattern of the end of an escape; what no reader sees may be between its characters."""
-    name = not end[:1].isdigit() and len(end) > 2
-    letters = (end[at : at + 1] for at in range(len(end)))
-    return _JUNK.join(c if name or c.isdigit() else b"[" + c + c.upper() + b"]" for c in letters)
 
 
 _NAMED: Final = {0x08: b"b", 0x0C: b"f", 0x0A: b"n", 0x0D: b"r", 0x09: b"t"}
@@ -75,24 +74,23 @@ _SPREAD: Final = (
 """Characters that no reader sees between others."""
 
 
-def _loose(byte: int) -> bytes:
+def _alike(byte: int) -> bytes:
     letter = bytes((byte,))
     same = {letter, *(bytes((one,)) for one in _ALIKE.get(byte, b""))}
     if letter in b"abcdefABCDEF":
         same |= {letter.lower(), letter.upper()}
-    ends = [_spaced(b"%02x" % byte), _spaced(b"%03o" % byte), _spaced(b"%d" % byte)]
-    ends += map(_spaced, NAMES.get(byte, ()))
-    ends += [_NAMED[byte]] if byte in _NAMED else [b"\\x%02x" % byte] if letter in b"\"'/\\" else []
-    plain = b"[" + b"".join(b"\\x%02x" % one[0] for one in sorted(same)) + b"]"
-    return (
-        b"(?:"
-        + plain
-        + rb"|[%\\&][%\\&#;xuU{amp0-9A-Fa-f\x00-\x08\x0a-\x1f\x7f-\xff]*(?:"
-        + b"|".join(ends)
-        + b")(?:"
-        + _JUNK
-        + b"[;}])?)"
-    )
+    letters = b"".join(b"\\x%02x" % one[0] for one in sorted(same))
+    return letters if len(same) == 1 else b"[" + letters + b"]"
+
+
+def _loose(byte: int) -> bytes:
+    """Return the pattern of a byte as it is, or of a run of an escape's characters that ends as its escapes do."""
+    names = NAMES.get(byte, ())
+    ends = {b"%x" % (byte & 15), b"%X" % (byte & 15), b"%d" % (byte % 10), b"%d" % (byte & 7)}
+    ends |= {name[-1:] for name in names}
+    ends |= {_NAMED[byte]} if byte in _NAMED else {b"\\x%02x" % byte} if byte in b"\"'/\\" else set()
+    run = rb"[%\\&][%\\&#;{" + (rb"\w" if names else b"xuUamp0-9A-Fa-f") + rb"\x00-\x08\x0a-\x1f\x7f-\xff]*"
+    return b"(?:" + _alike(byte) + b"|" + run + b"[" + b"".join(sorted(ends)) + b"](?:" + _JUNK + b"[;}])?)"
 
 
 LOOSE: Final = tuple(map(_loose, range(256)))
@@ -103,21 +101,47 @@ CUT_ESCAPE: Final = rb"[%\\&][%\\&#;{\w\x00-\x08\x0a-\x1f\x7f-\xff]{0,80}|[\xc2\
 """What a text ends with when it cuts an escape or an invisible character."""
 
 
-def heads(spellings: Sequence[bytes]) -> list[bytes]:
+def heads(spellings: Sequence[bytes]) -> list[bytes] | None:
     """Return the beginning of each of the sorted spellings: enough to tell it from the others and from chance.
 
-    A head ends at a byte beyond ASCII: an escape names the whole character.
+    A head ends at a byte beyond ASCII: an escape names the whole character. None: too many begin unlike.
     """
     shared = [0, *(_shared(one, other) for one, other in pairwise(spellings)), 0]
     unlike = [max(shared[at], shared[at + 1]) for at in range(len(spellings))]
-    for sizes in (
-        *([min(_LONGEST_HEAD, size + more) for size in unlike] for more in (_DEEP, _SHALLOW)),
+    lengths = [
+        [min(_LONGEST_HEAD, size + _SHALLOW) for size in unlike],
         *([size] * len(spellings) for size in _SIZES),
-    ):
+    ]
+    deep = [min(_LONGEST_HEAD, size + _DEEP) for size in unlike]
+    for few, sizes in ((_FEWEST, deep), *((_FEW, sizes) for sizes in lengths), *((_MANY, sizes) for sizes in lengths)):
         found = sorted({_plain(spelling[:size]) for spelling, size in zip(spellings, sizes, strict=True)})
-        if len({head[:size] for head in found for size in range(1, len(head) + 1)}) <= _FEW:
-            break
+        if len({head[:size] for head in found for size in range(1, len(head) + 1)}) <= few:
+            return found
+    return None
+
+
+def short_heads(spellings: Iterable[bytes], size: int = _PLAIN_HEAD) -> list[bytes]:
+    """Return the first bytes of each spelling."""
+    return sorted({_plain(spelling[:size]) for spelling in spellings})
+
+
+def in_parts(heads: Sequence[bytes], pattern: Callable[[Trie], bytes], most: int = MOST) -> list[bytes]:
+    """Return the patterns of sorted heads, each of at most so many bytes (but one head's may have more)."""
+    agenda = [heads]
+    found: list[bytes] = []
+    while agenda:
+        some = agenda.pop()
+        whole = pattern(trie(some))
+        if len(whole) > most and len(some) > 1:
+            agenda += (some[: len(some) // 2], some[len(some) // 2 :])
+        elif whole:
+            found.append(whole)
     return found
+
+
+def as_they_are(tree: Trie) -> bytes:
+    """Return the pattern of the words of a tree without escapes; hex and base64 in either of their alphabets."""
+    return b"|".join(_alike(byte) + _group(as_they_are(below)) for byte, below in tree.items())
 
 
 def _shared(one: bytes, other: bytes) -> int:
@@ -173,9 +197,17 @@ def _head_byte(byte: int) -> bytes:
     return LOOSE[byte] if byte < 0x80 else b"(?:" + LOOSE[byte] + rb"|\\+u[0-9A-Fa-f]{4}|&#[0-9A-Za-z]{2,8};?)"
 
 
-def literal(spellings: Iterable[bytes]) -> Any:
-    """Return the search for spellings as they are; the longest of those that begin at a place."""
-    return compiled(b"|".join(map(_repeated, spellings)), longest=True)
+def literal(spellings: Iterable[bytes]) -> list[Any]:
+    """Return the searches for spellings as they are; each finds the longest of those that begin at a place."""
+    parts: list[list[bytes]] = [[]]
+    size = 0
+    for pattern in map(_repeated, spellings):
+        size += len(pattern)
+        if size > _MOST_LITERAL and parts[-1]:
+            parts.append([])
+            size = len(pattern)
+        parts[-1].append(pattern)
+    return [compiled(b"|".join(part), longest=True) for part in parts if part]
 
 
 def _repeated(spelling: bytes) -> bytes:

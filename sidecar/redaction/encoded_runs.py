@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -20,7 +20,8 @@ _AS_HEX: Final = bytes(byte if byte in HEX else 0x66 for byte in range(256))
 _PRINTABLE: Final = frozenset((*range(0x20, 0x7F), 0x0A, 0x0D))
 _TEXT: Final = _PRINTABLE | {0x00, 0xAD, 0xC2, 0xE2, 0xEF}
 _UNITS: Final = re.compile(rb"\[[^\]]*\]|[^\[\]()?:]")
-_OPENINGS: Final = 4000
+_OPENINGS: Final = 1000  # patterns of them, above which shorter ones do
+_REMEMBERED: Final = 4096  # characters' classes: of pairs of bytes, not of keys
 _ZERO: Final = frozenset((0,))
 
 
@@ -136,20 +137,31 @@ def readable(size: int) -> tuple[bytes, bytes]:
 
 def _pattern(octets: Sequence[frozenset[int]], before: int) -> bytes:
     """Return the pattern of the base64 characters that bytes of these sets decide, behind so many others."""
-    anything = frozenset(range(256))
-    sets = [anything] * before + [*octets]
-    sets += [anything] * (-len(sets) % 3)
-    out = b""
+    sets = [_ANYTHING] * before + [*octets]
+    sets += [_ANYTHING] * (-len(sets) % 3)
+    units: list[bytes] = []
     begin = (before * 8 + 5) // 6
     end = (len(octets) + before) * 8 // 6
     for at in range(0, len(sets), 3):
         first, second, third = sets[at : at + 3]
-        out += _class({one >> 2 for one in first})
-        out += _class({a << 4 | b for a in {one & 3 for one in first} for b in {two >> 4 for two in second}})
-        out += _class({a << 2 | b for a in {two & 15 for two in second} for b in {three >> 6 for three in third}})
-        out += _class({three & 63 for three in third})
-    units = re.findall(rb"\[[^\]]*\]", out)
+        units += (_unit(0, first, _ANYTHING), _unit(1, first, second), _unit(2, second, third))
+        units.append(_unit(3, third, _ANYTHING))
     return b"(?:" + b"".join(units[begin:end]) + b")"
+
+
+_ANYTHING: Final = frozenset(range(256))
+
+
+@lru_cache(_REMEMBERED)
+def _unit(number: int, one: frozenset[int], other: frozenset[int]) -> bytes:
+    """Return the class of one of the four characters of three bytes, which one or two of them decide."""
+    if number == 0:
+        return _class({a >> 2 for a in one})
+    if number == 1:
+        return _class({a << 4 | b for a in {a & 3 for a in one} for b in {b >> 4 for b in other}})
+    if number == 2:
+        return _class({a << 2 | b for a in {a & 15 for a in one} for b in {b >> 6 for b in other}})
+    return _class({a & 63 for a in one})
 
 
 def _class(values: set[int]) -> bytes:

@@ -8,9 +8,9 @@ from typing import Final, Protocol
 from sidecar.errors import Problems
 from sidecar.redaction.assignments import GENERIC, AssignmentScanner
 from sidecar.redaction.binary_scanner import BinaryScanner
-from sidecar.redaction.matcher import SecretMatcher
+from sidecar.redaction.known_secrets import KnownMatcher
 from sidecar.redaction.patterns import SHAPES, ShapeScanner
-from sidecar.redaction.prefilter import Prefilter, PrefilteredScanner, Question, joined, present
+from sidecar.redaction.prefilter import Prefilter, PrefilteredScanner, Question, joined, never, present
 from sidecar.redaction.record_lines import Body, RecordLinesFilter
 from sidecar.redaction.scanner import Both, Scanner, StreamFilter, clean
 from sidecar.redaction.sse import EventStreamFilter
@@ -79,27 +79,28 @@ class Redaction:
 
     __slots__ = ("_binary", "_known", "_question", "_shapes", "_suspects", "_text", "suspicious")
 
-    def __init__(self, known: SecretMatcher | None, shapes: Scanner | None, suspects: Prefilter) -> None:
+    def __init__(self, known: KnownMatcher | None, shapes: Scanner | None, suspects: Prefilter) -> None:
         self._shapes = shapes
         self._suspects = suspects
-        self._known: SecretMatcher | None = None
+        self._known: KnownMatcher | None = None
         self._text: Scanner | None = None
         self._question: Question | None = None
         self._binary: BinaryScanner | None = None  # made for the first body that is no text
-        self.suspicious: Question = _never
+        self.suspicious: Question = never
         """Whether `redact_value` may change any value in these bytes, such as a whole block of header lines."""
         self.know(known)
 
-    def know(self, known: SecretMatcher | None) -> None:
+    def know(self, known: KnownMatcher | None) -> None:
         """Use another set of known secrets from the next answer on."""
         self._known = known if known is not None and known.size else None
         self._binary = None
         if self._known is None and self._shapes is None:
-            self._text, self._question, self.suspicious = None, None, _never
+            self._text, self._question, self.suspicious = None, None, never
             return
-        suspects = joined((self._suspects, *((self._known.suspects,) if self._known is not None else ())))
-        self.suspicious = present(suspects.whole)
-        self._question = present(suspects.anything())
+        if self._known is None:
+            self._question, self.suspicious = present(self._suspects.anything()), present(self._suspects.whole)
+        else:
+            self._question, self.suspicious = self._known.questions(self._suspects)
         self._text = PrefilteredScanner(_both(self._known, self._shapes), self._question)
 
     @property
@@ -114,7 +115,7 @@ class Redaction:
             if self._known is None:
                 return None
             if self._binary is None:
-                self._binary = BinaryScanner(self._known, self._known.secrets)
+                self._binary = BinaryScanner(self._known, self._known.forms)
             return StreamFilter(self._binary)
         if self._text is None:
             return None
@@ -144,7 +145,7 @@ class Redaction:
 
 
 def build_redaction(
-    known: SecretMatcher | None,
+    known: KnownMatcher | None,
     patterns: Sequence[str],
     problems: Problems,
 ) -> Redaction:
@@ -180,10 +181,6 @@ def text_filter(kind: bytes, scanner: Scanner, question: Question | None) -> Red
         return StreamFilter(scanner)
     body = Body.RECORDS if kind in RECORDS else Body.JSON if kind.endswith(b"json") else Body.TEXT
     return RecordLinesFilter(scanner, body, question=question)
-
-
-def _never(data: bytes) -> bool:  # noqa: ARG001  # nothing is looked for
-    return False
 
 
 def media_type(content_type: bytes) -> bytes:

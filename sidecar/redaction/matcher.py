@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from sidecar.redaction.ambiguous_escapes import AmbiguousSecrets, is_ambiguous
 from sidecar.redaction.character_escapes import LONGEST, Positions, layers, plain, undo_each, unfinished
-from sidecar.redaction.encoded_patterns import CUT_ESCAPE, ESCAPED, begun, heads, literal, trie, whole
+from sidecar.redaction.encoded_patterns import literal
 from sidecar.redaction.encoded_runs import (
     BASE64,
     HEX,
@@ -22,18 +22,18 @@ from sidecar.redaction.encoded_runs import (
     all_hex,
     base64_readings,
     hex_readings,
-    opened,
     opening,
-    readable,
 )
-from sidecar.redaction.prefilter import Prefilter, present
+from sidecar.redaction.prefilter import Prefilter, Question
 from sidecar.redaction.scanner import Hit, StreamFilter
-from sidecar.redaction.secret_encodings import openings, spellings
+from sidecar.redaction.stored_forms import KNOWN, StoredForms
+from sidecar.redaction.suspects import Suspects
 from sidecar.secret import Secret
 
-KNOWN: Final = "known"
 MIN_BYTES: Final = 8
 """Shorter secrets are not searched: they are words of ordinary text, and redacting them would break it."""
+MAX_QUESTIONS: Final = 16
+"""Sets of key shapes with which one automaton is shared."""
 NESTED: Final = 2
 """Texts in base64 or hex that are read inside one another."""
 
@@ -49,17 +49,16 @@ class SecretMatcher:
     __slots__ = (
         "_ambiguous",
         "_first",
+        "_forms",
         "_literal",
         "_longest",
         "_opening",
-        "_present",
-        "_readable",
+        "_questions",
         "_secrets",
-        "_suspect",
+        "_suspects",
         "reach",
         "size",
         "skipped",
-        "suspects",
     )
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
@@ -77,28 +76,34 @@ class SecretMatcher:
             re.compile(b"[" + b"".join({b"\\x%02x" % one[0] for one in self._secrets}) + b"]") if kept else None
         )
         self._opening = frozenset(b"".join(opening(one[0]) for one in self._secrets))
-        self.suspects = Prefilter(b"", b"")
-        self._literal: Any = None
-        if kept:
-            tree = trie(heads(sorted(set().union(*map(spellings, self._secrets)))))
-            encoded = readable(min(map(len, self._secrets)))
-            self.suspects = Prefilter(
-                b"|".join((whole(tree), ESCAPED, *encoded)),
-                b"|".join(
-                    filter(
-                        None,
-                        (begun(tree), CUT_ESCAPE, opened(set().union(*map(openings, self._secrets)))),
-                    )
-                ),
-            )
-            self._present = present(self.suspects.whole)
-            self._readable = tuple(present(whole(tree) + b"|" + one) for one in encoded)
-        self._suspect = present(self.suspects.anything())
+        self._suspects = Suspects(self._secrets)
+        self._literal = literal(self._secrets)
+        self._forms: StoredForms | None = None
+        self._questions: dict[Prefilter, tuple[Question, Question]] = {}
 
     @property
-    def secrets(self) -> tuple[bytes, ...]:
-        """The secrets as they are searched."""
-        return tuple(self._secrets)
+    def forms(self) -> tuple[StoredForms, ...]:
+        """What the secrets look like in bodies that are no text; made when it is first asked for."""
+        if self._forms is None:
+            self._forms = StoredForms(self._secrets)
+        return (self._forms,)
+
+    @property
+    def asked(self) -> tuple[Prefilter, ...]:
+        """What `questions` were asked together with."""
+        return tuple(self._questions)
+
+    def questions(self, others: Prefilter) -> tuple[Question, Question]:
+        """Return what must be asked of a text: may a secret, or what `others` stop at, be in it or begin at its end?
+
+        And whether one may be in it, whatever its end is.
+        """
+        found = self._questions.get(others)
+        if found is None:
+            found = self._suspects.with_others(others)
+            if len(self._questions) < MAX_QUESTIONS:
+                self._questions[others] = found
+        return found
 
     def __repr__(self) -> str:
         return f"SecretMatcher({self.size} secrets)"
@@ -114,14 +119,14 @@ class SecretMatcher:
         back, but what follows can.
         """
         size = len(text)
-        joined = before + text if before else text
-        if not self.size or not self._suspect(joined):
+        if not self.size:
             return (), size
+        joined = before + text if before else text
         behind = len(before)
-        if not self._present(joined):
-            # Nothing but the end is suspicious.
-            if final:
+        if not self._suspects.whole(joined):
+            if final or not self._suspects.cut(joined):
                 return (), size
+            # Nothing but the end is suspicious.
             near = max(0, len(joined) - self.reach - 256)
             joined = joined[near:]
             behind -= near
@@ -174,16 +179,15 @@ class SecretMatcher:
 
         At `stop` begins an escape that the end cuts.
         """
-        if self._literal is None:
-            self._literal = literal(self._secrets)
         spans: list[tuple[int, int]] = []
         size = len(text)
-        at = 0
-        while (found := self._literal.search(text, at)) is not None:
-            start, end = found.span()
-            spans.append((start, end))
-            # Another may begin inside of this one: no earlier than where this one's end cuts it.
-            at = self._cut(text, start + 1, end)
+        for part in self._literal:
+            at = 0
+            while (found := part.search(text, at)) is not None:
+                start, end = found.span()
+                spans.append((start, end))
+                # Another may begin inside of this one: no earlier than where this one's end cuts it.
+                at = self._cut(text, start + 1, end)
         if final:
             return spans, size
         live = self._cut(text, 0, size)
@@ -204,23 +208,25 @@ class SecretMatcher:
         spans: list[tuple[int, int]] = []
         live = len(text)
         given = text[:stop]
-        for at, (alphabet, every, readings) in enumerate(
-            ((BASE64, all_base64, base64_readings), (HEX, all_hex, hex_readings))
+        suspects = self._suspects
+        for alphabet, every, readings, may_hold in (
+            (BASE64, all_base64, base64_readings, suspects.in_base64),
+            (HEX, all_hex, hex_readings, suspects.in_hex),
         ):
             start = stop if final else len(given.rstrip(alphabet))
             if start < stop:
                 if text[stop - 1] in self._opening:
                     live = min(live, stop - 1)
                 for run in readings(text, start, stop):
-                    if self._suspect(run.text):
+                    if suspects.whole(run.text) or suspects.cut(run.text):
                         more, begins = self._spans(run.text, False, nested)
                         spans += [(run.begin(one), run.end(other)) for one, other in more]
                         if begins < len(run.text):
                             live = min(live, run.begin(begins))
-            if not self._readable[at](given):
+            if not may_hold(given):
                 continue
             for run in every(given):
-                if self._present(run.text):
+                if suspects.whole(run.text):
                     more, _ = self._spans(run.text, True, nested)
                     for one, other in more:
                         start, end = run.begin(one), run.end(other)

@@ -19,6 +19,8 @@ Question: TypeAlias = Callable[[bytes], bool]
 UNANCHORED: Final = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001  # the library names it nowhere else
 _SHORT_LINE: Final = 48  # bytes of lines on average below which what they say together is looked at, too
 _NOTHING: Final = [(-1, -1)]
+_NEVER: Final = b"[^\\x00-\\xff]"
+CONTROLS: Final = bytes((*range(9), *range(10, 32), 127))
 
 
 class Prefilter(NamedTuple):
@@ -33,21 +35,25 @@ class Prefilter(NamedTuple):
 
     def anything(self) -> bytes:
         """The alternation of both, as one regular expression."""
-        return self.whole + (b"|(?:" + self.cut + b")\\z" if self.cut else b"")
+        ends = (b"(?:" + self.cut + b")\\z",) if self.cut else ()
+        return b"|".join(((self.whole,) if self.whole else ()) + ends)
 
 
 def joined(suspects: Iterable[Prefilter]) -> Prefilter:
     """Return what stops any of several scanners."""
-    some = [one for one in suspects if one.whole]
-    return Prefilter(b"|".join(one.whole for one in some), b"|".join(one.cut for one in some if one.cut))
+    some = list(suspects)
+    return Prefilter(b"|".join(one.whole for one in some if one.whole), b"|".join(one.cut for one in some if one.cut))
 
 
-def present(pattern: bytes) -> Question:
-    """Return the question whether a pattern is in a text, by the shortest way into the engine.
+def present(*patterns: bytes) -> Question:
+    """Return the question whether one of some patterns is in a text, by the shortest way into the engine.
 
     The library's own `search` costs as much again for a text of some hundred bytes.
     """
-    match: Any = compiled(pattern or b"[^\\x00-\\xff]")._regexp.Match  # noqa: SLF001  # see above
+    matches = [matcher(pattern) for pattern in patterns] or [matcher(_NEVER)]
+    if len(matches) > 1:
+        return _one_of(matches)
+    match = matches[0]
 
     def question(text: bytes) -> bool:
         if match(UNANCHORED, text, 0, len(text)) != _NOTHING:
@@ -58,6 +64,56 @@ def present(pattern: bytes) -> Question:
         return bool(match(UNANCHORED, text, 0, len(text)) != _NOTHING)
 
     return question
+
+
+def matcher(pattern: bytes) -> Any:
+    """Return the engine's own `Match` of a pattern."""
+    return compiled(pattern or _NEVER)._regexp.Match  # noqa: SLF001  # see above
+
+
+def _one_of(matches: Sequence[Any]) -> Question:
+    def question(text: bytes) -> bool:
+        size = len(text)
+        for match in matches:
+            if match(UNANCHORED, text, 0, size) != _NOTHING:
+                return True
+        if text.count(b"\n") * _SHORT_LINE <= size:
+            return False
+        text = text.translate(None, b"\r\n")
+        return any(match(UNANCHORED, text, 0, len(text)) != _NOTHING for match in matches)
+
+    return question
+
+
+def present_as_they_are(patterns: Sequence[bytes]) -> Question:
+    """Return the question whether one of some patterns is in a text from which control characters are taken out."""
+    matches = [matcher(pattern) for pattern in patterns]
+
+    def question(text: bytes) -> bool:
+        shown = text.translate(None, CONTROLS)
+        for each in (text, shown) if len(shown) < len(text) else (text,):
+            for match in matches:
+                if match(UNANCHORED, each, 0, len(each)) != _NOTHING:
+                    return True
+        return False
+
+    return question
+
+
+def either(*questions: Question) -> Question:
+    """Return the question whether one of several answers yes, in their order."""
+    if len(questions) == 1:
+        return questions[0]
+
+    def question(text: bytes) -> bool:
+        return any(one(text) for one in questions)
+
+    return question
+
+
+def never(text: bytes) -> bool:  # noqa: ARG001  # nothing is looked for
+    """Answer no."""
+    return False
 
 
 class PrefilteredScanner:

@@ -18,9 +18,10 @@ from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route as RouteSchema
 from sidecar.prices import PriceTable
 from sidecar.redaction.filters import build_redaction
+from sidecar.redaction.known_secrets import KnownSecretsSource
 from sidecar.redaction.links import AllowedHosts, OnOther
 from sidecar.responses.budget_meter import BudgetMeter
-from sidecar.responses.filters import KnownSecretsSource, ResponseObserver, RouteResponseFilters
+from sidecar.responses.filters import ResponseObserver, RouteResponseFilters
 from sidecar.responses.held_answers import HeldAnswers
 from sidecar.responses.id_extraction import IdRule
 from sidecar.responses.link_filter import AnswerLinks, LinkRules
@@ -33,7 +34,7 @@ from sidecar.responses.session_learning import (
     owned,
 )
 from sidecar.responses.token_usage import TokenUsage, UsageCounter
-from sidecar.services import Services
+from sidecar.services import SecretMatchers, Services
 
 BACKEND: Final = "backend"
 """The provider of a route whose backend calls its model by itself, in metrics."""
@@ -47,7 +48,7 @@ class Responses:
         self._prices = prices
         self._services = services
         self._problems = problems
-        self.known_secrets = KnownSecretsSource(services.secrets)
+        self.known_secrets: SecretMatchers = services.matchers or KnownSecretsSource(services.secrets)
 
     def for_route(
         self,

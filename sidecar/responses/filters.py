@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from sidecar.events import EventSink, about
 from sidecar.exchange import Exchange
 from sidecar.guard import ResponseFilter
 from sidecar.redaction.filters import Redaction, RedactionFilter
-from sidecar.redaction.matcher import SecretMatcher
+from sidecar.redaction.known_secrets import KnownMatcher
 from sidecar.redaction.websocket_filter import FrameFilter as RedactedFrames
 from sidecar.responses.budget_meter import BudgetMeter
 from sidecar.responses.interfaces import AnswerJudge, BackendResponseHead, SocketMessageFilter
 from sidecar.responses.link_filter import AnswerLinks
 from sidecar.responses.token_usage import TokenUsage
-from sidecar.vault.models import KnownSecrets
+from sidecar.services import SecretMatchers
 from sidecar.vocabulary import Event, Outcome
-
-
-class KnownSecretsSource:
-    """The matcher of all plain keys in this process: one for all routes, rebuilt when the set changes."""
-
-    def __init__(self, secrets: Callable[[], KnownSecrets] | None) -> None:
-        self._secrets = secrets
-        self._generation = -1
-        self._matcher: SecretMatcher | None = None
-
-    def matcher(self) -> SecretMatcher | None:
-        """Return the matcher of the current set; None without a vault or without any plain key."""
-        if self._secrets is None:
-            return None
-        known = self._secrets()
-        if known.generation != self._generation:
-            self._generation = known.generation
-            self._matcher = SecretMatcher(known.secrets) if known.secrets else None
-        return self._matcher
 
 
 class ResponseObserver(Protocol):
@@ -64,7 +45,7 @@ class RouteResponseFilters:
     def __init__(
         self,
         redaction: Redaction,
-        keys: KnownSecretsSource | None,
+        keys: SecretMatchers | None,
         watchers: Sequence[ResponseObserver],
         events: EventSink,
         *,
@@ -79,7 +60,7 @@ class RouteResponseFilters:
         self._watchers = (*watchers, *((links,) if links is not None else ()))
         self._events = events
         self._enforce = enforce
-        self._seen: SecretMatcher | None = None
+        self._seen: KnownMatcher | None = None
 
     def wanted(self) -> bool:
         """Return whether redaction or an observer has to see responses now; takes over a changed set of secrets."""
@@ -137,7 +118,7 @@ class RouteResponseFilters:
         found = self._redaction.frames() if self.wanted() else None
         return None if found is None else _ReportedFrames(found, exchange, self._events, self._enforce)
 
-    def known(self) -> SecretMatcher | None:
+    def known(self) -> KnownMatcher | None:
         """Return the secrets of this moment; another object once they have changed."""
         return self._keys.matcher() if self._keys is not None else None
 

@@ -51,6 +51,7 @@ class CredentialCache:
     ttl: float = 300.0
     max_entries: int = 1000
     generation: int = 0  # grows with each change: what was read before it must not be kept
+    on_opened: Callable[[], object] | None = None  # written by Vault.on_opened
     _by_id: dict[str, OpenCredential] = field(default_factory=dict)
     _chosen: dict[Place, OpenCredential] = field(default_factory=dict)
     _absent: dict[Place, MissingCredential] = field(default_factory=dict)
@@ -98,6 +99,8 @@ class CredentialCache:
             self._drop(min(self._by_id.values(), key=lambda open_: open_.used))
         self._by_id[entry.id] = entry
         self._known_stale = True
+        if self.on_opened is not None:
+            self.on_opened()
         return entry
 
     def choose(self, place: Place, entry: OpenCredential) -> None:

@@ -162,6 +162,10 @@ class Vault:
         """Return the plain keys in this process and a counter that grows when they change."""
         return self._opened.known()
 
+    def on_opened(self, call: Callable[[], object]) -> None:
+        """Call back whenever a key was opened, before it is used."""
+        self._opened.on_opened = call
+
     def expiries(self) -> tuple[Expiry, ...]:
         """Return one fact per credential, for the metric; as of the last look at the database."""
         now = self._clock.now()

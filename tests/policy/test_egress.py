@@ -25,7 +25,7 @@ from sidecar.policy.routes import Pattern
 from sidecar.policy.schema.backend import Timeouts
 from sidecar.prices import PriceTable
 from sidecar.proxy.forwarding_headers import request_head
-from sidecar.responses.filters import KnownSecretsSource
+from sidecar.redaction.known_secrets import KnownSecretsSource
 from sidecar.responses.token_usage import UsageCounter
 from sidecar.stores.memory_rates import MemoryRateStore
 from tests.support.exchanges import Recorder, exchange

@@ -85,4 +85,4 @@ def test_what_is_binary(body: bytes, binary: bool) -> None:
 
 def test_short_secrets_and_none_are_no_forms() -> None:
     matcher = SecretMatcher([])
-    assert BinaryScanner(matcher, matcher.secrets).scan(NOISE, b"", False) == ([], len(NOISE))
+    assert BinaryScanner(matcher, matcher.forms).scan(NOISE, b"", False) == ([], len(NOISE))

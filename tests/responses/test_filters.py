@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sidecar.errors import Problems
 from sidecar.redaction.filters import build_redaction
-from sidecar.responses.filters import KnownSecretsSource, RouteResponseFilters
+from sidecar.redaction.known_secrets import KnownSecretsSource
+from sidecar.responses.filters import RouteResponseFilters
 from sidecar.secret import Secret
 from sidecar.vault.models import KnownSecrets
 from sidecar.vocabulary import Event, Outcome

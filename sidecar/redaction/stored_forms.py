@@ -1,0 +1,97 @@
+"""How programs store secrets in what is no text: as they are, escaped, in hex, in base64, in UTF-16."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, Final
+from urllib.parse import quote_from_bytes
+
+from sidecar.redaction.encoded_patterns import MOST
+from sidecar.redaction.prefilter import UNANCHORED, matcher
+from sidecar.redaction.scanner import Hit
+from sidecar.redaction.secret_encodings import spellings
+
+KNOWN: Final = "known"
+HEAD: Final = 8
+"""Bytes of a form that are searched; no form is shorter."""
+_AT_ONCE: Final = MOST // (4 * HEAD + 1)  # beginnings of one automaton
+
+
+class StoredForms:
+    """Finds the forms of a set of secrets. `reach`: bytes of the longest."""
+
+    __slots__ = ("_begun", "_by_head", "_heads", "reach")
+
+    def __init__(self, secrets: Iterable[bytes]) -> None:
+        self._by_head: dict[bytes, list[bytes]] = {}
+        for form in sorted({form for secret in secrets for form in forms(secret) if len(form) >= HEAD}):
+            self._by_head.setdefault(form[:HEAD], []).append(form)
+        heads = iter(sorted(self._by_head))
+        self._heads: list[Any] = []
+        while some := list(islice(heads, _AT_ONCE)):
+            self._heads.append(matcher(b"|".join(map(_literal, some))))
+        self._begun = frozenset(head[:size] for head in self._by_head for size in range(1, HEAD))
+        self.reach = max((len(form) for each in self._by_head.values() for form in each), default=0)
+
+    def find(self, text: bytes, final: bool) -> tuple[list[Hit], int]:
+        """Return the hits in order, and where the text turns live: one of the forms may begin there."""
+        size, ends = len(text), 0
+        live = size
+        hits: list[Hit] = []
+        for heads in self._heads:
+            at = 0
+            while (start := _found(heads, text, at)) >= 0:
+                at = start + 1
+                for form in self._by_head[text[start : start + HEAD]]:
+                    if text.startswith(form, start):
+                        at = start + len(form)
+                        hits.append(Hit(start, at, KNOWN))
+                        break
+                    if not final and start + len(form) > size and form.startswith(text[start:]):
+                        live = min(live, start)
+            ends = max(ends, at)
+        if len(self._heads) > 1:
+            hits.sort()
+        if final:
+            return hits, size
+        for length in range(min(HEAD - 1, size - ends), 0, -1):
+            if text[size - length :] in self._begun:
+                live = min(live, size - length)
+                break
+        return [hit for hit in hits if hit.start < live], live
+
+
+def _found(heads: Any, text: bytes, at: int) -> int:
+    """Return where the next beginning of a form is, -1 if nowhere."""
+    ((start, _),) = heads(UNANCHORED, text, at, len(text))
+    return int(start)
+
+
+def forms(secret: bytes) -> set[bytes]:
+    """Return a secret as it is, escaped in JSON and in URLs, in hex, in base64 at each alignment, and in UTF-16."""
+    found = set(spellings(secret))
+    found |= {form.upper() for form in (secret.hex().encode(),)}
+    found |= {form.translate(_URL_SAFE) for form in spellings(secret)}
+    quoted = quote_from_bytes(secret, safe="").encode()
+    found |= {quoted, _lower_escapes(quoted)}
+    try:
+        text = secret.decode()
+    except UnicodeDecodeError:
+        return found
+    for ascii_only in (True, False):
+        found.add(json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode("utf-8", "surrogatepass"))
+    return found | {text.encode("utf-16-le", "surrogatepass"), text.encode("utf-16-be", "surrogatepass")}
+
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+
+
+def _literal(text: bytes) -> bytes:
+    return b"".join([b"\\x%02x" % byte for byte in text])
+
+
+def _lower_escapes(quoted: bytes) -> bytes:
+    first, *others = quoted.split(b"%")
+    return b"%".join([first, *(other[:2].lower() + other[2:] for other in others)])
