@@ -62,6 +62,10 @@ class PolicySource:
         """Read the policy as it is now."""
         return draft_policy(self.policy, self.environ, name=self.name)
 
+    def read(self, text: str) -> PolicyDocument:
+        """Read another policy with the same environment."""
+        return draft_policy(text, self.environ, name="candidate")
+
 
 class Sidecar:
     """One process: three listeners, one policy. `start()` returns what runs; `run()` serves until a signal.

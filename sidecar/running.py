@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -24,6 +24,7 @@ from sidecar.clock import Clock
 from sidecar.decision import Detail
 from sidecar.errors import StoreUnavailable
 from sidecar.exchange import Exchange
+from sidecar.explain.candidate import Candidates, listing
 from sidecar.explain.explainer import Explainer
 from sidecar.explain.provenance import Provenance
 from sidecar.explain.why import reason
@@ -91,6 +92,10 @@ class Source(Protocol):
 
     def draft(self) -> PolicyDocument:
         """Read the policy anew; the document lists its problems instead of raising them."""
+        ...
+
+    def read(self, text: str) -> PolicyDocument:
+        """Read another policy with the same environment, as `draft` does."""
         ...
 
 
@@ -305,6 +310,9 @@ class Running:
             journal=vault.journal if vault is not None else None,
             suggestions=self._suggestions,
             explain=Explainer(lambda: self.live.current.document, self._services, self._has_key),
+            candidates=Candidates(
+                self._source.read, lambda: self.live.current.document, self._foundation.history.lines
+            ),
             not_ready=lambda: tuple(self._reasons),
             backend_ready=self._backend.reason,
             subject_of=self._subject_of,
@@ -577,6 +585,18 @@ class _PolicyView:
             "successful": live.last_reload_successful,
             "problems": live.last_problems,
         }
+
+    def text(self) -> str:
+        return self._live.current.document.text
+
+    def notes(self) -> Sequence[str]:
+        return [str(note) for note in self._live.current.document.notes]
+
+    def values(self) -> Sequence[tuple[str, str, str]]:
+        return listing(self._live.current.document)
+
+    def reloads(self) -> Sequence[Mapping[str, Any]]:
+        return [asdict(each) for each in reversed(self._live.reloads)]
 
     def document(self) -> Mapping[str, Any]:
         return self._live.current.schema.model_dump(mode="json", by_alias=True)

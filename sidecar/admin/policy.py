@@ -1,4 +1,4 @@
-"""The live policy, and what it would say about a request."""
+"""The live policy, what it would say about a request, and what another policy would change."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from sidecar.admin.refusal import invalid, refuse
 from sidecar.vocabulary import Code
 
 MAX_HEADERS: Final = 100
+MAX_VALUES: Final = 5000
 
 
 async def show(call: ApiRequest) -> ApiResponse:
-    """`GET /api/policy`: which one is live; for tokens of all organizations the whole of it, and which request
-    headers were dropped because clients may not send them.
+    """`GET /api/policy`: which one is live; for tokens of all organizations the whole of it, as it is written and with
+    its defaults, its latest reloads, and which request headers were dropped because clients may not send them.
     """
     state = dict(call.parts.policy.state())
     if isinstance(state.get("loaded_at"), int | float):
@@ -22,9 +23,51 @@ async def show(call: ApiRequest) -> ApiResponse:
     if call.grant.organization is None:
         dropped = call.parts.dropped_headers()
         seen = {"dropped_headers": dropped, "undeclared_proxies": list(call.parts.undeclared_proxies())}
-        return ApiResponse({**state, "policy": call.parts.policy.document(), **seen})
+        policy = call.parts.policy
+        reloads = [{**each, "at": iso(each["at"])} for each in policy.reloads()]
+        notes = list(policy.notes())
+        written = {"policy": policy.document(), "yaml": policy.text(), "notes": notes, "reloads": reloads}
+        return ApiResponse({**state, **written, **seen})
     # The document and its problems name the other organizations.
     return ApiResponse({name: state.get(name) for name in ("digest", "mode", "loaded_at", "successful")})
+
+
+async def values(call: ApiRequest) -> ApiResponse:
+    """`GET /api/policy/values`: every value in force, with the line, variable or default that it comes from."""
+    call.needs_all()
+    rows = call.parts.policy.values()
+    shown = [{"path": path, "value": value, "origin": origin} for path, value, origin in rows[:MAX_VALUES]]
+    return ApiResponse({"values": shown, "count": len(rows)})
+
+
+async def check(call: ApiRequest) -> ApiResponse:
+    """`POST /api/policy/check` `{"yaml"}`: the problems of another policy, as `sidecar check` finds them."""
+    text = await _candidate(call)
+    return ApiResponse(await call.parts.candidates.check(text))
+
+
+async def diff(call: ApiRequest) -> ApiResponse:
+    """`POST /api/policy/diff` `{"yaml"}`: the effective values that would change, as `sidecar diff` says them."""
+    text = await _candidate(call)
+    return ApiResponse(await call.parts.candidates.diff(text))
+
+
+async def replay(call: ApiRequest) -> ApiResponse:
+    """`POST /api/policy/replay` `{"yaml"}`: what it would refuse of recent requests, as `sidecar replay` finds it."""
+    text = await _candidate(call)
+    return ApiResponse(await call.parts.candidates.replay(text))
+
+
+async def _candidate(call: ApiRequest) -> str:
+    call.needs_all()
+    body = await call.body()
+    text = body.optional("yaml", str)
+    body.done()
+    if not text:
+        raise invalid("`yaml` is the text of a policy")
+    if call.parts.candidates.is_busy:
+        raise refuse(Code.OVERLOADED, "Another policy is being judged", headers={"Retry-After": "1"})
+    return text
 
 
 async def explain(call: ApiRequest) -> ApiResponse:

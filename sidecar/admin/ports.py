@@ -103,6 +103,22 @@ class PolicyView(Protocol):
         """Return `digest`, `mode`, `source`, `loaded_at`, `successful` and the `problems` of a rejected reload."""
         ...
 
+    def text(self) -> str:
+        """Return the YAML that is in force."""
+        ...
+
+    def notes(self) -> Sequence[str]:
+        """Return what is right in it, but probably not meant."""
+        ...
+
+    def values(self) -> Sequence[tuple[str, str, str]]:
+        """Return every value as (key path, value, where it comes from)."""
+        ...
+
+    def reloads(self) -> Sequence[Mapping[str, Any]]:
+        """Return the policies that were tried, newest first: `at`, `successful`, `digest`, `problems`."""
+        ...
+
     def document(self) -> Mapping[str, Any]:
         """Return the policy with its defaults filled in."""
         ...
@@ -113,6 +129,27 @@ class PolicyView(Protocol):
 
     def budgets(self) -> Sequence[Budget]:
         """Return every budget."""
+        ...
+
+
+class PolicyCandidates(Protocol):
+    """Judges a policy that is not in force: `explain.candidate`. `ok` False comes with the problems."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether one is being judged now."""
+        ...
+
+    async def check(self, text: str) -> Mapping[str, Any]:
+        """Return the problems, or the notes and the digest."""
+        ...
+
+    async def diff(self, text: str) -> Mapping[str, Any]:
+        """Return the effective values that would change."""
+        ...
+
+    async def replay(self, text: str) -> Mapping[str, Any]:
+        """Return what would be refused of recent requests, compared with the policy in force."""
         ...
 
 
@@ -323,6 +360,7 @@ class Ports:
     audit: AuditTrail | None
     journal: AuditRecorder | None
     explain: Callable[[Question], Awaitable[Mapping[str, Any]]] | None
+    candidates: PolicyCandidates
     suggestions: Callable[[], Mapping[str, Any] | None]
     not_ready: Callable[[], Sequence[str]]
     backend_ready: Callable[[], Awaitable[str]]

@@ -13,9 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from sidecar.errors import ConfigError, PolicyError, Problem
+from sidecar.errors import ConfigError, PolicyError
+from sidecar.explain.candidate import broken, fine
+from sidecar.explain.candidate import listing as every
 from sidecar.policy.compile import compile_policy
-from sidecar.policy.document.effective_values import values
 from sidecar.policy.document.environment import ALLOWED_ORIGINS, PER_HOUR, PER_MINUTE, SESSION_HOURS, WINDOWS
 from sidecar.policy.document.read import PolicyDocument, draft_policy
 from sidecar.policy.dry_run import isolated_services
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         document = check(source, "stdin" if name == "-" else name)
     except PolicyError as error:
-        print(_as_json(_broken(error)) if arguments.json else "\n".join(error.lines()))
+        print(_as_json(broken(error)) if arguments.json else "\n".join(error.lines()))
         if not arguments.json:
             count = len(error.problems)
             print(f"{count} problem{'s' * (count != 1)}; this policy would not be used", file=sys.stderr)
@@ -104,10 +105,7 @@ def _check_manifests(name: str, as_json: bool) -> int:
 
 def listing(document: PolicyDocument, *, everything: bool) -> list[tuple[str, str, str]]:
     """Return (key path, value, where it comes from): what variables can set, or every value."""
-    wanted = None if everything else {path for path, _ in overridable(document)}
-    return [
-        (path, value, document.origin(path)) for path, value in values(document.schema) if not wanted or path in wanted
-    ]
+    return every(document, None if everything else {path for path, _ in overridable(document)})
 
 
 def overridable(document: PolicyDocument) -> list[tuple[str, str]]:
@@ -128,29 +126,8 @@ def _print_columns(rows: list[tuple[str, str, str]]) -> None:
 
 
 def _fine(document: PolicyDocument, listed: list[tuple[str, str, str]]) -> dict[str, Any]:
-    return {
-        "ok": True,
-        "source": document.source,
-        "digest": document.digest,
-        "values": [{"path": path, "value": value, "origin": origin} for path, value, origin in listed],
-        "problems": [],
-        "notes": [_plain(note) for note in document.notes],
-    }
-
-
-def _broken(error: PolicyError) -> dict[str, Any]:
-    problems = [{**_plain(problem), "text": line} for problem, line in zip(error.problems, error.lines(), strict=True)]
-    return {"ok": False, "source": error.source, "problems": problems}
-
-
-def _plain(problem: Problem) -> dict[str, Any]:
-    return {
-        "path": problem.path,
-        "line": problem.line,
-        "column": problem.column,
-        "what": problem.what,
-        "instead": problem.instead,
-    }
+    shown = [{"path": path, "value": value, "origin": origin} for path, value, origin in listed]
+    return {**fine(document), "values": shown}
 
 
 def _as_json(value: dict[str, Any]) -> str:

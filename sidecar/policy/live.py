@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
 from sidecar.clock import Clock
@@ -15,6 +17,8 @@ from sidecar.vocabulary import Event, Outcome
 
 MAX_LINES: Final = 100
 """Problems in one log line; the rest is counted."""
+RELOADS: Final = 20
+"""Reloads that are remembered."""
 
 
 class Compiled(Protocol):
@@ -29,6 +33,16 @@ class Compiled(Protocol):
 T = TypeVar("T", bound=Compiled)
 
 
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """One policy that was tried: when (epoch seconds), whether it took, the digest of the one in force afterwards."""
+
+    at: float
+    successful: bool
+    digest: str
+    problems: tuple[str, ...] = ()
+
+
 class LivePolicy(Generic[T]):
     """Hold the policy in force.
 
@@ -40,6 +54,7 @@ class LivePolicy(Generic[T]):
         self.last_reload_successful = True
         self.last_reload_at = clock.now()
         self.last_problems: tuple[str, ...] = ()
+        self.reloads: deque[Reload] = deque([Reload(clock.now(), True, first.document.short_digest)], maxlen=RELOADS)
         self._listening = first.document.schema.listen
         self._events = events
         self._clock = clock
@@ -59,12 +74,18 @@ class LivePolicy(Generic[T]):
         self.last_reload_successful = not isinstance(outcome, PolicyError)
         self.last_problems = tuple(outcome.lines()[:MAX_LINES]) if isinstance(outcome, PolicyError) else ()
         if isinstance(outcome, PolicyError):
+            self._remember()
             self._rejected(outcome)
             return outcome
         before = self.current.document.digest
         self.current = outcome
+        self._remember()
         self._reloaded(before)
         return None
+
+    def _remember(self) -> None:
+        digest = self.current.document.short_digest
+        self.reloads.append(Reload(self.last_reload_at, self.last_reload_successful, digest, self.last_problems))
 
     def _reloaded(self, before: str) -> None:
         document = self.current.document

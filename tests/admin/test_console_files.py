@@ -48,7 +48,7 @@ async def test_a_person_sees_what_happens():
         for view, text in (
             ("Limits", "chat-burst"),
             ("Credentials", "…wxyz"),
-            ("Policy", "other.example.com"),
+            ("Policy", "cors: names acme"),
             ("Policy", "10.0.0.7"),
             ("Suggestions", "nothing yet"),
             ("Bans", "test <b>"),

@@ -12,7 +12,7 @@ from sidecar.limit import Ask
 from sidecar.session import Session, key_of, seal_of
 from sidecar.vault.models import Change
 from sidecar.vocabulary import Event
-from tests.support.facts import event
+from tests.support.facts import event, served
 from tests.support.management import LIMITS, SECRET, management
 
 BURST = LIMITS[2]
@@ -308,3 +308,37 @@ class TestErasure:
         panel.recent.record(event(client_ip="2001:db8:1:2::5"))
         _, answer = await call(panel, client, "DELETE", "/api/subjects/ip/2001:db8:1:2::9")
         assert answer["erased"]["events"] == 1
+
+
+async def test_another_policy_is_judged_beside_the_one_in_force(panel, client):
+    yaml = "version: 1\nbackend: { url: http://127.0.0.1:3001 }\nmode: observe\n"
+    status, shown = await call(panel, client, "POST", "/api/policy/check", {"yaml": yaml}, role="operator")
+    assert (status, shown["ok"], shown["problems"]) == (200, True, [])
+    _, shown = await call(panel, client, "POST", "/api/policy/diff", {"yaml": yaml}, role="operator")
+    assert shown["changes"] == [{"path": "mode", "before": "enforce", "after": "observe"}]
+    panel.parts.history.take(served())
+    _, shown = await call(panel, client, "POST", "/api/policy/replay", {"yaml": yaml}, role="operator")
+    assert (shown["requests"], shown["more"], shown["less"]) == (1, [], [])
+    for wrong in ({}, {"yaml": ""}, {"yaml": 1}, {"yaml": yaml, "force": True}):
+        assert (await call(panel, client, "POST", "/api/policy/check", wrong, role="operator"))[0] == 400
+    too_large = {"yaml": "#" * (64 * 1024)}
+    assert (await call(panel, client, "POST", "/api/policy/check", too_large, role="operator"))[0] == 413
+
+
+async def test_the_policy_is_shown_as_written_with_its_reloads_and_values(panel, client):
+    _, shown = await call(panel, client, "GET", "/api/policy", role="viewer")
+    assert shown["yaml"].startswith("version: 1\n")
+    assert shown["reloads"] == [
+        {"at": "2027-01-15T08:00:00.000Z", "successful": False, "digest": "ab12", "problems": ["policy.yaml:3:1: bad"]}
+    ]
+    _, shown = await call(panel, client, "GET", "/api/policy", role="viewer", organization="acme")
+    assert set(shown) == {"digest", "mode", "loaded_at", "successful"}
+    _, shown = await call(panel, client, "GET", "/api/policy/values", role="viewer")
+    assert shown == {"values": [{"path": "mode", "value": "enforce", "origin": "default"}], "count": 1}
+
+
+async def test_what_is_known_of_one_request(panel, client):
+    panel.parts.history.take(served(request_id="r-1", organization="acme"))
+    for organization, known in (("*", ["r-1"]), ("acme", ["r-1"]), ("other", [])):
+        _, shown = await call(panel, client, "GET", "/api/why/r-1", organization=organization)
+        assert [line["request_id"] for line in shown["lines"]] == known

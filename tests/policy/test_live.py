@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.errors import ConfigError, PolicyError, Problem
 from sidecar.policy.document.read import PolicyDocument
-from sidecar.policy.live import LivePolicy
+from sidecar.policy.live import RELOADS, LivePolicy
 from tests.support.clock import FakeClock
 from tests.support.exchanges import Recorder
 from tests.support.policies import BASE, read
@@ -55,6 +55,22 @@ def test_a_good_policy_is_swapped_in(live: LivePolicy[Compiled], recorder: Recor
         "changed": True,
         "notes": ["mode: refuses nothing; write enforce when you have seen enough"],
     }
+
+
+def test_the_latest_reloads_are_remembered(live: LivePolicy[Compiled], clock: FakeClock) -> None:
+    def wrong() -> Compiled:
+        raise PolicyError("P", [Problem("mode", "is wrong", "", 3, 1)])
+
+    digest = live.current.document.short_digest
+    clock.advance(5)
+    live.reload(wrong)
+    assert [(each.at, each.successful, each.digest, each.problems) for each in live.reloads] == [
+        (1_800_000_000.0, True, digest, ()),
+        (1_800_000_005.0, False, digest, ("P:3:1: mode: is wrong",)),
+    ]
+    for _ in range(RELOADS):
+        live.reload(lambda: compiled(BASE))
+    assert [each.successful for each in live.reloads] == [True] * RELOADS
 
 
 def test_the_same_policy_is_taken_and_said_to_be_the_same(live: LivePolicy[Compiled], recorder: Recorder) -> None:

@@ -15,6 +15,7 @@ from sidecar.admin.roles import Role
 from sidecar.admin.server import ManagementServer
 from sidecar.budget import Budget, BudgetPer, Unit
 from sidecar.errors import StoreUnavailable
+from sidecar.explain.candidate import Candidates
 from sidecar.limit import Limit, Per
 from sidecar.maintenance import MaintenanceSwitch
 from sidecar.prices import NANO
@@ -33,6 +34,7 @@ from sidecar.vault.errors import NotFound
 from sidecar.vault.models import Actor, Change, CredentialSummary, Handle, State
 from tests.support.clock import FakeClock
 from tests.support.exchanges import Recorder
+from tests.support.policies import BASE, read
 
 SECRET = Secret("a secret of this test, long enough to be one")
 LIMITS = (
@@ -163,6 +165,18 @@ class FakePolicy:
     def document(self) -> Mapping[str, Any]:
         return {"version": 1, "organizations": {"hosts": {"other.example.com": "other"}}}
 
+    def text(self) -> str:
+        return BASE
+
+    def notes(self) -> Sequence[str]:
+        return ()
+
+    def values(self) -> Sequence[tuple[str, str, str]]:
+        return [("mode", "enforce", "default")]
+
+    def reloads(self) -> Sequence[Mapping[str, Any]]:
+        return [{"at": 1_800_000_000.0, "successful": False, "digest": "ab12", "problems": ("policy.yaml:3:1: bad",)}]
+
     def limits(self) -> Sequence[Limit]:
         return LIMITS
 
@@ -260,6 +274,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
         "audit": book,
         "journal": book,
         "explain": explain,
+        "candidates": Candidates(read, lambda: read(BASE), history.lines),
         "suggestions": lambda: {"routes": [], "yaml": "routes: []  # nothing yet\n"},
         "not_ready": lambda: reasons,
         "backend_ready": _always_ready,

@@ -26,10 +26,12 @@ function headOf({ title, className }) {
 
 export function tableRow(columns, row) {
   const cells = columns.map(({ title, cell, className }) =>
-    element("td", { role: "cell", className: className ?? "", "data-title": title }, element("div", {}, cell(row) ?? "–")),
+    element("td", { role: "cell", className: className ?? "", "data-title": title }, element("div", {}, orDash(cell(row)))),
   );
   return element("tr", { role: "row" }, cells);
 }
+
+const orDash = (content) => (content === undefined || content === null || content === "" ? "–" : content);
 
 // Names and values, one pair a line: [["Digest", code(…)], …]. Empty values are left out.
 export function facts(pairs) {

@@ -7,6 +7,7 @@
 import * as bans from "./views/bans.js";
 import * as credentials from "./views/credentials.js";
 import * as events from "./views/events.js";
+import * as explain from "./views/explain.js";
 import * as limits from "./views/limits.js";
 import * as overview from "./views/overview.js";
 import * as policy from "./views/policy.js";
@@ -16,7 +17,7 @@ export const GROUPS = [
   ["Now", { overview, events }],
   ["Clients", { limits, bans }],
   ["Keys", { credentials }],
-  ["Policy", { policy, suggestions }],
+  ["Policy", { policy, explain, suggestions }],
 ];
 
 export const VIEWS = Object.assign({}, ...GROUPS.map(([, views]) => views));

@@ -35,6 +35,7 @@ class PolicyDocument:
     notes     what is right, but probably not meant
     digest    SHA-256 of the text and of what the environment gave, hex
     text_digest  SHA-256 of the text alone, hex: what a watcher compares with
+    text      the YAML as it was read
     kind      what is known about the backend's kind, whose values are in `document` under those of the file
     """
 
@@ -47,6 +48,7 @@ class PolicyDocument:
     notes: tuple[Problem, ...] = ()
     partial: PartialPolicy | None = None
     kind: Kind | None = None
+    text: str = ""
 
     @property
     def source(self) -> str:
@@ -116,7 +118,8 @@ def draft_policy(source: Path | str | bytes, environ: Mapping[str, str], *, name
         schema = partial.schema
     digest, given = text_digest(text), overridden.given
     whole = hashlib.sha256(digest.encode() + repr(sorted(given.items())).encode()).hexdigest() if given else digest
-    policy = PolicyDocument(schema, document, whole, digest, overridden.origins, partial=partial, kind=merged.kind)
+    written = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    policy = PolicyDocument(schema, document, whole, digest, overridden.origins, (), (), partial, merged.kind, written)
     problems = (*found, *policy.locate(broken_rules(schema, merged.made)))
     return replace(policy, problems=problems, notes=tuple(policy.locate(remarks(schema))))
 

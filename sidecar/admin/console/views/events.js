@@ -203,6 +203,7 @@ function detailsOf(event) {
       "p",
       { className: "links" },
       id && link(event.outcome === "refused" ? "Why was it refused?" : "All of this request", "events", { id }),
+      event.path && link("Explain such a request", "explain", { method: event.method, path: event.path, ip: client }),
       client && link("All of this client", "events", { client }),
       event.event && link(`All ${event.event}`, "events", { event: event.event }),
     ),
