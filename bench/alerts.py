@@ -14,6 +14,7 @@ import contextlib
 import http.client
 import itertools
 import json
+import signal
 import sys
 import tempfile
 import threading
@@ -44,7 +45,12 @@ FORGED: Final = ".".join(
         b"not a signature" * 2,
     )
 )
+ONE_POLICY: Final = [
+    {"source_labels": ["__name__"], "regex": "sidecar_policy_info", "target_label": "digest", "replacement": "one"}
+]
+"""On one machine the replicas' policies differ, in their ports; those of a Deployment do not."""
 NAMES: Final = ("chat-5d8f7b9c4-abcde", "chat-5d8f7b9c4-fghij")
+LONG: Final = frozenset({"ChatSidecarSecretRedacted"})
 XSS: Final = (
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -128,7 +134,7 @@ class Stage:
         config.write_text(yaml.safe_dump({
             "global": {"scrape_interval": SCRAPE, "evaluation_interval": SCRAPE},
             "rule_files": [str(RULES)],
-            "scrape_configs": [{"job_name": "chat", "static_configs": targets}],
+            "scrape_configs": [{"job_name": "chat", "static_configs": targets, "metric_relabel_configs": ONE_POLICY}],
         }))  # fmt: skip
         options = [f"--config.file={config}", f"--storage.tsdb.path={self.folder / 'data'}"]
         address = f"--web.listen-address=127.0.0.1:{self.prometheus_port}"
@@ -314,7 +320,7 @@ class Run:
         """Watch until all alerts of `must` fire, each within its seconds, and none that is in neither `must` nor active.
 
         lasts  watch for all of `seconds`, even when everything has fired
-        ends   wait instead until no alert fires any more
+        ends   wait instead until none fires any more but LONG, which looks back ten minutes
         """
         self.say(f"-- {title}")
         start = time.monotonic()
@@ -339,8 +345,8 @@ class Run:
             for name in sorted(self.active - firing.keys()):
                 self.say(f"resolved  {name}")
             self.active = set(firing)
-            if ends and not firing:
-                self.say("nothing fires")
+            if ends and firing.keys() <= LONG:
+                self.say(f"what still fires: {', '.join(firing) or 'nothing'}")
                 return
             if not waiting and not lasts and not ends:
                 return
@@ -367,7 +373,7 @@ def play(run: Run) -> None:
                 "ChatSidecarAttackByRatio": 180, "ChatSidecarAttackByCount": 180, "ChatSidecarBanSurge": 90,
                 "ChatSidecarAuthFailures": 90, "ChatSidecarUndeclaredProxy": 180, "ChatSidecarSecretRedacted": 60,
             }, 180, lasts=True)  # fmt: skip
-        run.phase("the attack is over; users go on", {}, 13 * 60, ends=True)
+        run.phase("the attack is over; users go on", {}, 7 * 60, ends=True)
         assert stage.backend is not None
         stage.backend.stop()
         run.phase("the backend is killed", {"ChatSidecarBackendDown": 180}, 240)
@@ -383,6 +389,7 @@ def play(run: Run) -> None:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started here is ended here
     with tempfile.TemporaryDirectory(prefix="sidecar-alerts-") as folder:
         stage = Stage(Path(folder))
         try:

@@ -139,8 +139,8 @@ def test_an_attack_and_an_end_are_told_and_nothing_else(stage: tuple[Prometheus,
                 assert client.send(post("/api/chat", b"{}", "Origin: https://evil.example")).response().status == 403
         users()
 
-    # Six minutes as usual.
-    prometheus.quiet(6 * 60 / SCALE, users)
+    # Three minutes as usual.
+    prometheus.quiet(3 * 60 / SCALE, users)
     # The first attack that this Prometheus has ever seen: both rules within three minutes of their scale.
     took = prometheus.until(ATTACKS, 3 * 60 / SCALE + 6, attack)
     assert {labels["job"] for name in ATTACKS for labels in prometheus.fired[name]} == {"shop/chat"}

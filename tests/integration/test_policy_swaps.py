@@ -18,7 +18,7 @@ from tests.support.processes import free_port
 from tests.support.raw import Message, get
 from tests.support.sidecar import ORIGIN, Running, policy_text, sidecar, started, until
 
-SWAPS = 50
+SWAPS = 24
 FIRST = 900_000
 PAGE = f"Origin: {ORIGIN}"
 
@@ -103,7 +103,7 @@ class Crowd:
             self.wrong.append(error)
 
 
-def test_fifty_swaps_under_load(stage: Services):
+def test_swaps_under_load(stage: Services):
     running, volume = stage.running, stage.volume
     with Crowd(running) as crowd:
         for number in range(1, SWAPS + 1):
