@@ -56,6 +56,7 @@ async def test_a_person_sees_what_happens():
             await open_view(page, view)
             await page.get_by_text(text).first.wait_for()
         await page.get_by_role("button", name="Lift the ban of 203.0.113.9").click()
+        await page.get_by_role("button", name="Lift the ban", exact=True).click()
         await page.get_by_text("No address is banned.").wait_for()
         assert panel.bans.count() == 0
 

@@ -1,25 +1,30 @@
-// Small charts over the minutes of an hour, as SVG: a name and a summary for screen readers, the numbers as a table below.
+// Small charts over the minutes of an hour or over days, as SVG: a name and a summary for screen readers, the numbers as a
+// table below.
 
 import { element, svg } from "./dom.js";
 import { timeOfDay } from "./words.js";
 
 const HEIGHT = 100; // units of the drawing; it is stretched to its place
 
+// What one place on the axis is: its name, how it is written, the words for all of them and for one, the end of the axis.
+const MINUTES = { name: "Minute", label: (minute) => timeOfMinute(minute), all: "in the hour", one: "a minute", last: "now" };
+export const DAYS = { name: "Day", label: ({ day }) => dayOf(day), all: "in all", one: "a day", last: "today" };
+
 // Bars of several parts, one on the other. `parts`: [{ name, className, value: (minute) => number }].
-export function barChart({ title, parts, unit, show }) {
-  const chart = frame({ title, parts, show, unit });
+export function barChart({ title, parts, unit, show, steps = MINUTES }) {
+  const chart = frame({ title, parts, show, unit, steps });
   chart.draw = (minutes) => {
     const totals = minutes.map((minute) => parts.reduce((sum, part) => sum + part.value(minute), 0));
     const top = roundUp(Math.max(...totals));
     const bars = minutes.map((minute, index) => barOf(minute, index, parts, top));
-    chart.put(minutes, bars, top, `${show(totals.reduce((sum, each) => sum + each, 0))} ${unit} in the hour, at most ${show(Math.max(...totals))} a minute.`);
+    chart.put(minutes, bars, top, `${show(totals.reduce((sum, each) => sum + each, 0))} ${unit} ${steps.all}, at most ${show(Math.max(...totals))} ${steps.one}.`);
   };
   return chart;
 }
 
 // One line; minutes without a value are gaps.
 export function lineChart({ title, parts, unit, show }) {
-  const chart = frame({ title, parts, show, unit });
+  const chart = frame({ title, parts, show, unit, steps: MINUTES });
   const [{ value, className }] = parts;
   chart.draw = (minutes) => {
     const values = minutes.map(value);
@@ -32,28 +37,28 @@ export function lineChart({ title, parts, unit, show }) {
   return chart;
 }
 
-function frame({ title, parts, show, unit }) {
+function frame({ title, parts, show, unit, steps }) {
   const plot = element("div", { className: "plot" });
   const most = element("span", { className: "most" });
   const from = element("span");
   const table = element("tbody");
   const legend = parts.length > 1 && element("span", { className: "legend" }, parts.map((part) => element("span", { className: `key ${part.className}` }, part.name)));
-  const head = element("tr", {}, ["Minute", ...parts.map((part) => part.name)].map((text) => element("th", { scope: "col" }, text)));
+  const head = element("tr", {}, [element("th", { scope: "col" }, steps.name), ...parts.map((part) => element("th", { scope: "col", className: "number" }, part.name))]);
   const node = element(
     "figure",
     { className: "card chart" },
     element("figcaption", {}, element("h2", {}, title)),
     element("div", { className: "area" }, most, plot),
-    element("p", { className: "axis" }, from, legend, element("span", {}, "now")),
+    element("p", { className: "axis" }, from, legend, element("span", {}, steps.last)),
     element("details", {}, element("summary", {}, "As a table"), element("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": `${title}, as a table` }, element("table", {}, element("caption", { className: "hidden" }, title), element("thead", {}, head), table))),
   );
   const put = (minutes, shapes, top, summary) => {
-    const hovers = minutes.map((minute, index) => svg("rect", { class: "hover", x: index, y: 0, width: 1, height: HEIGHT }, svg("title", {}, said(minute, parts, show))));
+    const hovers = minutes.map((minute, index) => svg("rect", { class: "hover", x: index, y: 0, width: 1, height: HEIGHT }, svg("title", {}, said(steps.label(minute), minute, parts, show))));
     const drawing = { viewBox: `0 0 ${minutes.length} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${title}. ${summary}` };
     plot.replaceChildren(svg("svg", drawing, svg("line", { class: "grid", x1: 0, x2: minutes.length, y1: HEIGHT / 2, y2: HEIGHT / 2 }), shapes, hovers));
     most.textContent = `${show(top)}${unit ? ` ${unit}` : ""}`;
-    from.textContent = timeOfMinute(minutes[0]);
-    table.replaceChildren(...minutes.toReversed().map((minute) => rowOf(minute, parts, show)));
+    from.textContent = steps.label(minutes[0]);
+    table.replaceChildren(...minutes.toReversed().map((minute) => rowOf(steps.label(minute), minute, parts, show)));
   };
   return { node, put };
 }
@@ -81,13 +86,16 @@ const y = (value, top) => HEIGHT - (value / top) * (HEIGHT - 3);
 
 const timeOfMinute = (minute) => timeOfDay(new Date(minute.at)).slice(0, 5);
 
-function said(minute, parts, show) {
-  return [timeOfMinute(minute), ...parts.map((part) => `${part.name} ${shownOf(part.value(minute), show)}`)].join("\n");
+// "Jan 31" of "2026-01-31": days are those of UTC.
+const dayOf = (day) => new Date(`${day}T00:00:00Z`).toLocaleDateString([], { month: "short", day: "numeric", timeZone: "UTC" });
+
+function said(label, minute, parts, show) {
+  return [label, ...parts.map((part) => `${part.name} ${shownOf(part.value(minute), show)}`)].join("\n");
 }
 
-function rowOf(minute, parts, show) {
+function rowOf(label, minute, parts, show) {
   const cells = parts.map((part) => element("td", { className: "number" }, shownOf(part.value(minute), show)));
-  return element("tr", {}, element("th", { scope: "row" }, timeOfMinute(minute)), cells);
+  return element("tr", {}, element("th", { scope: "row" }, label), cells);
 }
 
 const shownOf = (value, show) => (value === null ? "–" : show(value));

@@ -1,6 +1,7 @@
 // Dialogs, on the browser's own element: it keeps the focus inside, and Escape closes it.
 
-import { button, element } from "./dom.js";
+import { button, byId, element } from "./dom.js";
+import { form } from "./form.js";
 
 let numbered = 0;
 
@@ -19,6 +20,7 @@ export function dialog({ title, body, className = "" }) {
   return new Promise((resolve) => {
     made.onclose = () => {
       made.remove();
+      if (document.activeElement === document.body) byId("title").focus(); // what had the focus before is gone
       resolve(result);
     };
   });
@@ -39,6 +41,25 @@ export async function confirm({ title, text, action, isDangerous = false }) {
     ],
   });
   return answer === true;
+}
+
+// Asks before `work` is done, and does it. What it throws is shown in the dialog, which stays open; resolves to whether
+// it was done. `fields` may ask for more: their values are given to `work`.
+export async function change({ title, text, action, work, fields = [], isDangerous = false }) {
+  const done = await dialog({
+    title,
+    body: (close) => {
+      const cancel = button("Cancel", () => close(false), isDangerous ? { autofocus: true } : {});
+      const onSubmit = async (values) => {
+        await work(values);
+        close(true);
+      };
+      const made = form({ label: action, fields, submit: action, extra: [cancel], onSubmit });
+      if (isDangerous) made.querySelector("button[type=submit]").className = "danger";
+      return [text && element("p", {}, text), made].filter(Boolean);
+    },
+  });
+  return done === true;
 }
 
 // Shows something once, such as a new key: it must be closed by its button.
