@@ -14,6 +14,7 @@ from sidecar.decision import Refuse
 from sidecar.events import about
 from sidecar.head import RequestHead
 from sidecar.limit import LimitReport
+from sidecar.messages.sockets.inspector import SocketInspector
 from sidecar.messages.sockets.results import Inspected, KeepMessage, RefuseMessage, RewriteMessage, SocketMessage
 from sidecar.proxy.codec.response_heads import ResponseHead
 from sidecar.proxy.codec.websocket_frames import (
@@ -21,11 +22,13 @@ from sidecar.proxy.codec.websocket_frames import (
     CLOSE,
     CONTINUATION,
     GOING_AWAY,
+    HEAD,
     INTERNAL_ERROR,
     PING,
     POLICY_VIOLATION,
     PONG,
     TEXT,
+    TOO_BIG,
     Frame,
     FrameError,
     FrameReader,
@@ -45,6 +48,8 @@ _TURN: Final = 64
 """Frames that one socket may have relayed before the others have their turn."""
 _MOST_REPLIES: Final = 64
 """Messages of ours that may wait for the end of one of the backend's."""
+_SKIPPED: Final = 16
+"""Times `max_message` that a message of an inspected socket may have to be refused in the page's own words, unread."""
 _TOO_MANY: Final = {"limit": "websocket.messages_per_minute"}
 NOT_NEGOTIATED: Final = frozenset({b"sec-websocket-extensions"})
 """What the head of an upgrade request loses: no extension is understood here."""
@@ -160,6 +165,10 @@ class WebSocketRelay:
             self._say_close(close_frame(GOING_AWAY if from_client else error.code), to_client=False)
             if not from_client:
                 self._context.backend_event(Code.BACKEND_BROKEN, str(error))
+            elif error.code == TOO_BIG:
+                exchange, detail = self._context.exchange, {"limit": "websocket.max_message"}
+                event = about(exchange, Event.MESSAGE_TOO_LONG, Outcome.REFUSED, exchange.now, 101, detail)
+                self._context.services.events.record(event)
         elif isinstance(error, TooSlow):
             self._say_close(close_frame(GOING_AWAY, "idle"), to_client=True)
             self._say_close(close_frame(GOING_AWAY, "idle"), to_client=False)
@@ -181,7 +190,8 @@ class WebSocketRelay:
             connection.write(encode(frame, mask=not to_client))
 
     async def _pump(self, source: ByteStream, sink: ByteStream, *, from_client: bool) -> None:
-        reader = FrameReader(masked=from_client, max_message=self._max)
+        most = _SKIPPED * self._max if from_client and self._inspector is not None else 0
+        reader = FrameReader(masked=from_client, max_message=self._max, max_skipped=most)
         looked_at = (self._inspector or self._observer) is not None if from_client else self._filter is not None
         messages = _Whole() if looked_at else None
         budget = _Budget(self._rate, source.connection.loop.time) if from_client and self._rate else None
@@ -238,7 +248,7 @@ class WebSocketRelay:
 
     async def _judged(self, frame: Frame, *, over: bool = False) -> tuple[Frame, ...]:
         """Return what goes to the backend for a client's frame; `over`: it is beyond `messages_per_minute`."""
-        if self._observer is not None and frame.opcode in (TEXT, BINARY):
+        if self._observer is not None and frame.opcode in (TEXT, BINARY) and not frame.skipped:
             self._observer.socket_message(self._context.exchange, frame.data, binary=frame.opcode == BINARY)
         if self._inspector is None or frame.opcode not in (TEXT, BINARY):
             return (frame,)
@@ -308,9 +318,7 @@ class WebSocketRelay:
         """Look at one message, take the limits that it counts for, and record what was found."""
         assert self._inspector is not None
         exchange, events = self._context.exchange, self._context.services.events
-        found = (
-            self._inspector.text(frame.data.decode()) if frame.opcode == TEXT else self._inspector.binary(frame.data)
-        )
+        found = self._looked_at(self._inspector, frame)
         if not isinstance(found, RefuseMessage):
             refuse = Refuse(Code.RATE_LIMIT_EXCEEDED, _TOO_MANY) if over and found.texts else None
             if refuse is None and found.counts:
@@ -327,6 +335,16 @@ class WebSocketRelay:
         exchange.texts += found.texts
         exchange.characters += found.characters
         return found
+
+    @staticmethod
+    def _looked_at(inspector: SocketInspector, frame: Frame) -> Inspected:
+        """Return what is to be done about one message; raise FrameError where the socket cannot go on without it."""
+        if frame.skipped:
+            refused = inspector.too_big(frame.data, frame.skipped, binary=frame.opcode == BINARY)
+            if refused is None:
+                raise FrameError(TOO_BIG, "message too big")
+            return refused
+        return inspector.text(frame.data.decode()) if frame.opcode == TEXT else inspector.binary(frame.data)
 
     async def _within_limits(self) -> Refuse | None:
         """Take one message of the route's limits; return the refusal when one of them is used up."""
@@ -359,26 +377,31 @@ def _frame(message: SocketMessage) -> Frame:
 class _Whole:
     """Puts the fragments of messages together; `max_message` of the reader bounds what is held."""
 
-    __slots__ = ("_data", "_kind")
+    __slots__ = ("_data", "_kind", "_skipped")
 
     def __init__(self) -> None:
         self._data = bytearray()  # a list would grow with empty fragments, which no size bounds
         self._kind = 0  # of the message that is under way
+        self._skipped = 0  # bytes of it, once it is too big to be kept
 
     def whole(self, frame: Frame) -> Frame | None:
-        """Return a message once it is complete, any other frame as it is."""
+        """Return a message once it is complete, any other frame as it is; of one that is too big, its beginning."""
         if frame.opcode in (TEXT, BINARY):
             if frame.fin:
                 return frame
             self._kind = frame.opcode
         elif frame.opcode != CONTINUATION or not self._kind:
             return frame
+        if frame.skipped:
+            self._skipped = (self._skipped or len(self._data)) + frame.skipped
         self._data += frame.data
+        if self._skipped:
+            del self._data[HEAD:]
         if not frame.fin:
             return None
-        whole = Frame(self._kind, bytes(self._data))
+        whole = Frame(self._kind, bytes(self._data), skipped=self._skipped)
         self._data.clear()
-        self._kind = 0
+        self._kind = self._skipped = 0
         return whole
 
 

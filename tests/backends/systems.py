@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,6 +68,9 @@ class System:
     env: dict[str, str] = field(default_factory=dict)
     folder: str = ""
     """A folder of apps/ that is copied to where the system runs: it keeps its state beside its configuration."""
+    first: str = ""
+    """A sign-in that is answered once before anybody comes: of several first ones at once, Open WebUI answers 503 to
+    all but one, and their pages wait for ever (without the sidecar too)."""
 
 
 GRADIO = System(
@@ -159,6 +164,7 @@ OPEN_WEBUI = System(
         button="#send-message-button",
         greeting="text=Okay, Let's Go!",
     ),
+    first="/api/v1/auths/signin",
     env={
         "WEBUI_SECRET_KEY": KEY,
         "WEBUI_AUTH": "False",
@@ -218,11 +224,17 @@ class Backend:
         path = f"{binaries}{os.pathsep}{os.environ['PATH']}"
         models = {"OPENAI_API_BASE_URL": model, "PARROT_URL": model}
         self.process = Process(argv, env={**QUIET, **own, **models, **system.env, "PATH": path}, cwd=folder)
+        self._first = system.first
 
     @property
     def url(self) -> str:
         self.process.until_listening(self.port, seconds=120)
-        return f"http://127.0.0.1:{self.port}"
+        url = f"http://127.0.0.1:{self.port}"
+        if self._first:
+            body, headers = json.dumps({"email": "", "password": ""}).encode(), {"Content-Type": "application/json"}
+            with urllib.request.urlopen(urllib.request.Request(url + self._first, body, headers), timeout=60):
+                self._first = ""
+        return url
 
     def close(self) -> None:
         # Some wait for clients that left without closing their connections.

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from playwright.async_api import Browser, Locator, Request, expect
 from playwright.async_api import Page as Tab
-from playwright.async_api import TimeoutError as NotInTime
 
 from tests.backends.systems import Page
 
@@ -102,8 +101,8 @@ class Visit:
         """Load the page; return once its box can be typed into."""
         await self.tab.goto(self.url)
         if self.page.greeting:
-            with contextlib.suppress(NotInTime):
-                await self.tab.locator(self.page.greeting).click(timeout=5_000)
+            greeting = self.tab.locator(self.page.greeting)
+            await self.tab.add_locator_handler(greeting, Locator.click)
         await self.usable()
 
     async def idle(self) -> None:
@@ -122,8 +121,11 @@ class Visit:
         await self.usable()
         await self.box.fill(text)
         if self.page.button:
+            # A dialog that has just gone may still have the keyboard.
             await expect(self.tab.locator(self.page.button)).to_be_enabled(timeout=PATIENCE)
-        await self.box.press("Enter")
+            await self.tab.locator(self.page.button).click()
+        else:
+            await self.box.press("Enter")
 
     async def hear(self, text: str | re.Pattern[str]) -> None:
         """Wait until the last answer holds this text."""

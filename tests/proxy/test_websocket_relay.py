@@ -122,6 +122,31 @@ def test_a_message_that_matches_the_content_filter_is_refused_and_the_socket_sta
     assert "by the way" not in json.dumps(front.lines())
 
 
+def test_a_message_that_is_too_big_is_refused_and_the_socket_stays_open(front: Running, pair: tuple[Raw, Raw]):
+    client, peer = pair
+    big = said(b"x" * 1_500_000)
+    client.send(sent(TEXT, big), sent(TEXT, big[:1_000_000], fin=False), sent(0, big[1_000_000:]))
+    for _ in range(2):
+        opcode, data, _ = at_client(client)
+        assert (opcode, json.loads(data)["code"]) == (TEXT, "MESSAGE_TOO_LONG")
+        line = front.logged(event="MESSAGE_TOO_LONG", route="chat")
+        assert (line["outcome"], line["detail"]) == ("refused", {"bytes": len(big)})
+    client.send(sent(TEXT, said(b"again")))
+    assert at_backend(peer)[1] == said(b"again")
+
+
+@pytest.mark.parametrize(
+    ("path", "size"), [("/chat", 17 << 20), ("/open", 2 << 20)], ids=["inspected", "not inspected"]
+)
+def test_beyond_its_bound_a_message_ends_the_socket(stage: tuple[Running, Backend], path: str, size: int):
+    with sockets(stage, path) as (client, _):
+        client.send(bytes((0x81, 0xFF)) + size.to_bytes(8, "big") + b"mask")
+        opcode, data, _ = at_client(client)
+        assert (opcode, int.from_bytes(data[:2], "big")) == (CLOSE, 1009)
+        line = stage[0].logged(event="MESSAGE_TOO_LONG", detail={"limit": "websocket.max_message"}, route=path[1:])
+        assert line["outcome"] == "refused"
+
+
 def test_an_observed_content_filter_lets_messages_pass(trial: tuple[Raw, Raw]):
     client, peer = trial
     client.send(sent(TEXT, said(b"my password is <b>")))

@@ -7,18 +7,20 @@ tells the page is a small element of its own, which every page of Bokeh can show
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, Final
 
-import orjson
-
 from sidecar.decision import Finding
+from sidecar.json_path import Location
 from sidecar.messages.protocols.definition import has_string
+from sidecar.messages.sockets import bokeh_files
 from sidecar.messages.sockets.inspector import SocketInspector, message
 from sidecar.messages.sockets.results import (
     HOLD_MESSAGE,
     KEEP_MESSAGE,
     Inspected,
+    KeepMessage,
     RefuseMessage,
     RewriteMessage,
     SocketMessage,
@@ -31,7 +33,6 @@ WORD: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 MAX_BUFFERS: Final = 1000
 MAX_BUFFER_HEAD: Final = 256
 NO_EVENTS: Final = SocketMessage(b'{"events":[]}')
-FILE_ATTRIBUTES: Final = frozenset({"filename", "mime_type"})
 NOTE_STYLES: Final = [
     ["position", "fixed"], ["right", "16px"], ["bottom", "96px"], ["z-index", "9999"], ["padding", "8px 16px"],
     ["border-radius", "6px"], ["background", "#b00020"], ["color", "#fff"], ["pointer-events", "none"],
@@ -78,6 +79,7 @@ class BokehInspector(SocketInspector):
         self._kind = ""
         self._faulty = False  # … which is refused once its content has come
         self._dropped = False  # … and so are its buffers
+        self._files: set[tuple[object, ...]] = set()  # places of events that hold a file
 
     def text(self, text: str) -> Inspected:
         """Decide about one part."""
@@ -101,12 +103,25 @@ class BokehInspector(SocketInspector):
             return self._content(body)
         return self._buffer(fine=len(body) <= MAX_BUFFER_HEAD and b"<" not in body)
 
-    def binary(self, data: bytes) -> Inspected:  # noqa: ARG002 - data of a buffer is no text
+    def binary(self, data: bytes) -> Inspected:
         """Decide about the payload of a buffer; no other part is binary."""
         if self._from_client.part is not Part.BUFFERS:
             return self.unreadable("binary")
         self._from_client.take()
-        return self._buffer(fine=True)
+        if self._dropped or not data:
+            return self._buffer(fine=True)
+        return KeepMessage((Finding(Event.MESSAGE_UNREADABLE, {"reason": "binary", "bytes": len(data)}),))
+
+    def too_big(self, head: bytes, size: int, *, binary: bool) -> Inspected | None:  # noqa: ARG002
+        """Refuse content that was not kept; a buffer goes with its message, and no other part is large."""
+        part, self._value = self._from_client.part, None
+        if part is Part.CONTENT and not binary:
+            self._from_client.take()
+            return self.refused(Code.MESSAGE_TOO_LONG, {"bytes": size})
+        if part is Part.BUFFERS and self._dropped:
+            self._from_client.take()
+            return HOLD_MESSAGE
+        return None
 
     def passed(self, data: bytes, *, binary: bool) -> bool:
         """Count the parts of the server's messages: ours may only be between two of them."""
@@ -137,8 +152,7 @@ class BokehInspector(SocketInspector):
         if isinstance(found, RefuseMessage):
             return found
         parts = found.messages if isinstance(found, RewriteMessage) else (SocketMessage(body),)
-        findings: tuple[Finding, ...] = found.findings
-        return RewriteMessage((*self._held, *parts), findings, found.texts, found.characters, found.counts)
+        return RewriteMessage((*self._held, *parts), found.findings, found.texts, found.characters, found.counts)
 
     def _buffer(self, *, fine: bool) -> Inspected:
         if self._dropped:
@@ -148,13 +162,24 @@ class BokehInspector(SocketInspector):
     # --- what differs from other sockets --------------------------------------------------------
 
     def chosen(self, value: Any, texts: Texts) -> Texts:
-        """Leave out the data of files, which are no text."""
-        files = _files(value)
-        return [(where, text) for where, text in texts if where[:2] not in files]
+        """Return the texts with the contents of text files in place of their data, and without other files."""
+        self._files = bokeh_files.places(value)
+        chosen, self.unread = bokeh_files.opened(texts, self._files)
+        return chosen
+
+    def written(self, changes: Mapping[Location, str]) -> Mapping[Location, str]:
+        """Return the contents of files as data again."""
+        return {
+            where: bokeh_files.data_of(text) if where[:2] in self._files else text for where, text in changes.items()
+        }
 
     def length(self, value: Any, texts: Texts) -> int:
-        """Return the length of the longest text that is sent off; what is typed comes again when it is sent."""
-        return max((len(text) for where, text in texts if _is_sent(value, where)), default=0)
+        """Return the length of the longest text that is sent off.
+
+        What is typed comes again when it is sent. The size of a file is bounded by that of a socket message.
+        """
+        sent = [text for where, text in texts if where[:2] not in self._files and _is_sent(value, where)]
+        return max(map(len, sent), default=0)
 
     def counts(self, value: Any, texts: Texts) -> bool:
         """Return whether a text is sent off."""
@@ -208,26 +233,3 @@ def _is_sent(value: Any, where: tuple[object, ...]) -> bool:
     """Return whether a text is sent off: a message, or the value of a box; not what is being typed."""
     event = _event(value, where)
     return event.get("kind") == "MessageSent" or event.get("attr") == "value" or not event
-
-
-def _files(value: Any) -> set[tuple[object, ...]]:
-    """Return the places of events that set the data of a file: next to its name or type, of the same model."""
-    events = value.get("events") if isinstance(value, dict) else None
-    if not isinstance(events, list):
-        return set()
-    changed = [
-        (at, each) for at, each in enumerate(events) if isinstance(each, dict) and each.get("kind") == "ModelChanged"
-    ]
-    models = [orjson.dumps(each.get("model")) for _, each in changed if each.get("attr") in FILE_ATTRIBUTES]
-    return {
-        ("events", at)
-        for at, each in changed
-        if each.get("attr") == "value" and orjson.dumps(each.get("model")) in models and _is_data(each.get("new"))
-    }
-
-
-def _is_data(value: Any) -> bool:
-    """Return whether a value can only be data: base64, or a list of it."""
-    if isinstance(value, list):
-        return all(_is_data(each) for each in value)
-    return isinstance(value, str) and value.isascii() and value.replace("+", "").replace("/", "").rstrip("=").isalnum()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from sidecar.decision import Detail, Finding
+from sidecar.json_path import Location
 from sidecar.messages import refusals
 from sidecar.messages.message_body import may_be_textless
 from sidecar.messages.protocols.catalogue import AUTO
@@ -59,6 +60,7 @@ class SocketInspector:
         self.facts = facts
         self._value: Any = None  # of the message that was looked at last
         self._replied = 0
+        self.unread = 0  # files in it that nothing looked into
 
     def text(self, text: str) -> Inspected:
         """Decide about one complete text message."""
@@ -80,6 +82,18 @@ class SocketInspector:
             changed = tuple(SocketMessage(each.data, binary=True) for each in found.messages)
             return RewriteMessage(changed, found.findings, found.texts, found.characters, found.counts)
         return found
+
+    def too_big(self, head: bytes, size: int, *, binary: bool) -> Inspected | None:  # noqa: ARG002
+        """Refuse a message that was not kept because of its size in bytes; `head` is its beginning.
+
+        None: the socket cannot go on without the message, and is closed.
+        """
+        self._value = self.begun(head)
+        return self.refused(Code.MESSAGE_TOO_LONG, {"bytes": size})
+
+    def begun(self, head: bytes) -> Any:  # noqa: ARG002
+        """Return what the beginning of a message says of whom to answer."""
+        return None
 
     def passed(self, data: bytes, *, binary: bool) -> bool:  # noqa: ARG002 - only some protocols have to look
         """Note a message that went to the client; say whether a reply of ours may follow it."""
@@ -114,17 +128,24 @@ class SocketInspector:
         changes, done = judged
         characters = sum(len(text) for _, text in texts)
         counts = self.counts(value, texts)
+        findings = (Finding(Event.MESSAGE_UNREADABLE, {"reason": "file", "files": self.unread}),) if self.unread else ()
         if not done:
-            return KeepMessage((), len(texts), characters, counts) if texts or counts else KEEP_MESSAGE
-        finding = Finding(Event.MESSAGE_SANITIZED, done.detail())
-        message = SocketMessage(prefix.encode() + splice(body, changes))
-        return RewriteMessage((message,), (finding,), len(texts), characters, counts)
+            return (
+                KeepMessage(findings, len(texts), characters, counts) if texts or counts or findings else KEEP_MESSAGE
+            )
+        findings = (Finding(Event.MESSAGE_SANITIZED, done.detail()), *findings)
+        message = SocketMessage(prefix.encode() + splice(body, self.written(changes)))
+        return RewriteMessage((message,), findings, len(texts), characters, counts)
 
     # --- what differs between protocols ---------------------------------------------------------
 
     def chosen(self, value: Any, texts: Texts) -> Texts:  # noqa: ARG002
-        """Return the texts that are looked at, of those that are at the protocol's places."""
+        """Return the texts that are looked at, of those that are at the protocol's places; count unread files."""
         return texts
+
+    def written(self, changes: Mapping[Location, str]) -> Mapping[Location, str]:
+        """Return what is written at the places of changed texts."""
+        return changes
 
     def is_textless(self, value: Any) -> bool:
         """Return whether a message in which no text was found is one of those that have none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ from sidecar.messages.sockets.results import HOLD_MESSAGE, KEEP_MESSAGE, Inspect
 from sidecar.messages.strict_json import Fault, parse
 from sidecar.messages.text_finder import Texts
 from sidecar.vocabulary import Code
+
+TYPED: Final = re.compile(r',\s*"args"\s*:\s*\[\s*"\\"')
+"""Where an event of NiceGUI has what was typed: JSON of a string, in a string."""
 
 
 class SocketIoInspector(SocketInspector):
@@ -49,6 +53,16 @@ class SocketIoInspector(SocketInspector):
             self._attachments -= 1
             return HOLD_MESSAGE if self._dropped else KEEP_MESSAGE
         return super().binary(data) if self.rules.protocol is AUTO else self.unreadable("binary")
+
+    def too_big(self, head: bytes, size: int, *, binary: bool) -> Inspected | None:
+        """Refuse a packet that was not kept, and its attachments; an attachment goes with its packet."""
+        if binary and self._attachments:
+            self._attachments -= 1
+            return HOLD_MESSAGE if self._dropped else None
+        packet = None if binary else PACKET.match(head.decode("ascii", "replace"))
+        if packet is not None:
+            self._namespace, self._attachments, self._dropped = packet[3] or "", int(packet[2] or 0), True
+        return super().too_big(head, size, binary=binary)
 
     def replies(self, code: Code) -> tuple[SocketMessage, ...]:
         """Return an event `error`, which pages without a handler for it ignore."""
@@ -98,6 +112,15 @@ class NiceGuiInspector(SocketIoInspector):
             return ()
         event = {**self._value[1], "args": [orjson.dumps("").decode()]}
         return self.event("event", event)
+
+    def begun(self, head: bytes) -> Any:
+        """Return the event that a text was typed with, without the text."""
+        text = head.decode("utf-8", "replace")
+        typed = TYPED.search(text)
+        if typed is None:
+            return None
+        found = parse(f'{text[start_of_json(text) or 0 : typed.start()]},"args":["\\"\\""]}}]'.encode())
+        return None if type(found) is Fault else found
 
     def _argument(self, value: Any) -> Any:
         """Return the first argument of an event, which is JSON in a string."""

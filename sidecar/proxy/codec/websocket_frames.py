@@ -27,6 +27,9 @@ TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
 
 _KNOWN: Final = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
+HEAD: Final = 4096
+"""Bytes that are kept of a message that is skipped."""
+
 _UNSENDABLE: Final = frozenset({1004, 1005, 1006, 1015})
 """RFC 6455 §7.4.1: codes that are never in a frame."""
 
@@ -46,16 +49,27 @@ class Frame:
     opcode: int
     data: bytes
     fin: bool = True
+    skipped: int = 0
+    """Payload bytes of a message that was too big to be kept: `data` has only its beginning."""
 
 
 class FrameReader:
-    """Turn bytes into frames; `masked` says whether the peer is a client (RFC 6455 §5.1)."""
+    """Turn bytes into frames; `masked` says whether the peer is a client (RFC 6455 §5.1).
 
-    __slots__ = ("_decoder", "_kind", "_masked", "_max", "_size")
+    A message of more than `max_message` bytes is an error. Where `max_skipped` is more than that, one of up to
+    `max_skipped` bytes is read without being kept, and its frames say so.
+    """
 
-    def __init__(self, *, masked: bool, max_message: int) -> None:
+    __slots__ = ("_decoder", "_head", "_kind", "_left", "_mask", "_masked", "_max", "_most", "_size", "_skip")
+
+    def __init__(self, *, masked: bool, max_message: int, max_skipped: int = 0) -> None:
         self._masked = masked
         self._max = max_message
+        self._most = max(max_message, max_skipped)
+        self._skip: Frame | None = None  # the frame whose payload is being skipped
+        self._left = 0  # bytes of it that are to come
+        self._head = b""  # its first bytes, masked
+        self._mask = b""
         self._kind = 0  # opcode of the message that is under way
         self._size = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")()
@@ -65,26 +79,27 @@ class FrameReader:
 
         A position, because a copy of what is left for each of ten thousand small frames would take seconds.
         """
+        if self._skip is not None:
+            return self._skipping(self._skip, buffer, at)
         size = len(buffer)
         if size < at + 2:
             return None, at
         first, second = buffer[at], buffer[at + 1]
-        length, start = second & 0x7F, at + 2
         opcode, fin = first & 0x0F, first >= 0x80
-        self._check_head(first, second, opcode, fin, length)
-        if length == 126:
-            if size < at + 4:
-                return None, at
-            length, start = _extended(buffer[at + 2 : at + 4], 126), at + 4
-        elif length == 127:
-            if size < at + 10:
-                return None, at
-            length, start = _extended(buffer[at + 2 : at + 10], 65536), at + 10
-        if opcode < 8 and length + self._size > self._max:
+        self._check_head(first, second, opcode, fin, second & 0x7F)
+        length, start = _length(buffer, at + 1)
+        if not start:
+            return None, at
+        if opcode < 8 and length + self._size > self._most:
             raise FrameError(TOO_BIG, "message too big")
         mask = b""
         if self._masked:
             mask, start = buffer[start : start + 4], start + 4
+        if opcode < 8 and length + self._size > self._max:
+            if size < start:
+                return None, at
+            self._skip, self._left, self._mask, self._head = Frame(opcode, b"", fin, length), length, mask, b""
+            return self._skipping(self._skip, buffer, start)
         if size < start + length:
             return None, at
         data = buffer[start : start + length]
@@ -92,6 +107,23 @@ class FrameReader:
             data = masked(data, mask)
         self._follow(opcode, fin, data)
         return Frame(opcode, data, fin), start + length
+
+    def _skipping(self, frame: Frame, buffer: bytes, at: int) -> tuple[Frame | None, int]:
+        """Read on in a payload that is not kept; return its frame with its first bytes once it is over."""
+        end = min(len(buffer), at + self._left)
+        if len(self._head) < HEAD:
+            self._head += buffer[at : min(end, at + HEAD - len(self._head))]
+        self._left -= end - at
+        if self._left:
+            return None, end
+        self._skip = None
+        head = masked(self._head, self._mask) if self._mask else self._head
+        self._kind = frame.opcode or self._kind
+        self._size += frame.skipped
+        self._decoder.reset()  # what is not kept is not looked at either
+        if frame.fin:
+            self._kind = self._size = 0
+        return Frame(frame.opcode, head, frame.fin, frame.skipped), end
 
     def _check_head(self, first: int, second: int, opcode: int, fin: bool, length: int) -> None:
         if first & 0x70:
@@ -123,6 +155,16 @@ class FrameReader:
                 raise FrameError(INVALID_TEXT, "text that is not UTF-8") from None
         if fin:
             self._kind = self._size = 0
+
+
+def _length(buffer: bytes, at: int) -> tuple[int, int]:
+    """Return the length that is written at a position, and the position behind it: 0 while bytes are missing."""
+    length = buffer[at] & 0x7F
+    more = {126: 2, 127: 8}.get(length, 0)
+    end = at + 1 + more
+    if len(buffer) < end:
+        return 0, 0
+    return (_extended(buffer[at + 1 : end], 126 if more == 2 else 65536) if more else length), end
 
 
 def _extended(digits: bytes, least: int) -> int:

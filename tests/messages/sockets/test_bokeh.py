@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 
 import pytest
 
+from sidecar.decision import Finding
 from sidecar.messages.sockets.results import HOLD_MESSAGE, KEEP_MESSAGE, KeepMessage, RefuseMessage, RewriteMessage
 from sidecar.vocabulary import Code, Event
 from tests.support.sockets import inspector
@@ -81,10 +83,50 @@ def test_what_is_typed_is_bounded_when_it_is_sent():
 
 
 def test_the_data_of_a_file_is_no_text():
-    events = (set_to("image/png", "mime_type"), set_to("a.png", "filename"), set_to("QUJD" * 20))
-    assert isinstance(say(inspector("bokeh"), patched(*events)), RewriteMessage)
+    events = (set_to("image/png", "mime_type"), set_to("a.png", "filename"), set_to("/9j/" * 20))
+    found = say(inspector("bokeh"), patched(*events))
+    assert isinstance(found, RewriteMessage)
+    assert (found.texts, found.findings) == (2, (Finding(Event.MESSAGE_UNREADABLE, {"reason": "file", "files": 1}),))
     assert isinstance(say(inspector("bokeh"), patched(*events[:2], set_to("no data " * 20))), RefuseMessage)
     assert isinstance(say(inspector("bokeh"), patched(set_to("QUJD" * 20))), RefuseMessage)
+
+
+def test_a_text_file_is_read_as_a_message_of_any_length_is():
+    file = b64encode(b"<script> in a file of more characters than a message may have").decode()
+    name, kind = set_to("a.bin", "filename"), set_to("application/octet-stream", "mime_type")
+    found = say(inspector("bokeh"), patched(set_to(file), name, kind))
+    assert isinstance(found, RewriteMessage)
+    assert (found.texts, found.counts) == (3, True)
+    assert [each.event for each in found.findings] == [Event.MESSAGE_SANITIZED]
+    written = json.loads(parts(found.messages)[2])["events"][0]["new"]
+    assert b64decode(written) == b"&lt;script> in a file of more characters than a message may have"
+    assert isinstance(say(inspector("bokeh", blocked="(?i)in a FILE"), patched(set_to(file), name)), RefuseMessage)
+
+
+@pytest.mark.parametrize(
+    ("parts_before", "binary", "forward"),
+    [((HEADER, "{}"), False, [HEADER, "{}", '{"events":[]}']), ((), False, None), ((HEADER,), False, None)],
+    ids=["content", "header", "metadata"],
+)
+def test_content_that_was_not_kept_is_refused(parts_before, binary, forward):
+    socket = inspector("bokeh")
+    for each in parts_before:
+        assert socket.text(each) == HOLD_MESSAGE
+    found = socket.too_big(b'{"events":[', 20_000_000, binary=binary)
+    if forward is None:
+        assert found is None
+        return
+    assert isinstance(found, RefuseMessage)
+    assert (found.code, found.detail) == (Code.MESSAGE_TOO_LONG, {"bytes": 20_000_000})
+    assert parts(found.forward) == forward
+    assert isinstance(say(socket, sent("fine")), RewriteMessage)
+
+
+def test_a_buffer_that_was_not_kept_ends_the_socket():
+    socket = inspector("bokeh")
+    say(socket, patched(), '{"msgid":"A","msgtype":"PATCH-DOC","num_buffers":1}')
+    assert socket.text('{"id":"b1"}') == KEEP_MESSAGE
+    assert socket.too_big(b"\x00", 20_000_000, binary=True) is None
 
 
 def test_buffers_follow_their_header():
@@ -92,7 +134,9 @@ def test_buffers_follow_their_header():
     header = '{"msgid":"A","msgtype":"PATCH-DOC","num_buffers":1}'
     assert isinstance(say(socket, patched(set_to({"type": "bytes", "data": {"id": "b1"}})), header), RewriteMessage)
     assert socket.text('{"id":"b1"}') == KEEP_MESSAGE
-    assert socket.binary(b"\x00\xff") == KEEP_MESSAGE
+    found = socket.binary(b"\x00\xff")
+    assert isinstance(found, KeepMessage)
+    assert found.findings == (Finding(Event.MESSAGE_UNREADABLE, {"reason": "binary", "bytes": 2}),)
     assert isinstance(say(socket, sent("hi")), RewriteMessage)
 
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 
+from sidecar.decision import Finding
 from sidecar.messages.sockets.results import KeepMessage, RefuseMessage, RewriteMessage
+from sidecar.vocabulary import Event
 from tests.support.sockets import inspector
 
 
@@ -59,3 +61,23 @@ def test_other_messages():
         inspector("shiny").text('{"method":"uploadInit","args":[[{"name":"note.txt","size":31}]],"tag":0}'), KeepMessage
     )
     assert isinstance(inspector("shiny").text('{"data":{}}'), RefuseMessage)
+
+
+def test_an_attached_file_is_not_reported_as_read():
+    file = {"mime": "text/plain", "name": "a.txt", "size": 3, "data_url": "data:text/plain;base64,PGI+" + "QUJD" * 20}
+    found = inspector("shiny").text(update(chat_user_input__userInput={"text": "hi", "attachments": [file], "seq": 1}))
+    assert isinstance(found, KeepMessage)
+    assert (found.texts, found.findings) == (3, (Finding(Event.MESSAGE_UNREADABLE, {"reason": "file", "files": 1}),))
+    file["data_url"] = "<b>"
+    found = inspector("shiny").text(update(chat_user_input__userInput={"text": "hi", "attachments": [file], "seq": 1}))
+    assert isinstance(found, RewriteMessage)
+
+
+def test_a_message_that_was_not_kept_is_refused_where_its_chat_waits():
+    head = update(chat_user_input__userInput={"text": "x" * 100})[:100].encode()
+    found = inspector("shiny").too_big(head, 5_000_000, binary=False)
+    assert isinstance(found, RefuseMessage)
+    note, ended = (json.loads(each.data) for each in found.replies)
+    assert note["notification"]["message"]["html"] == "The message is too long"
+    assert ended == {"custom": {"shinyChatMessage": {"id": "chat", "action": {"type": "remove_loading"}}}}
+    assert len(inspector("shiny").too_big(b'{"method"', 5_000_000, binary=False).replies) == 1

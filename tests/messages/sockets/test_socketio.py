@@ -90,3 +90,39 @@ def test_json_in_a_string_that_readers_take_differently_is_refused():
     found = inspector("nicegui").text(event("no json <b>"))
     assert isinstance(found, RewriteMessage)
     assert found.messages[0].data.decode() == event("no json &lt;b>")
+
+
+# --- messages that were too big to be kept -----------------------------------------------------------
+
+
+def test_chainlit_shows_the_refusal_of_a_message_that_was_not_kept():
+    found = inspector("chainlit").too_big(
+        b'42/chat,["client_message",{"message":{"output":"xxx', 2_000_000, binary=False
+    )
+    assert isinstance(found, RefuseMessage)
+    assert (found.code, found.detail, found.forward) == (Code.MESSAGE_TOO_LONG, {"bytes": 2_000_000}, ())
+    assert [said(each)[1][0] for each in found.replies] == ["new_message", "task_end"]
+    assert said(found.replies[0])[0] == "42/chat,"
+
+
+def test_nicegui_empties_the_box_of_a_text_that_was_not_kept():
+    head = event('"' + "x" * 4000)[:4000].encode()
+    found = inspector("nicegui").too_big(head, 2_000_000, binary=False)
+    assert isinstance(found, RefuseMessage)
+    assert [said(each) for each in found.forward] == [said_event('""')]
+
+
+def test_a_beginning_that_says_nothing_is_refused_all_the_same():
+    for head in (b"", b"42", b'42["event",{"args":["', b'42["event",[1],"args":["\\"x', b"\xff\xff"):
+        found = inspector("nicegui").too_big(head, 2_000_000, binary=False)
+        assert isinstance(found, RefuseMessage)
+        assert found.forward == ()
+
+
+def test_attachments_go_with_their_packet():
+    socket = inspector("chainlit")
+    assert isinstance(socket.too_big(b'451-["client_message",{"x":', 2_000_000, binary=False), RefuseMessage)
+    assert socket.binary(b"\x00") == HOLD_MESSAGE
+    assert isinstance(socket.binary(b"\x00"), RefuseMessage)
+    assert socket.text('451-["audio_chunk",{"data":{"_placeholder":true,"num":0}}]') == KEEP_MESSAGE
+    assert socket.too_big(b"\x00", 2_000_000, binary=True) is None

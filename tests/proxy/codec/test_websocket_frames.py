@@ -59,3 +59,50 @@ def test_frames_follow_one_another_in_one_buffer():
         found, at = reader.take(buffer, at)
         assert found == frame
     assert reader.take(buffer, at) == (None, len(buffer) - 1)
+
+
+def read(reader: FrameReader, raw: bytes, size: int) -> list[Frame]:
+    """Give the reader the bytes in pieces, as a connection does; at most one piece is ever held."""
+    frames, buffer, at = [], b"", 0
+    for piece in range(0, len(raw), size):
+        buffer += raw[piece : piece + size]
+        while True:
+            frame, at = reader.take(buffer, at)
+            if frame is None:
+                break
+            frames.append(frame)
+        buffer, at = buffer[at:], 0
+        assert len(buffer) < 1024 + size
+    return frames
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20], ids=str)
+@pytest.mark.parametrize("mask", [True, False], ids=["client", "server"])
+def test_a_message_that_is_too_big_is_skipped_up_to_a_bound(mask: bool, size: int):
+    reader = FrameReader(masked=mask, max_message=1000, max_skipped=16_000)
+    small, big = Frame(TEXT, b"next"), b"0123456789" * 900
+    raw = encode(Frame(TEXT, big), mask=mask) + encode(small, mask=mask)
+    assert read(reader, raw, size) == [Frame(TEXT, big[:4096], skipped=9000), small]
+
+
+def test_fragments_of_a_message_that_is_too_big():
+    reader = FrameReader(masked=True, max_message=1000, max_skipped=16_000)
+    parts = [Frame(BINARY, b"a" * 600, fin=False), Frame(0, b"b" * 600, fin=False), Frame(9, b"ping"), Frame(0, b"")]
+    found = read(reader, b"".join(encode(part, mask=True) for part in [*parts, Frame(TEXT, b"next")]), 64)
+    assert found == [parts[0], Frame(0, b"b" * 600, fin=False, skipped=600), parts[2], parts[3], Frame(TEXT, b"next")]
+
+
+@pytest.mark.parametrize(
+    ("frames", "most"),
+    [
+        ([Frame(TEXT, b"a" * 16_001)], 16_000),
+        ([Frame(TEXT, b"a" * 9000, fin=False), Frame(0, b"a" * 7001)], 16_000),
+        ([Frame(TEXT, b"a" * 1001)], 0),
+    ],
+    ids=["one frame", "fragments", "nothing is skipped"],
+)
+def test_beyond_the_bound_is_an_error(frames: list[Frame], most: int):
+    reader = FrameReader(masked=True, max_message=1000, max_skipped=most)
+    with pytest.raises(FrameError) as refused:
+        read(reader, b"".join(encode(frame, mask=True) for frame in frames), 4096)
+    assert refused.value.code == TOO_BIG

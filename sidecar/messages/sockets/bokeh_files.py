@@ -1,0 +1,71 @@
+"""Files that a page of Bokeh or Panel sends inside its events, as base64.
+
+Panel's chat shows a text file as a message, by a media type that the client names. So every file that
+is text in UTF-8 is read as a message is; other files are counted, because nothing looks into them.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode, b64encode
+from typing import Any, Final
+
+import orjson
+
+from sidecar.messages.text_finder import Texts
+
+ATTRIBUTES: Final = frozenset({"filename", "mime_type"})
+BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+BINARY: Final = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # ESC is in coloured logs
+BYTE_ORDER_MARK: Final = "\ufeff"
+
+
+def places(value: Any) -> set[tuple[object, ...]]:
+    """Return the places of events that set the data of a file: next to its name or type, of the same model."""
+    events = value.get("events") if isinstance(value, dict) else None
+    if not isinstance(events, list):
+        return set()
+    changed = [
+        (at, each) for at, each in enumerate(events) if isinstance(each, dict) and each.get("kind") == "ModelChanged"
+    ]
+    models = [orjson.dumps(each.get("model")) for _, each in changed if each.get("attr") in ATTRIBUTES]
+    return {
+        ("events", at)
+        for at, each in changed
+        if each.get("attr") == "value" and orjson.dumps(each.get("model")) in models and _is_data(each.get("new"))
+    }
+
+
+def _is_data(value: Any) -> bool:
+    """Return whether a value can only be data: base64, or a list of it."""
+    if isinstance(value, list):
+        return all(_is_data(each) for each in value)
+    return isinstance(value, str) and BASE64.fullmatch(value) is not None
+
+
+def opened(texts: Texts, files: set[tuple[object, ...]]) -> tuple[Texts, int]:
+    """Return the texts with the contents of text files in place of their data, and how many files are no text."""
+    found: Texts = []
+    unread = 0
+    for where, text in texts:
+        content = text_of(text) if where[:2] in files else text
+        if content is None:
+            unread += 1
+        elif content or where[:2] not in files:
+            found.append((where, content))
+    return found, unread
+
+
+def text_of(data: str) -> str | None:
+    """Return the text of a file; None if it is none, in UTF-8."""
+    try:
+        text = b64decode(data + "=" * (-len(data) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return None if BINARY.search(text) else text.removeprefix(BYTE_ORDER_MARK)
+
+
+def data_of(text: str) -> str:
+    """Return a file's data for its text."""
+    return b64encode(text.encode("utf-8", "surrogatepass")).decode()

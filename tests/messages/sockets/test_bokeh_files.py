@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from base64 import b64encode
+
+import pytest
+
+from sidecar.messages.sockets.bokeh_files import data_of, opened, places, text_of
+
+INPUT = {"id": "p7"}
+
+
+def changed(attr: str, new: object, model: object = INPUT) -> dict[str, object]:
+    return {"kind": "ModelChanged", "model": model, "attr": attr, "new": new}
+
+
+def data(content: bytes) -> str:
+    return b64encode(content).decode()
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([changed("value", "QUJD"), changed("filename", "a.txt")], {("events", 0)}),
+        ([changed("mime_type", ["text/plain"]), changed("value", ["QUJD", "REU="])], {("events", 1)}),
+        ([changed("value", "QUJD")], set()),
+        ([changed("value", "QUJD", {"id": "p8"}), changed("filename", "a.txt")], set()),
+        ([changed("value", "no data"), changed("filename", "a.txt")], set()),
+        ([changed("value_input", "QUJD"), changed("filename", "a.txt")], set()),
+    ],
+    ids=["one file", "several files", "no name", "the name of another model", "a text", "a draft"],
+)
+def test_files_are_values_beside_a_name_or_a_type(events, expected):
+    assert places({"events": events}) == expected
+
+
+@pytest.mark.parametrize("value", [None, [], {}, {"events": {}}, {"events": [1, "x"]}], ids=str)
+def test_other_values_hold_no_file(value):
+    assert places(value) == set()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a <b>\r\n\tend", "a <b>\r\n\tend"),
+        ("\ufeffname,Größe".encode(), "name,Größe"),
+        (b"", ""),
+        (b"\x89PNG\r\n\x1a\n\x00", None),
+        (b"text\x00with a zero", None),
+        (b"caf\xe9", None),
+        ("text".encode("utf-16"), None),
+    ],
+    ids=["text", "byte order mark", "empty", "picture", "zero byte", "latin-1", "utf-16"],
+)
+def test_a_text_file_is_one_in_utf_8(content: bytes, expected: str | None):
+    assert text_of(data(content)) == expected
+
+
+def test_missing_padding_and_what_is_no_base64():
+    assert text_of("QUI") == "AB"
+    assert text_of("QUJDR") is None
+
+
+def test_files_are_opened_and_others_are_counted():
+    files: set[tuple[object, ...]] = {("events", 0), ("events", 1), ("events", 2)}
+    texts = [
+        (("events", 0, "new"), data(b"<b>")),
+        (("events", 1, "new"), data(b"\x00")),
+        (("events", 2, "new"), ""),
+        (("events", 3, "new"), "note.txt"),
+    ]
+    assert opened(texts, files) == ([(("events", 0, "new"), "<b>"), (("events", 3, "new"), "note.txt")], 1)
+    assert data_of("&lt;b>") == data(b"&lt;b>")
