@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sidecar.admin.console_link import console_link
 from sidecar.secret import Secret
 from sidecar.settings import Settings
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 HOST: Final = "127.0.0.1"
 ORGANIZATION: Final = "default"
 PROVIDER: Final = "openai"
+SIGNED_IN: Final = 86_400.0
+"""Seconds that the console's link signs in for. The listener is on loopback, and the secret ends with the process."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +60,7 @@ async def _demo(port: int, management: int, scratch: Path) -> None:
             database_url=Secret(f"sqlite:///{scratch / 'demo.db'}"),
         )
         sidecar = Sidecar(settings, text, {}, name="the demo's policy", prepare=lambda vault: keep_key(vault, key))
-        await sidecar.run(_say)
+        await sidecar.run(lambda running: _say(running, _token(settings)))
 
 
 async def keep_key(vault: Vault | None, key: Secret) -> None:
@@ -79,12 +82,23 @@ def _free_or_any(port: int) -> int:
     return port
 
 
-def _say(running: Running) -> None:
+def _token(settings: Settings) -> str:
+    """Make a token that is worth nothing after this process: its secret is random and in memory only."""
+    from sidecar.admin.jwt import make_token
+    from sidecar.admin.roles import Role
+    from sidecar.clock import SystemClock
+
+    secret = settings.token_secret("the console")
+    return make_token(secret, Role.ADMIN, now=SystemClock().now(), ttl=SIGNED_IN, subject="demo")
+
+
+def _say(running: Running, token: str) -> None:
     public, management = running.public.port, running.management.port
     print(
         f"""
   The chat, guarded:    http://127.0.0.1:{public}/
   What it saw:          http://127.0.0.1:{management}/metrics
+  The console:          {console_link(f"http://{HOST}:{management}", token)}
 
   Try it: send a message with <script> in it, press the button that floods it, or
 

@@ -1,4 +1,4 @@
-"""`sidecar token --role ROLE [--org ORG] [--ttl 1h]`: make an admin token, signed with JWT_SECRET."""
+"""`sidecar token --role ROLE [--org ORG] [--ttl 1h]`: make an admin token, or a link to the console that has one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
+from sidecar.admin.console_link import console_link
 from sidecar.admin.jwt import make_token
 from sidecar.admin.roles import EVERY, ROLES, Role
 from sidecar.clock import SystemClock
@@ -18,6 +19,7 @@ from sidecar.errors import ConfigError
 from sidecar.settings import read_settings
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LISTENER: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/?")
 _ORGANIZATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,127}")
 
 
@@ -36,14 +38,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--subject", default="", metavar="NAME", help="who it is for, as the audit log will say (default: you)"
     )
+    parser.add_argument(
+        "--console",
+        default="",
+        metavar="URL",
+        help="print a link that signs in to the console of this management listener, such as http://127.0.0.1:9090",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a token on stdout and what it allows on stderr; return 0."""
+    """Print a token, or a link that has it, on stdout and what it allows on stderr; return 0."""
     secret = read_settings(os.environ).token_secret("an admin token")
     if arguments.org != EVERY and not _ORGANIZATION.fullmatch(arguments.org):
         raise ConfigError("an organization is 1 to 128 letters, digits and . _ @ : + -")
+    if arguments.console and not _LISTENER.fullmatch(arguments.console):
+        raise ConfigError("--console takes the address of a management listener, like http://127.0.0.1:9090")
     now, ttl, role = SystemClock().now(), seconds(arguments.ttl), ROLES[arguments.role]
     subject = arguments.subject or _user()
     token = make_token(secret, role, now=now, ttl=ttl, organization=arguments.org, subject=subject)
@@ -55,10 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
             "organization": arguments.org,
             "subject": subject,
             "expires_at": expires,
+            **({"link": console_link(arguments.console, token)} if arguments.console else {}),
         }
         print(json.dumps(shown))
     else:
-        print(token)
+        print(console_link(arguments.console, token) if arguments.console else token)
         print(_says(role, arguments.org, expires), file=sys.stderr)
     return 0
 

@@ -127,6 +127,17 @@ def hello() -> str:
     return recipe('"message":"hello"', but="Origin")
 
 
+def test_the_link_to_the_console_signs_in_and_is_in_no_log_line(shop: Running) -> None:
+    address, token = shop.wait_for(r"console: +(http://127.0.0.1:\d+/console/)#token=(\S+)").groups()
+    assert address == f"http://127.0.0.1:{shop.management}/console/"
+    asked = urllib.request.Request(f"http://127.0.0.1:{shop.management}/api/whoami")  # noqa: S310
+    asked.add_header("Authorization", f"Bearer {token}")
+    with urllib.request.urlopen(asked) as response:  # noqa: S310
+        found = json.load(response)
+    assert (found["actor"], found["role"], found["organization"]) == ("demo", "admin", "*")
+    assert token not in shop.said("stdout")
+
+
 def test_every_command_of_the_readme_is_run_here() -> None:
     run = [hello(), *(recipe(words) for words in ("{1..70}", "<script>", "malicious-site", "sidecar check"))]
     left = [line for block in BLOCKS if block not in run for line in block.splitlines() if line]

@@ -52,7 +52,20 @@ def test_as_json(capsys):
     assert set(made) == {"token", "role", "organization", "subject", "expires_at"}
 
 
+def test_a_link_to_the_console_has_the_token_in_its_fragment(capsys):
+    assert main(["token", "--role", "viewer", "--ttl", "15m", "--console", "http://127.0.0.1:9090/"]) == 0
+    out, _ = capsys.readouterr()
+    address, _, fragment = out.removesuffix("\n").partition("#")
+    assert address == "http://127.0.0.1:9090/console/"
+    assert claims(fragment.removeprefix("token="))["role"] == "viewer"
+    assert main(["token", "--role", "viewer", "--console", "http://127.0.0.1:9090", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["link"] == f"http://127.0.0.1:9090/console/#token={made['token']}"
+
+
 WRONG = {
+    "a console that is no address": ["--role", "viewer", "--console", "console"],
+    "a console with a path": ["--role", "viewer", "--console", "http://127.0.0.1:9090/console?x=1"],
     "a time without a unit": ["--role", "viewer", "--ttl", "3600"],
     "no time at all": ["--role", "viewer", "--ttl", "0s"],
     "for ever": ["--role", "viewer", "--ttl", "9999d"],

@@ -163,7 +163,8 @@ class FakePolicy:
         }
 
     def document(self) -> Mapping[str, Any]:
-        return {"version": 1, "organizations": {"hosts": {"other.example.com": "other"}}}
+        observing = {"mode": "observe", "suggestions": True}
+        return {"version": 1, **observing, "organizations": {"hosts": {"other.example.com": "other"}}}
 
     def text(self) -> str:
         return BASE

@@ -124,7 +124,11 @@ function tokenOfLink() {
   return decodeURIComponent(token);
 }
 
-window.onhashchange = open;
+window.onhashchange = () => {
+  const token = tokenOfLink();
+  if (token && !session) signIn(token);
+  else open();
+};
 keys({ isSignedIn: () => session !== null, close: closeMenu });
 const token = tokenOfLink();
 if (token) signIn(token);

@@ -189,7 +189,7 @@ function detailsOf(event) {
       ["Time", event.ts],
       ["Refused as", refusal && code(refusal)],
       ["Guard", guard],
-      ["Policy line", place && code(place)],
+      ["Policy line", place && placeOf(place)],
       ["Policy digest", policy && code(policy)],
       ["Method and path", event.path && code(`${event.method ?? ""} ${event.path}`)],
       ["Client", client],
@@ -208,6 +208,11 @@ function detailsOf(event) {
       event.event && link(`All ${event.event}`, "events", { event: event.event }),
     ),
   );
+}
+
+function placeOf(place) {
+  const line = /:(\d+)$/.exec(place);
+  return line ? link(place, "policy", { line: line[1] }) : code(place);
 }
 
 // --- one request ---

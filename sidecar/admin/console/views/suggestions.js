@@ -10,13 +10,9 @@ export const needs = { all: true };
 
 export async function show(panel, { api, attempt }) {
   await attempt(async () => {
-    try {
-      const found = await api.get("/api/suggestions");
-      panel.append(...suggestionsOf(found));
-    } catch (error) {
-      if (error.status !== 404) throw error;
-      panel.append(howTo());
-    }
+    const { policy } = await api.get("/api/policy");
+    if (policy.mode !== "observe" || !policy.suggestions) panel.append(howTo());
+    else panel.append(...suggestionsOf(await api.get("/api/suggestions")));
   });
 }
 
