@@ -205,9 +205,10 @@ async def test_why_a_request_was_refused_by_its_id(visit: Visit, deployment: Dep
 
 async def test_a_request_that_passed_and_one_that_is_not_known(visit: Visit, deployment: Deployment) -> None:
     page = visit.page
-    async with aiohttp.ClientSession() as session, session.post(
-        f"http://127.0.0.1:{deployment.front.public.port}/api/chat", json={"message": "hi"}
-    ) as response:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"http://127.0.0.1:{deployment.front.public.port}/api/chat", json={"message": "hi"}) as response,
+    ):
         passed = response.headers["X-Request-ID"]
     await page.goto(f"{deployment.base}/console/#/events?id={passed}")
     await expect(page.locator(".why")).to_contain_text("It was not refused: status 200")

@@ -130,9 +130,9 @@ def hello() -> str:
 def test_the_link_to_the_console_signs_in_and_is_in_no_log_line(shop: Running) -> None:
     address, token = shop.wait_for(r"console: +(http://127.0.0.1:\d+/console/)#token=(\S+)").groups()
     assert address == f"http://127.0.0.1:{shop.management}/console/"
-    asked = urllib.request.Request(f"http://127.0.0.1:{shop.management}/api/whoami")  # noqa: S310
+    asked = urllib.request.Request(f"http://127.0.0.1:{shop.management}/api/whoami")
     asked.add_header("Authorization", f"Bearer {token}")
-    with urllib.request.urlopen(asked) as response:  # noqa: S310
+    with urllib.request.urlopen(asked) as response:
         found = json.load(response)
     assert (found["actor"], found["role"], found["organization"]) == ("demo", "admin", "*")
     assert token not in shop.said("stdout")

@@ -42,7 +42,7 @@ function frame({ title, parts, show, unit, steps }) {
   const most = element("span", { className: "most" });
   const from = element("span");
   const table = element("tbody");
-  const legend = parts.length > 1 && element("span", { className: "legend" }, parts.map((part) => element("span", { className: `key ${part.className}` }, part.name)));
+  const legend = parts.length > 1 && element("span", { className: "legend" }, parts.map((part) => element("span", { className: `swatch ${part.className}` }, part.name)));
   const head = element("tr", {}, [element("th", { scope: "col" }, steps.name), ...parts.map((part) => element("th", { scope: "col", className: "number" }, part.name))]);
   const node = element(
     "figure",

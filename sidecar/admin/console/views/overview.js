@@ -81,14 +81,13 @@ function findings(state) {
 
 function tilesOf({ minutes, total, times, streams, active_requests: active, sessions, bans }) {
   const last = minutes.at(-2);
-  const open = Object.values(streams).reduce((sum, each) => sum + each, 0);
   const kinds = Object.entries(streams).filter(([, number]) => number).map(([name, number]) => `${number} ${name}`);
   return [
     tile("Requests", `${count(last.requests)}`, `last minute · ${count(total.requests)} in the hour`),
     tile(link("Refused", "events", { outcome: "refused" }), percent(total.refused, total.requests), `${count(total.refused)} in the hour, ${count(last.refused)} last minute`, total.refused > total.requests / 5 ? "warn" : ""),
     tile(link("Failed", "events", { outcome: "failed" }), percent(total.failed, total.requests), `${count(total.failed)} in the hour, ${count(last.failed)} last minute`, total.failed > total.requests / 100 ? "bad" : ""),
     tile("Time, p95", milliseconds(times.duration.p95), `in the sidecar ${milliseconds(times.overhead.p95)}`),
-    tile("Open now", count(open + (active ?? 0)), kinds.length ? kinds.join(", ") : "no streams"),
+    tile("Open now", count(active), kinds.length ? `of them ${kinds.join(", ")}` : "no streams"),
     tile("Tokens", count(total.input_tokens + total.output_tokens), `${dollars(total.cost_usd)} in the hour`),
     tile(link("Bans", "bans"), count(bans), counted(sessions, "session")),
   ];
