@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sidecar.admin.api_request import ApiRequest, ApiResponse
 from sidecar.prices import NANO
-from sidecar.vault.costs import OTHERS, Cost, DayAndOrganization
+from sidecar.vault.costs import Cost
 
 DAYS: Final = 31
 SHOWN: Final = 100
@@ -18,19 +18,12 @@ async def show(call: ApiRequest) -> ApiResponse:
     organization = call.scope(call.text("organization"))
     call.organization = organization or ""
     days = call.number("days", DAYS, 1, DAYS)
-    report = await call.parts.costs.report(days, organization)
-    total, sums = Cost(), dict[str, Cost]()
-    for (_, name), cost in report.costs.items():
+    report = await call.parts.costs.report(days, organization, SHOWN)
+    total = Cost()
+    for cost in report.costs.values():
         total.add(cost)
-        sums.setdefault(name, Cost()).add(cost)
-    dearest = sorted(filter(None, sums), key=lambda name: (-sums[name].nano, -sums[name].given, name))
-    named = set(dearest[:SHOWN])
-    entries: dict[DayAndOrganization, Cost] = {}
-    for (day, name), cost in report.costs.items():
-        entries.setdefault((day, name if name in named else OTHERS), Cost()).add(cost)
-    rows = [
-        {"day": day, "organization": name or None, **_fields(cost)} for (day, name), cost in sorted(entries.items())
-    ]
+    costs = sorted(report.costs.items())
+    rows = [{"day": day, "organization": name or None, **_fields(cost)} for (day, name), cost in costs]
     kept = "database" if report.stored else "memory"
     return ApiResponse({"since": report.since, "days": days, "kept": kept, "entries": rows, "total": _fields(total)})
 

@@ -297,8 +297,11 @@ class CostReport(Protocol):
 class Costs(Protocol):
     """What models have cost, by organization and day."""
 
-    async def report(self, days: int, organization: str | None = None) -> CostReport:
-        """Return the sums of the last `days` days, today included. Raises StoreUnavailable."""
+    async def report(self, days: int, organization: str | None, most: int) -> CostReport:
+        """Return the sums of the last `days` days, today included. Raises StoreUnavailable.
+
+        Of one organization, or (None) of the `most` that cost most, and of all others together under no name.
+        """
         ...
 
     async def forget(self, organization: str) -> int:

@@ -48,8 +48,11 @@ class CostStore(Protocol):
         """Add sums, and delete days before `oldest`."""
         ...
 
-    async def read(self, since: str, organization: str | None) -> dict[DayAndOrganization, Cost]:
-        """Return the sums of the days from `since` on: of one organization, or of all (None)."""
+    async def read(self, since: str, organization: str | None, most: int) -> dict[DayAndOrganization, Cost]:
+        """Return the sums of the days from `since` on: of one organization, or (None) of the `most` that cost most.
+
+        The others are summed up under no name.
+        """
         ...
 
     async def forget(self, organization: str) -> int:
@@ -131,16 +134,23 @@ class CostLedger:
             self._drop_old()
             raise
 
-    async def report(self, days: int, organization: str | None = None) -> CostReport:
-        """Return the sums of the last `days` days, today included. Raises StoreUnavailable."""
+    async def report(self, days: int, organization: str | None, most: int) -> CostReport:
+        """Return the sums of the last `days` days, today included. Raises StoreUnavailable.
+
+        Of one organization, or (None) of the `most` that cost most, and of all others together.
+        """
         self.count(WAITING)
         since = self._since(days)
         found: dict[DayAndOrganization, Cost] = {}
         if self._store is not None:
-            found = await self._store.read(since, organization)
-        for (day, name), cost in self._sums.items():
-            if day >= since and organization in (None, name):
-                found.setdefault((day, name), Cost()).add(cost)
+            found = await self._store.read(since, organization, most)
+        here = {key: cost for key, cost in self._sums.items() if key[0] >= since and organization in (None, key[1])}
+        names = {name for _, name in found if name != OTHERS}
+        for name in _dearest(here):
+            if len(names) < most:
+                names.add(name)
+        for (day, name), cost in here.items():
+            found.setdefault((day, name if name in names else OTHERS), Cost()).add(cost)
         return CostReport(since, self._store is not None, found)
 
     async def forget(self, organization: str) -> int:
@@ -198,6 +208,16 @@ class CostLedger:
     def _since(self, days: int) -> str:
         today = datetime.fromtimestamp(self._clock.now(), UTC).date()
         return (today - timedelta(days=days - 1)).isoformat()
+
+
+def _dearest(costs: Mapping[DayAndOrganization, Cost]) -> list[str]:
+    """Return the organizations, those that cost most first."""
+    sums: dict[str, tuple[int, int]] = {}
+    for (_, name), cost in costs.items():
+        nano, given = sums.get(name, (0, 0))
+        sums[name] = (nano + cost.nano, given + cost.given)
+    sums.pop(OTHERS, None)
+    return sorted(sums, key=lambda name: (-sums[name][0], -sums[name][1], name))
 
 
 def _day(at: float) -> str:

@@ -6,6 +6,7 @@ that the database was not put back whole to an earlier day, needs anchors which 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from sidecar.vault.database import Row
 
 MAX_FAULTS: Final = 100
 TRIES: Final = 3
+TURN: Final = 50
+"""Entries that are checked before others get their turn of the loop."""
 
 
 class Statement(Enum):
@@ -88,6 +91,8 @@ async def verify(
         walk = _Walk(log.keys, frozenset(retired), places, base, head, base.place)
         async for row in log.rows(through=head.place.seq):
             walk.step(row)
+            if walk.entries % TURN == 0:
+                await asyncio.sleep(0)
         walk.end(await log.outside())
         # Retention that ran meanwhile took entries away while they were read: read again.
         if (await log.ends())[1] == base:

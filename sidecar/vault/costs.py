@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -15,6 +16,22 @@ MAX_ORGANIZATIONS: Final = 500
 """Organizations with a row of their own, each day; the others are counted together in one row without a name."""
 
 OTHERS: Final = ""
+NOBODY: Final = " "
+"""The name of no organization."""
+
+OF_DAYS: Final = "SELECT * FROM costs WHERE day >= ?"
+DEAREST: Final = (
+    "SELECT organization FROM costs WHERE day >= ? AND organization <> '' GROUP BY organization "
+    "ORDER BY SUM(nano) DESC, SUM(given) DESC, organization LIMIT ?"
+)
+# PostgreSQL's sums of whole numbers are decimal ones.
+SUMS: Final = (
+    "SELECT day, '' AS organization, CAST(SUM(requests) AS BIGINT) AS requests, CAST(SUM(given) AS BIGINT) AS given, "
+    "CAST(SUM(made) AS BIGINT) AS made, CAST(SUM(nano) AS BIGINT) AS nano, CAST(SUM(unpriced) AS BIGINT) AS unpriced "
+    "FROM costs WHERE day >= ?"
+)
+TURN: Final = 200
+"""Rows that are read in before others get their turn of the loop."""
 
 DayAndOrganization: TypeAlias = tuple[str, str]
 """A day in UTC (`2026-01-31`) and an organization."""
@@ -61,11 +78,21 @@ class Costs:
                     if of == day:
                         await _add(write, day, _row_of(name, known), cost)
 
-    async def read(self, since: str, organization: str | None) -> dict[DayAndOrganization, Cost]:
-        """Return the sums of the days from `since` on: of one organization, or of all (None)."""
-        only, values = ("", []) if organization is None else (" AND organization = ?", [organization])
-        rows = await self._database.rows(f"SELECT * FROM costs WHERE day >= ?{only}", since, *values)
-        return {(row["day"], row["organization"]): _cost(row) for row in rows}
+    async def read(self, since: str, organization: str | None, most: int) -> dict[DayAndOrganization, Cost]:
+        """Return the sums of the days from `since` on: of one organization, or (None) of the `most` that cost most.
+
+        The others are summed up under no name, each day.
+        """
+        if organization is not None:
+            rows = await self._database.rows(f"{OF_DAYS} AND organization = ?", since, organization)
+            return await _by_day(rows)
+        dearest = await self._database.rows(DEAREST, since, most)
+        names = [row["organization"] for row in dearest]
+        names = names or [NOBODY]  # a list in SQL is not empty
+        marks = ", ".join("?" * len(names))
+        rows = await self._database.rows(f"{OF_DAYS} AND organization IN ({marks})", since, *names)
+        others = await self._database.rows(f"{SUMS} AND NOT organization IN ({marks}) GROUP BY day", since, *names)
+        return await _by_day([*rows, *others])
 
     async def forget(self, organization: str) -> int:
         """Delete the rows of an organization; return how many there were."""
@@ -100,6 +127,15 @@ async def _add(write: Write, day: str, organization: str, cost: Cost) -> None:
         organization,
         *values,
     )
+
+
+async def _by_day(rows: Sequence[Row]) -> dict[DayAndOrganization, Cost]:
+    found = {}
+    for number, row in enumerate(rows):
+        found[row["day"], row["organization"]] = _cost(row)
+        if number % TURN == TURN - 1:
+            await asyncio.sleep(0)
+    return found
 
 
 def _cost(row: Row) -> Cost:

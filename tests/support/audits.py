@@ -37,7 +37,7 @@ async def written_by_the_first_version(url: str, entries: int = 6) -> None:
     """Make a database of revision 0001 whose entries have MACs over their hashes alone, and no sealed ends."""
     database = await Database.open(url)
     async with database._driver.write() as connection:
-        for table in ("state", "audit", "credentials", "handles", "revoked_sessions", "alembic_version"):
+        for table in ("state", "audit", "credentials", "handles", "revoked_sessions", "costs", "alembic_version"):
             await connection.run(f"DROP TABLE {table}")
         await upgrade(connection, to="0001")
         previous = GENESIS

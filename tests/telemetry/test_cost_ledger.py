@@ -37,7 +37,7 @@ class FakeStore:
         for key, cost in costs.items():
             self.sums.setdefault(key, Cost()).add(cost)
 
-    async def read(self, since: str, organization: str | None) -> dict[DayAndOrganization, Cost]:
+    async def read(self, since: str, organization: str | None, most: int) -> dict[DayAndOrganization, Cost]:
         found = {}
         for key, cost in self.sums.items():
             if key[0] >= since and organization in (None, key[1]):
@@ -67,7 +67,7 @@ class Stage:
         self.fanout.served(made._replace(usage=TokensUsed("m", 10, 5, cost)) if usage else made)
 
     async def report(self, days: int = 31, organization: str | None = None) -> dict[DayAndOrganization, Cost]:
-        return dict((await self.ledger.report(days, organization)).costs)
+        return dict((await self.ledger.report(days, organization, 100)).costs)
 
 
 @pytest.fixture(params=["memory", "store"])
@@ -93,7 +93,7 @@ async def test_requests_with_usage_are_added_up_by_day_and_organization(stage: S
     assert await stage.report() == expected, "written or not, each is counted once"
     stage.serve()
     assert (await stage.report(1, "acme")) == {(TODAY, "acme"): Cost(3, 30, 15, 2000, 15)}
-    assert (await stage.ledger.report(31)).stored is (stage.store is not None)
+    assert (await stage.ledger.report(31, None, 9)).stored is (stage.store is not None)
 
 
 async def test_days_have_a_bound(stage: Stage) -> None:
@@ -121,6 +121,13 @@ async def test_organizations_have_a_bound(stage: Stage, monkeypatch: pytest.Monk
     found = await stage.report()
     assert len(found) == 4
     assert found[TODAY, ""].requests == 8
+
+
+async def test_what_is_not_written_yet_joins_those_that_cost_most(stage: Stage) -> None:
+    for number in range(5):
+        stage.serve(f"org-{number}", cost=number)
+    found = (await stage.ledger.report(31, None, 2)).costs
+    assert {name: cost.nano for (_, name), cost in found.items()} == {"org-4": 4, "org-3": 3, "": 3}
 
 
 async def test_an_erased_organization_is_forgotten(stage: Stage) -> None:
