@@ -19,6 +19,7 @@ from sidecar.admin.jwt import make_token
 from sidecar.admin.roles import Role
 from sidecar.secret import Secret
 from sidecar.session import key_of
+from tests.support.accessibility import violations
 from tests.support.backends import Serving, answer
 from tests.support.browser import chromium
 from tests.support.browsers import ELSEWHERE, HOME
@@ -157,14 +158,22 @@ class Console:
         await expect(self.page.locator(f"#panel.view-{view}")).to_be_visible()
         return self.page
 
-    async def shots(self, name: str) -> None:
-        if not SHOTS:
-            return
+    async def is_fine(self, name: str) -> None:
+        """Hold what is shown against the rules for accessibility, and against the width of a phone."""
+        assert await violations(self.page) == []
+        await self.page.set_viewport_size({"width": 390, "height": 844})
+        assert await self.page.evaluate("document.documentElement.scrollWidth") <= 390
+        await self.page.set_viewport_size({"width": 1280, "height": 800})
+        if SHOTS:
+            await self._shots(name)
+
+    async def _shots(self, name: str) -> None:
         for size, (width, height) in SIZES.items():
             await self.page.set_viewport_size({"width": width, "height": height})
             for scheme in ("light", "dark"):
                 await self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
                 await self.page.screenshot(path=f"{SHOTS}/{name}-{size}-{scheme}.png", full_page="dialog" not in name)
+        await self.page.emulate_media(color_scheme="light")
         await self.page.set_viewport_size({"width": 1280, "height": 800})
 
     async def said(self, text: str) -> None:
@@ -177,7 +186,9 @@ class Console:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def console(browser: Browser, stage: Stage) -> AsyncIterator[Console]:
-    context = await browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
+    context = await browser.new_context(
+        viewport={"width": 1280, "height": 800}, locale="en-GB", reduced_motion="reduce"
+    )
     made = Console(await context.new_page(), stage)
     yield made
     await context.close()
@@ -199,11 +210,11 @@ async def test_limits_are_looked_up_and_emptied(console: Console, stage: Stage) 
     windows = rows(page, f"Windows of ip {HOME}")
     await expect(windows.first).to_contain_text("3 of 60")
     await expect(windows.nth(1)).to_contain_text("3 of 1,000")
-    await console.shots("limits")
+    await console.is_fine("limits")
     await console.click("Empty the windows")
     dialog = page.get_by_role("dialog", name="Empty these windows?")
     await expect(dialog).to_contain_text(HOME)
-    await console.shots("limits-dialog")
+    await console.is_fine("limits-dialog")
     await dialog.get_by_role("button", name="Cancel").click()
     await expect(windows.first).to_contain_text("3 of 60")
     await console.click("Empty the windows")
@@ -249,7 +260,7 @@ async def test_a_budget_is_looked_up_and_reset(console: Console, stage: Stage) -
     budgets = rows(page, "Budgets of organization acme")
     await expect(budgets.first).to_contain_text(re.compile(r"2,\d\d\d of 20,000"))
     await expect(budgets.nth(1)).to_contain_text("$50.00")
-    await console.shots("budgets")
+    await console.is_fine("budgets")
     await console.click("Reset org-day")
     dialog = page.get_by_role("dialog", name="Forget what was used of org-day?")
     await dialog.get_by_role("button", name="Forget what was used").click()
@@ -279,14 +290,14 @@ async def test_a_ban_says_why_and_is_lifted_and_one_is_added(console: Console, s
     await dialog.get_by_role("button", name="Ban it").click()
     await expect(dialog.get_by_role("alert")).to_have_text("this is no IP address")
     console.complaints.clear()
-    await console.shots("bans-dialog")
+    await console.is_fine("bans-dialog")
     await dialog.get_by_label("Address").fill("192.0.2.44")
     await dialog.get_by_label("For").select_option("1 day")
     await dialog.get_by_role("button", name="Ban it").click()
     await console.said("192.0.2.44 is banned.")
     await expect(bans).to_have_count(2)
     await expect(bans.nth(1)).to_contain_text("Tries keys")
-    await console.shots("bans")
+    await console.is_fine("bans")
 
     for address in (ELSEWHERE, "192.0.2.44"):
         await console.click(f"Lift the ban of {address}")
@@ -357,7 +368,7 @@ async def test_sessions_are_counted_found_and_ended_with_what_runs(console: Cons
         await expect(found).to_have_count(1)
         await expect(found).to_contain_text("acme")
         await expect(found).to_contain_text(HOME)
-        await console.shots("sessions")
+        await console.is_fine("sessions")
         await console.click(f"End session {key_of(mine)[:8]}")
         await page.get_by_role("dialog").get_by_role("button", name="End the session").click()
         await console.said(f"Session {key_of(mine)[:8]} has ended.")
@@ -382,7 +393,7 @@ async def test_a_key_is_added_tested_rotated_edited_and_deleted(console: Console
     await dialog.get_by_label("Provider").select_option("openai")
     await dialog.get_by_label("Key").fill("nonsense")
     assert await dialog.get_by_label("Key").get_attribute("type") == "password"
-    await console.shots("credentials-dialog")
+    await console.is_fine("credentials-dialog")
     await dialog.get_by_role("button", name="Seal and store it").click()
     await expect(dialog.get_by_role("alert")).to_contain_text("does not look like")
     console.complaints.clear()
@@ -396,7 +407,7 @@ async def test_a_key_is_added_tested_rotated_edited_and_deleted(console: Console
     mine = rows(page, "Credentials").filter(has_text="initech")
     await expect(mine).to_contain_text("3 days left")
     await expect(mine).to_contain_text(model.host)
-    await console.shots("credentials")
+    await console.is_fine("credentials")
     await page.get_by_label("Organization").select_option("initech")
     await expect(rows(page, "Credentials")).to_have_count(1)
 
@@ -451,7 +462,7 @@ async def test_a_handle_is_shown_once_works_and_is_revoked(console: Console, sta
     shown = page.get_by_role("dialog", name="The new handle")
     handle = await shown.get_by_label("The new handle").input_value()
     assert handle.startswith("phk_")
-    await console.shots("handles-dialog")
+    await console.is_fine("handles-dialog")
     await shown.get_by_role("button", name="Close").click()
     body = json.dumps({"model": "gpt-4o-mini", "messages": []}).encode()
     asked = post("/openai/v1/chat/completions", body, f"Authorization: Bearer {handle}", host="127.0.0.1:1")
@@ -463,7 +474,7 @@ async def test_a_handle_is_shown_once_works_and_is_revoked(console: Console, sta
     await mine.get_by_role("button", name="Revoke").click()
     await page.get_by_role("dialog").get_by_role("button", name="Revoke it").click()
     await expect(mine).to_contain_text("revoked")
-    await console.shots("handles")
+    await console.is_fine("handles")
     with stage.out.connect() as client:
         assert client.send(asked).response().status in (401, 403)
 
@@ -483,7 +494,7 @@ async def test_the_audit_log_is_read_and_verified(console: Console, stage: Stage
     await page.get_by_label("Anchor (optional)").fill(anchor)
     await console.click("Verify")
     await expect(verdict.get_by_text("not proven")).to_have_count(0)
-    await console.shots("audit")
+    await console.is_fine("audit")
     await console.click("Older")
     await expect(page.get_by_role("button", name="Newest")).to_be_visible()
     await page.get_by_label("Organization").fill("globex")
@@ -506,7 +517,7 @@ async def test_costs_are_shown_by_day_and_organization(console: Console, stage: 
     await page.get_by_label("Of the last").select_option("7 days")
     await page.get_by_text("As a table").click()
     await expect(page.locator("figure tbody tr")).to_have_count(7)
-    await console.shots("costs")
+    await console.is_fine("costs")
     page = await console.open("costs", "viewer", "globex")
     await expect(costs).to_have_count(1)
     await expect(costs.first).to_contain_text("globex")
