@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "maintenance": "refuse every request with a message, or serve again",
     "drain": "report not ready before the end",
     "suggest": "print routes for an unknown backend, from what was observed of it",
+    "kustomize": "write an overlay that puts the sidecar before a workload of given manifests",
     "schema": "print the JSON Schema of the policy",
     "guards": "list the guards that installed packages bring",
     "kinds": "list the chat systems that are known, or show one",
