@@ -288,7 +288,8 @@ class Traffic:
                 "messages": [{"role": "user", "content": "a b " * (words // 2)}],
             }
             source = f"127.0.3.{number % 3 + 11}"
-            self.ask(0, source, "POST", "/v1/chat/completions", question, ACME)  # one replica: without Redis each counts alone
+            # One replica: without Redis each counts alone.
+            self.ask(0, source, "POST", "/v1/chat/completions", question, ACME)
 
         self.every(1.5, ask)
 

@@ -30,6 +30,7 @@ DECLARED: Final = (
     (Event.IP_BANNED, Outcome.REFUSED),
     (Event.SECRET_REDACTED, Outcome.CHANGED),
     (Event.GUARD_FAILED, Outcome.REFUSED),
+    (Event.BUDGET_EXCEEDED, Outcome.REFUSED),
     (Event.LINK_REMOVED, Outcome.CHANGED),
 )
 """Events that are 0 for each route from the start: `increase` does not see the first one of a series that it begins."""
