@@ -9,13 +9,14 @@ from sidecar.head import Fields, RequestHead
 from sidecar.proxy import response_validators
 from sidecar.proxy.codec.response_heads import ResponseHead
 from sidecar.proxy.content_codings import Decoder, Unreadable, accepts, decoder, open_whole
-from sidecar.proxy.response_relay import OPENED_TURN
 from sidecar.proxy.upstream_error import UpstreamError
 from sidecar.responses.stream_end import StreamEnded
 from sidecar.vocabulary import Code
 
 _WHOLE_CODED: Final = 16 * 1024
-"""Bytes of a compressed body that is opened at once, if it comes to at most OPENED_TURN."""
+"""Bytes of a compressed body that is opened at once, if it comes to at most _WHOLE."""
+_WHOLE: Final = 64 * 1024
+"""Bytes that are searched at once."""
 
 
 class ResponseBody:
@@ -49,14 +50,16 @@ class ResponseBody:
 
     @property
     def most(self) -> int | None:
-        """Bytes that a body may have to be opened at once; None for a body without a coding."""
-        return _WHOLE_CODED if self._coding is not None else None
+        """Bytes that a body may have to be read at once; None: any."""
+        if self._coding is not None:
+            return _WHOLE_CODED
+        return _WHOLE if self._searched else None
 
     def whole(self, body: bytes | None) -> bytes | None:
         """Take a body that has come completely (None: it has not); return what the client gets at once."""
         if body is None or self.chosen is None:
             return body
-        plain = body if self._coding is None else open_whole(self._coding, body, OPENED_TURN)
+        plain = body if self._coding is None else open_whole(self._coding, body, _WHOLE)
         if plain is None:
             self.unopened = body
             return None

@@ -18,7 +18,9 @@ from sidecar.responses.stream_end import LastEvent
 TURN: Final = 16 * 1024
 """Bytes that are searched before others get their turn of the loop."""
 OPENED_TURN: Final = 256 * 1024
-"""Bytes that come out of a content coding before others get their turn: a few bytes may stand for gigabytes."""
+"""Bytes that come out of a content coding before others get their turn: a few bytes may stand for gigabytes …"""
+_SEARCHED_TURN: Final = 2 * TURN
+"""… and where they are searched."""
 _STEP: Final = 64 * 1024
 _EVENT_ENDS: Final = 0.25
 """Seconds that the event under way has to end before an early end breaks it off."""
@@ -139,13 +141,13 @@ class ResponseRelay:
         """Pass on what the decoder gives, until it needs more, something is waited for, or it is others' turn."""
         decoder = self._decoder
         assert decoder is not None
-        left = OPENED_TURN
+        left, step = (OPENED_TURN, _STEP) if self._chosen is None else (_SEARCHED_TURN, TURN)
         while self._opening and not self.holding and not self._piece:
             if left <= 0:
                 self._back.hold()
                 self._handler.wait(asyncio.sleep(0), lambda _: self._open())
                 return
-            piece = decoder.read(_STEP)
+            piece = decoder.read(step)
             if piece:
                 left -= len(piece)
                 self._pass_on(piece)

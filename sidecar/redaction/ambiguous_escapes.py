@@ -20,11 +20,15 @@ SPAN: Final = 96
 _BLOCK: Final = 512
 _HEAD: Final = 16  # bytes of a key that must be seen, loosely, before its readings are followed
 _FEW_BYTES: Final = 4  # … where many keys begin unlike
+_SHARED: Final = 2048  # bytes in which keys may begin that are read from one chart
 _AHEAD: Final = 64
 _READINGS: Final = 128
 """Readings of one place, and steps of reading one number, beyond which no more are followed."""
+_WORK: Final = 30_000
+"""Steps of reading one text. What is not read by then is replaced: it looks like a key in escapes without end."""
 _STATES: Final = 4096  # of one key's readings from one place; beyond that, what was found is found
 _INTRODUCERS: Final = frozenset(b"%\\&")
+_BACKSLASH: Final = 0x5C
 _ODD: Final = re.compile(rb"[%\\&\"'\x00-\x1f\x7f-\xff]")
 _UNSEEN: Final = re.compile(INVISIBLE)
 _LEAD: Final = {0xC2: 2, 0xCD: 2, 0xE1: 3, 0xE2: 3, 0xEF: 3, 0xF3: 4}
@@ -52,15 +56,35 @@ def _tree(words: Sequence[bytes]) -> Tree:
 _NAMES: Final = _tree([name + b";" for name in (*SHOWN, b"amp")])
 
 
+class _Exhausted(Exception):
+    """A text takes too many steps to read."""
+
+
+class Steps:
+    """Counts the steps of reading one text in all its layers; raises _Exhausted behind the last."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = _WORK
+
+    def take(self, count: int) -> None:
+        """Count some more."""
+        self.left -= count
+        if self.left < 0:
+            raise _Exhausted
+
+
 class _Chart:
     """The readings of the places of a text: what each may say, and where that ends."""
 
-    __slots__ = ("_ascii", "_high", "_low", "_reads", "_size", "_text", "cut")
+    __slots__ = ("_ascii", "_high", "_reads", "_steps", "_text", "cut", "low", "size")
 
-    def __init__(self, text: bytes, low: int) -> None:
+    def __init__(self, text: bytes, low: int, steps: Steps) -> None:
+        self._steps = steps
         self._text = text
-        self._size = len(text)
-        self._low = low
+        self.size = len(text)
+        self.low = low
         self._high = low
         self._reads: dict[int, list[tuple[bytes, int]]] = {}
         self._ascii: dict[int, list[tuple[int, int]]] = {}
@@ -69,17 +93,16 @@ class _Chart:
 
     def reads(self, place: int) -> list[tuple[bytes, int]]:
         """Return what may be at a place: bytes, none for what is invisible, and where they end."""
-        if place + SPAN > self._high and self._high < self._size:
+        if place + SPAN > self._high and self._high < self.size:
             self._extend(place)
         return self._reads[place]
 
     def _extend(self, place: int) -> None:
-        reach = max(_BLOCK, 2 * (self._high - self._low))
-        self._high = min(self._size, max(place + 2 * SPAN, self._low + reach))
-        self._reads.clear()
-        self._ascii.clear()
-        self.cut.clear()
-        for at in range(self._high - 1, self._low - 1, -1):
+        """Read further, and anew what the end of what was read may have cut."""
+        begin = max(self.low, self._high - 2 * SPAN)
+        self._high = min(self.size, max(place + 2 * SPAN, self._high + _BLOCK))
+        self.cut = {at for at in self.cut if at < begin}
+        for at in range(self._high - 1, begin - 1, -1):
             self._read(at)
 
     def _read(self, at: int) -> None:
@@ -89,7 +112,11 @@ class _Chart:
         agenda = [(raw, at + 1)] if raw in _INTRODUCERS else []
         while agenda:
             kind, start = agenda.pop()
-            for means, end in self._tails(kind, start, at):
+            if kind == _BACKSLASH and start > at + 1 and self._text[start : start + 1] == b"\\":
+                continue  # what is behind it is behind the first of these backslashes, too
+            tails = list(self._tails(kind, start, at))
+            self._steps.take(1 + len(tails))
+            for means, end in tails:
                 if end - at > SPAN or (means, end) in found or len(found) >= _READINGS:
                     continue
                 found[means, end] = None
@@ -110,7 +137,7 @@ class _Chart:
             unseen = _UNSEEN.match(self._text, at)
             if unseen is not None:
                 yield b"", unseen.end()
-            elif raw in _LEAD and self._size - at < _LEAD[raw]:
+            elif raw in _LEAD and self.size - at < _LEAD[raw]:
                 self.cut.add(at)
 
     def _more(self, means: bytes, end: int, at: int) -> Iterator[tuple[bytes, int]]:
@@ -149,7 +176,7 @@ class _Chart:
                 yield from self._continued(means + more, end, size, at)
 
     def _touch(self, place: int, at: int) -> None:
-        if place >= self._size:
+        if place >= self.size:
             self.cut.add(at)
 
     def _characters(self, place: int, at: int) -> list[tuple[int, int]]:
@@ -255,17 +282,25 @@ class AmbiguousSecrets:
         self._whole = [compiled(part) for part in in_parts(loose, whole)]
         self._begun = [compiled(b"(?:" + part + rb")\z") for part in in_parts(loose, begun)]
 
-    def found(self, text: bytes, *, final: bool) -> tuple[list[tuple[int, int]], int]:
-        """Return where keys are, and where one begins that the end of the text cuts."""
+    def found(self, text: bytes, steps: Steps, *, final: bool) -> tuple[list[tuple[int, int]], int]:
+        """Return where keys are, and where one begins that the end of the text cuts.
+
+        When no steps are left, all that follows the beginning of a key counts as one.
+        """
         spans: set[tuple[int, int]] = set()
         size = len(text)
         live = size
+        chart: _Chart | None = None
         for start, end in self._places(text, final):
-            chart = _Chart(text, start)
-            for at in range(start, end):
-                begins = self._follow(chart, at, size, spans)
-                if begins and not final:
-                    live = min(live, at)
+            try:
+                if chart is None or not chart.low <= start < chart.low + _SHARED:
+                    chart = _Chart(text, start, steps)
+                for at in range(start, end):
+                    if self._follow(chart, at, steps, spans) and not final:
+                        live = min(live, at)
+            except _Exhausted:
+                spans.add((start, size))
+                break
         return sorted(spans), live
 
     def _places(self, text: bytes, final: bool) -> list[tuple[int, int]]:
@@ -285,19 +320,20 @@ class AmbiguousSecrets:
                 found.append((start, len(text)))
         return found
 
-    def _follow(self, chart: _Chart, at: int, size: int, spans: set[tuple[int, int]]) -> bool:
+    def _follow(self, chart: _Chart, at: int, steps: Steps, spans: set[tuple[int, int]]) -> bool:
         """Follow all readings from a place; say whether the end of the text cuts one of them."""
         agenda = [(at, self._tree)]
         seen: set[tuple[int, int]] = set()
         cut = False
         while agenda and len(seen) < _STATES:
             place, node = agenda.pop()
-            if place >= size:
+            if place >= chart.size:
                 cut = cut or any(byte != _END for byte in node)
                 continue
             if (place, id(node)) in seen:
                 continue
             seen.add((place, id(node)))
+            steps.take(1)
             for means, end in chart.reads(place):
                 below: Tree | None = node
                 for byte in means:

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from sidecar.redaction.ambiguous_escapes import AmbiguousSecrets, is_ambiguous
+from sidecar.redaction.ambiguous_escapes import AmbiguousSecrets, Steps, is_ambiguous
 from sidecar.redaction.character_escapes import LONGEST, Positions, layers, plain, undo_each, unfinished
 from sidecar.redaction.encoded_patterns import literal
 from sidecar.redaction.encoded_runs import (
@@ -130,12 +130,12 @@ class SecretMatcher:
             near = max(0, len(joined) - self.reach - 256)
             joined = joined[near:]
             behind -= near
-        spans, live = self._spans(joined, final, NESTED)
+        spans, live = self._spans(joined, final, NESTED, Steps())
         hits = sorted({Hit(max(0, start - behind), end - behind, KNOWN) for start, end in spans if end > behind})
         live = max(0, live - behind)
         return hits, live if live >= size - self.reach else size
 
-    def _spans(self, text: bytes, final: bool, nested: int) -> tuple[list[tuple[int, int]], int]:
+    def _spans(self, text: bytes, final: bool, nested: int, steps: Steps) -> tuple[list[tuple[int, int]], int]:
         """Return where secrets are in a text, in any layer of it, and where it turns live."""
         spans: list[tuple[int, int]] = []
         live = len(text)
@@ -145,7 +145,7 @@ class SecretMatcher:
             size = len(layer.text)
             here, begins = self._found(layer.text, layer.stop, final)
             if nested and number in (0, len(found) - 1):
-                more, other = self._runs(layer.text, layer.stop, final, nested - 1)
+                more, other = self._runs(layer.text, layer.stop, final, nested - 1, steps)
                 here += more
                 begins = min(begins, other)
             if not here and begins == size:
@@ -157,17 +157,19 @@ class SecretMatcher:
             spans += here
             live = min(live, begins)
         if self._ambiguous is not None:
-            more, begins = self._ambiguously(self._ambiguous, text, final)
+            more, begins = self._ambiguously(self._ambiguous, text, final, steps)
             spans += more
             live = min(live, begins)
         return spans, live
 
-    def _ambiguously(self, secrets: AmbiguousSecrets, text: bytes, final: bool) -> tuple[list[tuple[int, int]], int]:
+    def _ambiguously(
+        self, secrets: AmbiguousSecrets, text: bytes, final: bool, steps: Steps
+    ) -> tuple[list[tuple[int, int]], int]:
         """Do so for secrets that hold what escapes are made of, in all readings of the text and one layer below."""
-        spans, live = secrets.found(text, final=final)
+        spans, live = secrets.found(text, steps, final=final)
         given = text if final else text[: unfinished(text)]
         for below, tokens in undo_each(given):
-            more, begins = secrets.found(below, final=final)
+            more, begins = secrets.found(below, steps, final=final)
             if more or begins < len(below):
                 positions = Positions(given, tokens)
                 spans += [(positions.start(start), positions.end(end)) for start, end in more]
@@ -203,7 +205,9 @@ class SecretMatcher:
                 return found.start()
         return end
 
-    def _runs(self, text: bytes, stop: int, final: bool, nested: int) -> tuple[list[tuple[int, int]], int]:
+    def _runs(
+        self, text: bytes, stop: int, final: bool, nested: int, steps: Steps
+    ) -> tuple[list[tuple[int, int]], int]:
         """Return the same for what is in base64 and hex."""
         spans: list[tuple[int, int]] = []
         live = len(text)
@@ -219,7 +223,7 @@ class SecretMatcher:
                     live = min(live, stop - 1)
                 for run in readings(text, start, stop):
                     if suspects.whole(run.text) or suspects.cut(run.text):
-                        more, begins = self._spans(run.text, False, nested)
+                        more, begins = self._spans(run.text, False, nested, steps)
                         spans += [(run.begin(one), run.end(other)) for one, other in more]
                         if begins < len(run.text):
                             live = min(live, run.begin(begins))
@@ -227,7 +231,7 @@ class SecretMatcher:
                 continue
             for run in every(given):
                 if suspects.whole(run.text):
-                    more, _ = self._spans(run.text, True, nested)
+                    more, _ = self._spans(run.text, True, nested, steps)
                     for one, other in more:
                         start, end = run.begin(one), run.end(other)
                         if not given[start:end].translate(None, alphabet):  # or what is no base64 was read as some

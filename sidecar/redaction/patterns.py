@@ -11,7 +11,7 @@ from typing import Any, Final
 import re2
 
 from sidecar.redaction.key_formats import RULES, KeyFormat
-from sidecar.redaction.prefilter import Prefilter, joined, present
+from sidecar.redaction.prefilter import Prefilter, begins, joined, matcher, present
 from sidecar.redaction.scanner import Hit
 
 SHAPES: Final = frozenset(rule.name for rule in RULES)
@@ -92,7 +92,7 @@ class _Part:
     def __init__(self, rules: Sequence[KeyFormat]) -> None:
         self._random = all(rule.random for rule in rules)
         literals = sorted({re2.escape(start) for rule in rules for start in rule.starts})
-        self._outer = re2.compile(_BORDER + b"(?:" + b"|".join(literals) + b")", _latin1())
+        self._outer = matcher(_BORDER + b"(?:" + b"|".join(literals) + b")")
         self._bounded = all(rule.bounded for rule in rules)
         self._open = re2.compile(b"(?:" + b"|".join(sorted({rule.run for rule in rules})) + b")*\\z", _latin1())
         starts = sorted({start for rule in rules for start in rule.starts}, key=lambda start: (-len(start), start))
@@ -100,7 +100,7 @@ class _Part:
         self._by_start = {found: [shape for start, shape in shapes if found.startswith(start)] for found in starts}
         self._sizes = sorted({len(start) for start in starts}, reverse=True)
         probes = sorted({_probe(rule, start) for rule in rules for start in rule.starts}, key=len, reverse=True)
-        self._quick = re2.compile(b"|".join(probes) if probes else b"[^\\x00-\\xff]", _latin1())
+        self._quick = matcher(b"|".join(probes))
         # A start that the end of a text cuts: whether it may be in the middle of a word.
         self._cut: dict[bytes, bool] = {}
         for start, shape in shapes:
@@ -114,33 +114,32 @@ class _Part:
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
         size = len(text)
-        found = self._quick.search(text)
-        if found is None:
+        start = begins(self._quick, text, 0)
+        if start < 0:
             return (), size if final else self._cut_start(text, before)
         hits: list[Hit] = []
-        while found is not None:
-            start = found.start()
+        turns = _Turns(text)
+        while start >= 0:
             end, name = self._at(text, start, before, final)
             if end == _LIVE:
                 return hits, min(start, self._cut_start(text, before))
             if end:
                 hits.append(Hit(start, end, name))
-            found = self._quick.search(text, end or self._leap(text, start, final))
+            start = begins(self._quick, text, end or self._leap(text, start, final, turns))
         return hits, size if final else self._cut_start(text, before)
 
-    def _leap(self, text: bytes, start: int, final: bool) -> int:
+    def _leap(self, text: bytes, start: int, final: bool, turns: _Turns) -> int:
         """Return where to go on after a start that began nothing: behind its word, or near text that looks random."""
         onward = start + 1
         if self._bounded:
             # The border may lie before: an escape is six bytes at most.
-            border = self._outer.search(text, max(0, onward - 6))
-            onward = len(text) if border is None else max(onward, border.start())
+            border = begins(self._outer, text, max(0, onward - 6))
+            onward = len(text) if border < 0 else max(onward, border)
         if not self._random:
             return onward
         ahead = _JUDGED + self._longest_start
-        first = _TURN.search(text, start)
-        second = _TURN.search(text, first.end()) if first is not None else None
-        target = len(text) if second is None else second.start() - ahead
+        second = turns.second(start)
+        target = len(text) if second is None else second - ahead
         if target > onward and not final:
             near = max(0, len(text) - self.reach)  # what may not be decided yet
             target = min(target, near + self._open.search(text[near:]).start() - self._longest_start)
@@ -168,6 +167,28 @@ class _Part:
             if anywhere is not None and (anywhere or not _inside_word(text, size - length, before)):
                 return size - length
         return size
+
+
+class _Turns:
+    """Where letters and digits alternate in a text, found once for all places before."""
+
+    __slots__ = ("_first", "_from", "_second", "_text")
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._from = len(text) + 1
+        self._first: int | None = None
+        self._second: int | None = None
+
+    def second(self, start: int) -> int | None:
+        """Return where the second turn behind a place is."""
+        if not self._from <= start or (self._first is not None and self._first < start):
+            first = _TURN.search(self._text, start)
+            second = _TURN.search(self._text, first.end()) if first is not None else None
+            self._from = start
+            self._first = first.start() if first is not None else None
+            self._second = second.start() if second is not None else None
+        return self._second
 
 
 def _end(shape: _Shape, text: bytes, at: int, final: bool) -> int:

@@ -71,6 +71,12 @@ def matcher(pattern: bytes) -> Any:
     return compiled(pattern or _NEVER)._regexp.Match  # noqa: SLF001  # see above
 
 
+def begins(match: Any, text: bytes, at: int) -> int:
+    """Return where a pattern is next in a text, by the engine's own `Match`; -1 if nowhere."""
+    ((start, _),) = match(UNANCHORED, text, at, len(text))
+    return int(start)
+
+
 def _one_of(matches: Sequence[Any]) -> Question:
     def question(text: bytes) -> bool:
         size = len(text)

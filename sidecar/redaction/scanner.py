@@ -13,6 +13,8 @@ from typing import Final, NamedTuple, Protocol
 MARK: Final = b"[redacted]"
 OUTSIDE: Final = b""  # what is before the first byte of a stream
 _CONTEXT: Final = 96  # bytes of what has passed that a scanner may ask for: a secret may have begun there
+_LONG: Final = 2048  # live bytes from which on a text is scanned anew only …
+_SHARE: Final = 4  # … when it has grown by this part: else small pieces would cost the square of their number
 
 
 class Hit(NamedTuple):
@@ -93,11 +95,12 @@ def rewrite(text: bytes, hits: Sequence[Hit], live: int, covered: int) -> Edit:
 class StreamFilter:
     """Clean one body, chunk by chunk; holds back what is live, which the scanner's reach bounds."""
 
-    __slots__ = ("_before", "_covered", "_held", "_scanner", "counts")
+    __slots__ = ("_before", "_covered", "_held", "_scanned", "_scanner", "counts")
 
     def __init__(self, scanner: Scanner, counts: dict[str, int] | None = None) -> None:
         self._scanner = scanner
         self._held = b""
+        self._scanned = 0  # bytes of what is held that were live when it was scanned
         self._covered = 0
         self._before = OUTSIDE
         self.counts: dict[str, int] = {} if counts is None else counts
@@ -109,7 +112,11 @@ class StreamFilter:
 
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes; return what is not live, secrets replaced."""
-        return self._pass(self._held + chunk if self._held else chunk, final=False)
+        text = self._held + chunk if self._held else chunk
+        if self._scanned > _LONG and len(text) - self._scanned < self._scanned // _SHARE:
+            self._held = text
+            return b""
+        return self._pass(text, final=False)
 
     def finish(self) -> bytes:
         """Take the end of the body; return what was held, secrets replaced."""
@@ -121,11 +128,13 @@ class StreamFilter:
         hits, live = self._scanner.scan(text, self._before, final)
         if live == len(text) and not hits and not self._covered:
             self._held = b""
+            self._scanned = 0
             self._before = context(self._before, text)
             return text
         edit = rewrite(text, hits, live, self._covered)
         tally(self.counts, edit.kinds)
         self._held = text[live:]
+        self._scanned = len(self._held)
         self._covered = edit.covered
         self._before = context(self._before, text[:live])
         return edit.clean

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote_from_bytes
 
 from sidecar.redaction.encoded_patterns import MOST
-from sidecar.redaction.prefilter import UNANCHORED, matcher
+from sidecar.redaction.prefilter import begins, matcher
 from sidecar.redaction.scanner import Hit
 from sidecar.redaction.secret_encodings import spellings
 
@@ -42,7 +42,7 @@ class StoredForms:
         hits: list[Hit] = []
         for heads in self._heads:
             at = 0
-            while (start := _found(heads, text, at)) >= 0:
+            while (start := begins(heads, text, at)) >= 0:
                 at = start + 1
                 for form in self._by_head[text[start : start + HEAD]]:
                     if text.startswith(form, start):
@@ -61,12 +61,6 @@ class StoredForms:
                 live = min(live, size - length)
                 break
         return [hit for hit in hits if hit.start < live], live
-
-
-def _found(heads: Any, text: bytes, at: int) -> int:
-    """Return where the next beginning of a form is, -1 if nowhere."""
-    ((start, _),) = heads(UNANCHORED, text, at, len(text))
-    return int(start)
 
 
 def forms(secret: bytes) -> set[bytes]:

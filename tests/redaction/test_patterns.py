@@ -162,7 +162,9 @@ def test_what_waits_is_bounded(endless: bytes) -> None:
     stream.feed(endless)
     for _ in range(300):
         stream.feed(b"a1" * 100)
-        assert len(stream._held) <= scanner.reach + 200
+        assert (
+            len(stream._held) <= scanner.reach * 5 // 4 + 200
+        )  # long ones are scanned when they have grown by a quarter
 
 
 def test_a_key_that_the_stream_cuts_off_goes() -> None:
