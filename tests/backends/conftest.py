@@ -27,16 +27,17 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def start(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Start]:
     """Give the URL of a system that runs as long as the tests do; it is started when it is asked for first."""
-    urls: dict[str, str] = {}
+    urls: dict[tuple[str, ...], str] = {}
     with contextlib.ExitStack() as stack:
         async with parrot() as model:
 
             async def url_of(system: System) -> str:
-                if system.name not in urls:
+                one = (system.name, *system.program)
+                if one not in urls:
                     need_system(system.name)
                     backend = Backend(system, tmp_path_factory.mktemp(system.name), model)
                     stack.callback(backend.close)
-                    urls[system.name] = await asyncio.to_thread(lambda: backend.url)
-                return urls[system.name]
+                    urls[one] = await asyncio.to_thread(lambda: backend.url)
+                return urls[one]
 
             yield url_of

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -85,20 +85,25 @@ GRADIO = System(
         received="with note.txt",
     ),
 )
+STREAMLIT_PAGE = Page(
+    "[data-testid=stChatInputTextArea]",
+    "[data-testid=stChatMessage]:has([data-testid=stChatMessageAvatarUser])",
+    "[data-testid=stChatMessage]:has([data-testid=stChatMessageAvatarAssistant])",
+    file="[data-testid=stFileUploader] input[type=file]",
+    attached="text=Received note.txt: 8 bytes",
+)
 STREAMLIT = System(
     "streamlit",
     (
         *("streamlit", "run", "APPS/streamlit_app.py", "--server.port=PORT", "--server.address=127.0.0.1"),
         *("--server.headless=true", "--browser.gatherUsageStats=false"),
     ),
-    Page(
-        "[data-testid=stChatInputTextArea]",
-        "[data-testid=stChatMessage]:has([data-testid=stChatMessageAvatarUser])",
-        "[data-testid=stChatMessage]:has([data-testid=stChatMessageAvatarAssistant])",
-        file="[data-testid=stFileUploader] input[type=file]",
-        attached="text=Received note.txt: 8 bytes",
-    ),
+    STREAMLIT_PAGE,
 )
+DESK = replace(
+    STREAMLIT, program=(*STREAMLIT.program, "--server.baseUrlPath=desk"), page=replace(STREAMLIT_PAGE, path="/desk")
+)
+"""The same under a path, as one of several backends."""
 CHAINLIT = System(
     "chainlit",
     ("chainlit", "run", "APPS/chainlit_app.py", "--headless", "--host", "127.0.0.1", "--port", "PORT"),

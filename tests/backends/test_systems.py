@@ -1,15 +1,19 @@
-"""The systems without the sidecar: they chat, and the tests would see it if markup ran."""
+"""The systems without the sidecar, where markup runs; and two of them behind one sidecar."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser
 
 from tests.backends.conftest import Start
-from tests.backends.systems import PANEL
+from tests.backends.front import TOO_LONG, events, front
+from tests.backends.systems import DESK, GRADIO, PANEL
 from tests.backends.visit import visiting
+from tests.support.raw import post
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -27,3 +31,27 @@ async def test_markup_runs_in_an_unguarded_page(browser: Browser, start: Start):
             await asyncio.sleep(0.1)
         else:
             pytest.fail("the payload did not run, or was not seen to")
+
+
+BACKENDS = """
+backends: {{ desk: {{ url: "{}", kind: streamlit }} }}
+routes: [{{ name: desk, match: {{ path: /desk/* }}, backend: desk }}]
+"""
+
+
+async def test_two_systems_behind_one_sidecar_are_each_guarded_as_their_kind(
+    browser: Browser, start: Start, tmp_path: Path
+):
+    assert DESK.page is not None
+    long = "this is far too long " * 15
+    with front(tmp_path, await start(GRADIO), "gradio", BACKENDS.format(await start(DESK))) as running:
+        with running.connect() as raw:
+            said = json.dumps({"data": [{"text": long, "files": []}], "fn_index": 0, "session_hash": "x"}).encode()
+            assert raw.send(post("/gradio_api/run/predict", said)).response().status == 400
+        async with visiting(browser, DESK.page, f"http://127.0.0.1:{running.public}") as visit:
+            await visit.open()
+            await visit.send(long)
+            await visit.sees(TOO_LONG)
+            await visit.ask("next question")
+        refused = [line["route"] for line in events(running, "MESSAGE_TOO_LONG")]
+    assert refused == ["gradio-run", "desk-stream"]

@@ -3,6 +3,9 @@
 A route of the kind is merged into the operator's route of the same name, or of the same or a narrower path.
 Where a wider route of the operator would take its requests, it comes before that one and has all of its
 keys, so that `/*` with `session: required` does not switch the text's guard off. Otherwise it comes last.
+
+A kind of a server of `backends` belongs to the routes that name the server: its operations come before such a
+route, within its path, and its CSP and sizes are those of the route.
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ from typing import Any, Final
 
 from sidecar.policy.document.load import Document
 from sidecar.policy.document.yaml_nodes import NOWHERE, Node
-from sidecar.policy.kinds.catalogue import Kind, pattern_of, read_kind
+from sidecar.policy.kinds.catalogue import GENERIC, Kind, pattern_of, read_kind
+from sidecar.policy.kinds.placement import at, placed
 from sidecar.policy.routes import Pattern
+from sidecar.policy.schema.quantities import octets
 
 PREFIX: Final = "kind:"
 OWN: Final = ("name", "match")
@@ -37,21 +42,34 @@ class Merged:
 
 def with_kind(document: Document) -> Merged:
     """Return the document with the values of its `backend.kind`, and with its own `message` in each route."""
-    backend = document.tree.get("backend")
-    name = backend.get("kind") if isinstance(backend, dict) else None
-    kind = read_kind(name) if isinstance(name, str) else None
     root = document.root
+    kind = _kind_of(document.tree.get("backend"))
+    others = _kinds_of_backends(document.tree)
+    own = {"message": root.children["message"]} if isinstance(root.value.get("message"), dict) else {}
+    if others:
+        root = _with_backends(root, others, own)
     if kind is not None:
         origin = PREFIX + kind.name
         bound = _bound(kind, root)
-        root = under(root, made(_policy_of(kind, root), origin))
+        root = under(root, made(_policy_of(kind, root.value.get("security_headers")), origin))
         routes = root.children.get("routes") or made([], origin)
         if isinstance(routes.value, list):
-            root = with_child(root, "routes", _merged_routes(routes, kind, origin, bound))
+            root = with_child(root, "routes", _merged_routes(routes, kind, bound, own, frozenset(others)))
     root = _with_message_defaults(root)
     rows = root.children["routes"].children if "routes" in root.children else {}
     numbers = frozenset(number for number, row in enumerate(rows.values()) if row.origin)
     return Merged(Document(document.source, root.value, root), kind, numbers)
+
+
+def _kind_of(server: Any) -> Kind | None:
+    name = server.get("kind") if isinstance(server, dict) else None
+    return read_kind(name) if isinstance(name, str) else None
+
+
+def _kinds_of_backends(tree: dict[str, Any]) -> dict[str, Kind]:
+    servers = tree.get("backends")
+    found = {name: _kind_of(one) for name, one in servers.items()} if isinstance(servers, dict) else {}
+    return {name: kind for name, kind in found.items() if kind is not None and kind.name != GENERIC}
 
 
 def made(value: Any, origin: str) -> Node:
@@ -84,9 +102,8 @@ def listed(node: Node, rows: list[Node]) -> Node:
     return replace(node, value=[row.value for row in rows], children={f"[{i}]": row for i, row in enumerate(rows)})
 
 
-def _policy_of(kind: Kind, root: Node) -> dict[str, Any]:
-    """Return the kind's sections, without its CSP where the operator has decided about that."""
-    headers = root.value.get("security_headers")
+def _policy_of(kind: Kind, headers: Any) -> dict[str, Any]:
+    """Return the kind's sections, without its CSP where the operator's `security_headers` have decided about that."""
     if not isinstance(headers, dict) or "security_headers" not in kind.policy:
         return kind.policy
     if headers.get("preset", ADAPTABLE[0]) in ADAPTABLE and "Content-Security-Policy" not in headers:
@@ -101,14 +118,25 @@ def _bound(kind: Kind, root: Node) -> dict[str, str]:
     return {} if written or "max_body" not in kind.policy.get("requests", {}) else {"max_body": MAX_BODY}
 
 
-def _merged_routes(routes: Node, kind: Kind, origin: str, bound: dict[str, str]) -> Node:
+def _merged_routes(
+    routes: Node, kind: Kind, bound: dict[str, str], own: dict[str, Node], elsewhere: frozenset[str]
+) -> Node:
+    """Return the routes with the kind's; those that lead to the backends `elsewhere` have kinds of their own."""
     rows = list(routes.children.values())
     for operation in kind.operations:
-        rows = _with_operation(rows, made({**operation, **bound}, origin))
+        rows = _with_operation(rows, _made_route({**operation, **bound}, kind, own), elsewhere)
     return listed(routes, rows)
 
 
-def _with_operation(rows: list[Node], operation: Node) -> list[Node]:
+def _made_route(operation: dict[str, Any], kind: Kind, own: dict[str, Node]) -> Node:
+    """Return a route of a kind. What the policy's `message` says goes before what the kind says of messages."""
+    route = made(operation, PREFIX + kind.name)
+    if "message" in own and "message" in route.children:
+        route = with_child(route, "message", under(own["message"], route.children["message"]))
+    return route
+
+
+def _with_operation(rows: list[Node], operation: Node, elsewhere: frozenset[str]) -> list[Node]:
     """Return the routes with this operation: in those that are for it, before a wider one, or at the end."""
     wanted = pattern_of(operation.value)
     covered = False
@@ -117,6 +145,9 @@ def _with_operation(rows: list[Node], operation: Node) -> list[Node]:
         pattern = _pattern(row)
         if covered or row.origin or not isinstance(row.value, dict):
             merged.append(row)
+        elif _backend_of(row) in elsewhere:
+            merged.append(row)
+            covered = pattern is not None and pattern.covers(wanted)
         elif row.value.get("name") == operation.value["name"]:
             merged.append(under(row, operation))
             covered = True
@@ -136,6 +167,70 @@ def _with_operation(rows: list[Node], operation: Node) -> list[Node]:
     return merged if covered else [*merged, operation]
 
 
+def _with_backends(root: Node, kinds: dict[str, Kind], own: dict[str, Node]) -> Node:
+    """Put the kinds of `backends` into the routes that name them, and what sockets and preflights need at the top."""
+    routes = root.children.get("routes")
+    if routes is None or not isinstance(routes.value, list):
+        return root
+    rows = list(routes.children.values())
+    written = {row.value["name"]: number for number, row in enumerate(rows) if isinstance(_name_of(row), str)}
+    before: dict[int, list[Node]] = {}
+    used: dict[str, Kind] = {}
+    for number, row in enumerate(rows):
+        backend, pattern = _backend_of(row), _pattern(row)
+        kind = kinds.get(backend)
+        if kind is None or pattern is None:
+            continue
+        used[backend] = kind
+        bound = _bound(kind, root)
+        whole, needs = row, _as_kind_needs(row, root, kind, bound)
+        for each in placed(kind, pattern):
+            suffix = each.operation["name"].removeprefix(f"{kind.name}-")
+            name = f"{_name_of(row)}-{suffix}"[:63]
+            operation = _made_route({**at(each.operation, each.pattern, name), **bound}, kind, own)
+            if each.whole:
+                whole = _keyed(whole, operation)
+            elif name in written:
+                rows[written[name]] = _keyed(under(rows[written[name]], operation), row, needs)
+            else:
+                first = replace(operation, children=_own(operation), value=_values(operation))
+                before.setdefault(number, []).append(_keyed(first, row, operation, needs))
+        rows[number] = _keyed(whole, needs)
+    merged = [each for number, row in enumerate(rows) for each in (*before.get(number, ()), row)]
+    root = with_child(root, "routes", listed(routes, merged))
+    main = _kind_of(root.value.get("backend"))
+    return _shared(root, [*([main] if main is not None else []), *used.values()])
+
+
+def _as_kind_needs(row: Node, root: Node, kind: Kind, bound: dict[str, str]) -> Node:
+    """Return a route of the operator with the CSP and the size of uploads that the kind of its backend needs."""
+    origin = PREFIX + kind.name
+    headers = _policy_of(kind, row.value.get("security_headers") or root.value.get("security_headers"))
+    if "security_headers" in headers and row.value.get("security_headers", {}) is not None:
+        section = made(headers["security_headers"], origin)
+        for node in (root, row):
+            written = node.children.get("security_headers")
+            section = under(written, section) if written is not None else section
+        row = with_child(row, "security_headers", section)
+    if bound and "max_body" not in row.value:
+        row = with_child(row, "max_body", made(kind.policy["requests"]["max_body"], origin))
+    return row
+
+
+def _shared(root: Node, kinds: list[Kind]) -> Node:
+    """Put what several kinds need of sections that all routes share under what is written."""
+    methods = [(kind, kind.policy.get("cors", {}).get("allowed_methods", [])) for kind in kinds]
+    sizes = [(kind, kind.policy.get("websocket", {}).get("max_message", "0B")) for kind in kinds]
+    together = list(dict.fromkeys(method for _, each in methods for method in each))
+    if together:
+        widest = max(methods, key=lambda each: len(each[1]))[0]
+        root = under(root, made({"cors": {"allowed_methods": together}}, PREFIX + widest.name))
+    largest, size = max(sizes, key=lambda each: octets(each[1]), default=(None, "0B"))
+    if largest is not None and octets(size):
+        root = under(root, made({"websocket": {"max_message": size}}, PREFIX + largest.name))
+    return root
+
+
 def _keyed(row: Node, *others: Node) -> Node:
     """Return the route with the keys of others, in this order, that it lacks: all but name and match."""
     for other in others:
@@ -151,6 +246,16 @@ def _own(operation: Node) -> dict[str, Node]:
 
 def _values(operation: Node) -> dict[str, Any]:
     return {key: operation.children[key].value for key in OWN}
+
+
+def _backend_of(row: Node) -> str:
+    """Return the name of the server of `backends` that a written route leads to; empty: the policy's `backend`."""
+    name = row.value.get("backend") if isinstance(row.value, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _name_of(row: Node) -> Any:
+    return row.value.get("name") if isinstance(row.value, dict) else None
 
 
 def _pattern(row: Node) -> Pattern | None:

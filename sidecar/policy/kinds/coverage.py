@@ -7,7 +7,8 @@ from typing import Final
 
 from sidecar.decision import PASS, Finding, Pass
 from sidecar.exchange import Exchange
-from sidecar.policy.kinds.catalogue import GENERIC, read_kind
+from sidecar.policy.kinds.catalogue import GENERIC, Kind, read_kind
+from sidecar.policy.kinds.placement import placed
 from sidecar.policy.routes import Pattern, RouteTable
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route
@@ -41,9 +42,31 @@ def uncovered(schema: PolicySchema) -> list[Uncovered]:
         kind = read_kind(name)
         for pattern, operation in kind.patterns() if kind is not None else ():
             taken = _taken_by(schema.routes, pattern)
+            if taken >= 0 and _kind_behind(schema, schema.routes[taken]) is not None:
+                continue  # of another backend
             if taken < 0 or schema.routes[taken].message is None:
                 found.append(Uncovered(name, operation, pattern, taken))
-    return found
+    return [*found, *_behind_routes(schema)]
+
+
+def _behind_routes(schema: PolicySchema) -> list[Uncovered]:
+    """Return the same of the servers of `backends`, within the routes that lead to them."""
+    found: dict[Pattern, Uncovered] = {}
+    for route in schema.routes:
+        kind = _kind_behind(schema, route)
+        for each in placed(kind, Pattern(route.match.path, frozenset(route.match.methods))) if kind is not None else ():
+            taken = _taken_by(schema.routes, each.pattern)
+            # A route with a protocol of its own is one operation, and has no others below.
+            if taken >= 0 and schema.routes[taken].message is None and (each.whole or route.protocol == "plain"):
+                name = each.operation["name"]
+                found.setdefault(each.pattern, Uncovered(kind.name if kind else "", name, each.pattern, taken))
+    return list(found.values())
+
+
+def _kind_behind(schema: PolicySchema, route: Route) -> Kind | None:
+    """Return the kind of the server of `backends` that a route leads to."""
+    server = schema.backends.get(route.backend or "")
+    return read_kind(server.kind) if server is not None and server.kind != GENERIC else None
 
 
 def _kinds(schema: PolicySchema) -> list[str]:

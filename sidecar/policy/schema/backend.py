@@ -53,6 +53,11 @@ class BackendServer(Section):
         description="scheme, host and port, or unix:/path/of/a/socket; requests keep their own paths",
         examples=["http://127.0.0.1:3001", "unix:/run/app.sock"],
     )
+    kind: KindName = Field(
+        default="generic",
+        description="which chat system it is: its operations, text places, CSP and sizes are under what is written "
+        "here (`sidecar kinds`)",
+    )
     preserve_host: Annotated[bool, FLAG] = Field(
         default=True, description="send the public host on; false: the URL's host"
     )
@@ -67,12 +72,6 @@ class BackendServer(Section):
 
 class Backend(BackendServer):
     """The chat backend that is guarded."""
-
-    kind: KindName = Field(
-        default="generic",
-        description="which chat system it is: its operations, text places, CSP and sizes are under what is written "
-        "here (`sidecar kinds`)",
-    )
 
 
 class RouteTimeouts(Section):

@@ -48,6 +48,21 @@ def test_the_policy_s_message_stands_under_that_of_each_route():
     assert document.origin("routes[2].message.max_chars") == "P:3"
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("", "keep"),
+        (MESSAGE, "keep"),
+        ("message: { markup: strip }\n", "strip"),
+        ("routes: [{ name: chainlit-socket, message: { markup: reject } }]\n", "reject"),
+        ("message: { markup: strip }\nroutes: [{ name: x, match: { path: /a/ws/socket.io } }]\n", "strip"),
+    ],
+    ids=["the kind's", "another key of the policy's", "the policy's", "the route's", "the policy's, in a route"],
+)
+def test_what_a_kind_says_of_markup_gives_way_to_the_operator(text, kept):
+    assert read("chainlit", text).schema.routes[0].message.markup == kept
+
+
 def test_a_route_of_a_kind_s_name_is_filled_up():
     document = read("gradio", "routes: [{ name: gradio-run, session: none, match: { path: /app/gradio_api/run/* } }]\n")
     first = document.schema.routes[0]
@@ -120,3 +135,87 @@ def test_bodies_with_text_are_smaller_than_uploads():
     assert (document.schema.requests.max_body, document.schema.routes[0].max_body) == (10 << 20, 4 << 20)
     assert read("gradio", "requests: { max_body: 2MiB }\n").schema.routes[0].max_body is None
     assert read("openai").schema.routes[0].max_body is None
+
+
+# --- kinds of further backends ----------------------------------------------------------------------
+
+DESK = "backends: { desk: { url: 'http://127.0.0.1:8000', kind: chainlit } }\n"
+
+
+def test_the_kind_of_a_further_backend_is_put_into_the_routes_that_name_it():
+    routes = "routes: [{ name: desk, match: { path: /desk/* }, backend: desk, session: none }]\n"
+    document = read("gradio", DESK + MESSAGE + routes)
+    socket = route(document, "desk-socket")
+    assert (socket.match.path, socket.match.methods) == ("/desk/**/ws/socket.io", ("GET", "POST"))
+    assert (socket.protocol, socket.backend, socket.session) == ("chainlit", "desk", "none")
+    assert (socket.message.max_chars, socket.max_body) == (200, 4 << 20)
+    assert "fonts.gstatic.com" in socket.security_headers.directives["font-src"]
+    assert names(document)[5:] == ["desk", *names(read("gradio"))]
+    desk = route(document, "desk")
+    assert (desk.message, desk.max_body, "fonts.gstatic.com" in desk.security_headers.directives["font-src"]) == (
+        None,
+        100 << 20,
+        True,
+    )
+    assert route(document, "gradio-run").security_headers is None
+    assert document.origin("routes[0].protocol") == "kind:chainlit"
+    assert document.schema.cors.allowed_methods == ("GET", "POST", "PUT", "DELETE")
+
+
+def test_a_backend_that_no_route_names_changes_nothing():
+    assert names(read("gradio", DESK)) == names(read("gradio"))
+
+
+def test_two_backends_of_one_kind():
+    text = "backends: { a: { url: 'http://127.0.0.1:1', kind: streamlit }, b: { url: 'http://127.0.0.1:2', kind: streamlit } }\n"
+    routes = (
+        "routes: [{ name: a, match: { path: /a/* }, backend: a }, { name: b, match: { path: /b/* }, backend: b }]\n"
+    )
+    document = read("streamlit", text + routes)
+    found = [(each.name, each.match.path, each.backend) for each in document.schema.routes if each.message]
+    assert found == [
+        ("a-stream", "/a/**/_stcore/stream", "a"),
+        ("b-stream", "/b/**/_stcore/stream", "b"),
+        ("streamlit-stream", "/**/_stcore/stream", None),
+    ]
+    assert document.schema.websocket.max_message == 4 << 20
+
+
+def test_what_the_operator_wrote_of_a_further_backend_s_routes_wins():
+    routes = (
+        "routes:\n"
+        "  - { name: desk-socket, backend: desk, match: { path: /desk/ws/socket.io }, message: { max_chars: 7 } }\n"
+        "  - { name: desk, match: { path: /desk/* }, backend: desk, max_body: 1MiB, security_headers: { preset: strict } }\n"
+    )
+    document = read("gradio", DESK + routes)
+    socket = route(document, "desk-socket")
+    assert (socket.protocol, socket.message.max_chars, socket.match.path) == ("chainlit", 7, "/desk/ws/socket.io")
+    desk = route(document, "desk")
+    assert (desk.max_body, desk.security_headers.preset, desk.security_headers.directives) == (1 << 20, "strict", {})
+
+
+def test_a_backend_for_everything_takes_the_place_of_the_main_kind():
+    document = read("gradio", DESK + "routes: [{ name: all, match: { path: /* }, backend: desk }]\n")
+    assert [each.backend for each in document.schema.routes] == ["desk"] * len(document.schema.routes)
+    assert not any(name.startswith("gradio") for name in names(document))
+
+
+def test_looking_away_from_a_further_backend_is_remarked():
+    routes = "routes: [{ name: desk, match: { path: /desk/ws/socket.io }, backend: desk, message: null }]\n"
+    document = read("gradio", DESK + routes)
+    said = [str(note) for note in document.notes if "pass unread" in str(note)]
+    what = "routes[0]: lets chainlit-socket of chainlit pass unread (/desk/ws/socket.io), which holds text"
+    assert said == [f"{what}; leave message out, or write message: {{}}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "backends: { a: { url: 'http://127.0.0.1:1', kind: [] } }\nroutes: [{ name: a, match: { path: /a }, backend: [] }]\n",
+        "backends: []\nroutes: [1, { name: {}, backend: a, match: 1 }]\n",
+        "backends: { a: { url: 'http://127.0.0.1:1', kind: shiny } }\nroutes: [{ name: [], match: { path: /a/* }, backend: a }]\n",
+    ],
+    ids=["lists", "no section", "no name"],
+)
+def test_what_is_malformed_is_a_problem_and_no_crash(text):
+    assert draft_policy(HEAD.format("gradio") + text, {}, name="P").problems
