@@ -310,9 +310,7 @@ class Running:
             journal=vault.journal if vault is not None else None,
             suggestions=self._suggestions,
             explain=Explainer(lambda: self.live.current.document, self._services, self._has_key),
-            candidates=Candidates(
-                self._source.read, lambda: self.live.current.document, self._foundation.history.lines
-            ),
+            candidates=Candidates(self._source.read, lambda: self.live.current.document, self._foundation.history.kept),
             not_ready=lambda: tuple(self._reasons),
             backend_ready=self._backend.reason,
             subject_of=self._subject_of,

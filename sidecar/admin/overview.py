@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from sidecar import __version__
 from sidecar.admin.api_request import ApiRequest, ApiResponse, iso
 
 SOON: Final = 7 * 86_400.0  # seconds before its expiry in which a credential is shown as expiring
@@ -22,6 +24,8 @@ async def show(call: ApiRequest) -> ApiResponse:
     return ApiResponse(
         {
             "at": iso(now),
+            "replica": socket.gethostname(),
+            "version": __version__,
             **hour,
             "backend": {**hour["backend"], "not_ready": await parts.backend_ready()},
             "policy": {

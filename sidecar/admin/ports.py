@@ -83,10 +83,6 @@ class TrafficView(Protocol):
         """Return the minutes of the last hour with their counts, and what they make together."""
         ...
 
-    def lines(self) -> Sequence[Mapping[str, Any]]:
-        """Return the latest access lines and refusals as the log writes them, in order of time."""
-        ...
-
     def about(self, request_id: str, organization: str | None = None) -> Sequence[Mapping[str, Any]]:
         """Return the lines of one request; `organization` None: whosever it is."""
         ...

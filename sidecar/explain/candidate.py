@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from sidecar.errors import PolicyError, Problem
 from sidecar.explain.diff import changes
@@ -13,8 +13,7 @@ from sidecar.policy.compile import Compiled, compile_policy
 from sidecar.policy.document.effective_values import values
 from sidecar.policy.document.read import PolicyDocument
 from sidecar.policy.dry_run import isolated_services
-
-Lines: TypeAlias = Callable[[], list[dict[str, Any]]]
+from sidecar.telemetry.history import Fact, lines_of
 
 
 class Candidates:
@@ -22,17 +21,20 @@ class Candidates:
 
     read     makes a document of a text, with the environment of this process
     current  the document in force
-    lines    the latest access lines and refusals, in order of time
+    kept     returns the latest requests and refusals, in order of time
 
     The work is done in a thread, one at a time: `is_busy` says whether one runs.
     """
 
     def __init__(
-        self, read: Callable[[str], PolicyDocument], current: Callable[[], PolicyDocument], lines: Lines
+        self,
+        read: Callable[[str], PolicyDocument],
+        current: Callable[[], PolicyDocument],
+        kept: Callable[[], Sequence[Fact]],
     ) -> None:
         self._read = read
         self._current = current
-        self._lines = lines
+        self._kept = kept
         self._one = asyncio.Lock()
 
     @property
@@ -57,9 +59,10 @@ class Candidates:
 
     async def replay(self, text: str) -> dict[str, Any]:
         """Return what the policy would refuse of the kept requests more or less than the one in force."""
-        current, lines = self._current(), self._lines()
+        current, kept = self._current(), self._kept()
 
         def replayed(compiled: Compiled) -> dict[str, Any]:
+            lines = lines_of(kept)
             old = Replay(compile_policy(current, isolated_services()))
             report = replay(lines, Replay(compiled), old).plain()
             return {"ok": True, **report, "since": lines[0]["ts"] if lines else None}

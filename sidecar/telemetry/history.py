@@ -11,7 +11,7 @@ import logging
 from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
@@ -22,7 +22,6 @@ from sidecar.prices import NANO
 from sidecar.telemetry.counters import OTHER, UNMATCHED
 from sidecar.telemetry.log_record import TimestampFormatter, event_fields, served_fields
 from sidecar.telemetry.recent_events import concerns
-from sidecar.telemetry.request_outcome import outcome
 from sidecar.vocabulary import Event, Outcome
 
 _log = logging.getLogger(__name__)
@@ -43,41 +42,35 @@ BOUNDS: Final = tuple(1e-5 * 1.3**number for number in range(70))
 Fact: TypeAlias = Served | SecurityEvent
 
 
-class Times:
-    """How often which time was needed, in seconds."""
+def no_times() -> array[int]:
+    """Return a count of zero for each bucket of `BOUNDS`, and one for what is above them."""
+    return array("I", bytes(4 * (len(BOUNDS) + 1)))
 
-    __slots__ = ("counts",)
+
+class RouteMinute:
+    """Requests of one route in one minute: all, those that were refused here, those that failed (5xx, or cut)."""
+
+    __slots__ = ("failed", "refused", "requests", "times")
 
     def __init__(self) -> None:
-        self.counts = array("I", bytes(4 * (len(BOUNDS) + 1)))
-
-    def add(self, seconds: float) -> None:
-        """Count one."""
-        self.counts[bisect_left(BOUNDS, seconds)] += 1
-
-
-@dataclass(slots=True)
-class Counts:
-    """Requests: all, those that were refused here, those that failed (5xx, or cut)."""
-
-    requests: int = 0
-    refused: int = 0
-    failed: int = 0
-    times: Times = field(default_factory=Times)
+        self.requests = 0
+        self.refused = 0
+        self.failed = 0
+        self.times = no_times()
 
 
 @dataclass(slots=True)
 class Minute:
     """What happened in one minute; `number` is minutes since the epoch, `cost` nano-dollars.
 
+    overhead, backend  times by bucket
     refusals  (guard, code, outcome) → refusals; the outcome is `refused`, or `observed` in observe mode
     """
 
     number: int
-    all: Counts = field(default_factory=Counts)
-    overhead: Times = field(default_factory=Times)
-    backend: Times = field(default_factory=Times)
-    routes: dict[str, Counts] = field(default_factory=dict)
+    overhead: array[int] = field(default_factory=no_times)
+    backend: array[int] = field(default_factory=no_times)
+    routes: dict[str, RouteMinute] = field(default_factory=dict)
     refusals: dict[tuple[str, str, str], int] = field(default_factory=dict)
     asked: int = 0  # requests that the backend answered
     errors: int = 0  # BACKEND_ERROR
@@ -86,26 +79,29 @@ class Minute:
     cost: int = 0
 
     def count(self, served: Served) -> None:
-        """Count a finished request."""
-        result = outcome(served)
-        name = served.route or UNMATCHED
-        route = self.routes.get(name)
-        if route is None:
-            name = name if len(self.routes) < MOST_NAMES else OTHER
-            route = self.routes.setdefault(name, Counts())
-        for counts in (self.all, route):
-            counts.requests += 1
-            counts.refused += result is Outcome.REFUSED
-            counts.failed += result is Outcome.FAILED
-            counts.times.add(served.duration)
-        self.overhead.add(served.overhead)
-        if served.backend >= 0.0:
+        """Count a finished request. Done for every request: outcomes are those of `request_outcome`, without a call."""
+        route = self.routes.get(served.route) or self._route(served.route)
+        status, backend, usage = served.status, served.backend, served.usage
+        route.requests += 1
+        if status >= 500 or status < 100:
+            route.failed += 1
+        elif status >= 400 and backend < 0.0:
+            route.refused += 1
+        route.times[bisect_left(BOUNDS, served.duration)] += 1
+        self.overhead[bisect_left(BOUNDS, served.overhead)] += 1
+        if backend >= 0.0:
             self.asked += 1
-            self.backend.add(served.backend)
-        if served.usage is not None:
-            self.given += served.usage.given
-            self.made += served.usage.made
-            self.cost += served.usage.cost or 0
+            self.backend[bisect_left(BOUNDS, backend)] += 1
+        if usage is not None:
+            self.given += usage.given
+            self.made += usage.made
+            self.cost += usage.cost or 0
+
+    def _route(self, name: str) -> RouteMinute:
+        name = name or UNMATCHED
+        if name not in self.routes and len(self.routes) >= MOST_NAMES:
+            name = OTHER
+        return self.routes.setdefault(name, RouteMinute())
 
     def note(self, event: SecurityEvent) -> None:
         """Count an event, if it is a refusal of a request or an error of the backend."""
@@ -157,11 +153,21 @@ class TrafficHistory:
 
     def count(self, most: int = WAITING) -> bool:
         """Count up to `most` records that wait; return whether more wait."""
-        waiting = self._waiting
-        if waiting:
-            minute = self._current()
-            for _ in range(min(most, len(waiting))):
-                self._count(minute, waiting.popleft())
+        waiting, kept = self._waiting, self._kept
+        if not waiting:
+            return False
+        minute = self._current()
+        for _ in range(min(most, len(waiting))):
+            fact = waiting.popleft()
+            if len(fact.path) > LONGEST_PATH:
+                fact = _shortened(fact)
+            if isinstance(fact, Served):
+                minute.count(fact)
+                kept.append(fact)
+            else:
+                minute.note(fact)
+                if is_refusal(fact):
+                    kept.append(fact)
         return bool(waiting)
 
     def forget(self, kind: str, subject: str) -> None:
@@ -171,22 +177,22 @@ class TrafficHistory:
         self._kept.clear()
         self._kept.extend(staying)
 
-    def lines(self) -> list[dict[str, Any]]:
-        """Return the kept access lines and refusals as the log writes them, in order of time."""
+    def kept(self) -> Sequence[Fact]:
+        """Return the kept requests and refusals, in order of time."""
         self.count()
-        return _lines(self._kept)
+        return tuple(self._kept)
 
     def about(self, request_id: str, organization: str | None = None) -> list[dict[str, Any]]:
         """Return the kept lines of one request; `organization` None: whosever it is."""
         self.count()
-        return _lines(
+        return lines_of(
             fact for fact in self._kept if fact.request_id == request_id and organization in (None, fact.organization)
         )
 
     def refusals(self, organization: str | None = None) -> list[dict[str, Any]]:
         """Return the kept refusals as the log writes them, in order of time."""
         self.count()
-        return _lines(
+        return lines_of(
             fact for fact in self._kept if isinstance(fact, SecurityEvent) and organization in (None, fact.organization)
         )
 
@@ -200,7 +206,7 @@ class TrafficHistory:
             "minutes": [_minute(each) for each in minutes],
             "total": _total(minutes),
             "times": {
-                "duration": percentiles(each.all.times for each in minutes),
+                "duration": percentiles(route.times for each in minutes for route in each.routes.values()),
                 "overhead": percentiles(each.overhead for each in minutes),
                 "backend": percentiles(each.backend for each in minutes),
             },
@@ -208,16 +214,6 @@ class TrafficHistory:
             "routes": _routes(minutes),
             "backend": _backend(minutes[-5:]),
         }
-
-    def _count(self, minute: Minute, fact: Fact) -> None:
-        if isinstance(fact, Served):
-            minute.count(fact)
-            self._kept.append(fact if len(fact.path) <= LONGEST_PATH else fact._replace(path=fact.path[:LONGEST_PATH]))
-            return
-        minute.note(fact)
-        if is_refusal(fact):
-            path = fact.path[:LONGEST_PATH]
-            self._kept.append(fact if path == fact.path else replace(fact, path=path))
 
     def _current(self) -> Minute:
         number = self._now()
@@ -229,7 +225,13 @@ class TrafficHistory:
         return int(self._clock.now() // 60)
 
 
-def _lines(facts: Iterable[Fact]) -> list[dict[str, Any]]:
+def _shortened(fact: Fact) -> Fact:
+    path = fact.path[:LONGEST_PATH]
+    return fact._replace(path=path) if isinstance(fact, Served) else replace(fact, path=path)
+
+
+def lines_of(facts: Iterable[Fact]) -> list[dict[str, Any]]:
+    """Return facts as the log writes them. 5 µs each: many of them are work for a thread."""
     stamp = TimestampFormatter()
     return [
         served_fields(fact, stamp(fact.at)) if isinstance(fact, Served) else event_fields(fact, stamp(fact.at))
@@ -237,9 +239,9 @@ def _lines(facts: Iterable[Fact]) -> list[dict[str, Any]]:
     ]
 
 
-def percentiles(all_times: Iterable[Times]) -> dict[str, float | None]:
-    """Return p50, p95 and p99 in seconds; None where nothing was counted."""
-    counts = [sum(column) for column in zip(*(times.counts for times in all_times), strict=True)]
+def percentiles(times: Iterable[array[int]]) -> dict[str, float | None]:
+    """Return p50, p95 and p99 in seconds of times by bucket; None where nothing was counted."""
+    counts = [sum(column) for column in zip(*times, strict=True)]
     return {f"p{part}": _percentile(counts, part / 100) for part in (50, 95, 99)}
 
 
@@ -258,21 +260,28 @@ def _percentile(counts: list[int], part: float) -> float | None:
 
 
 def _minute(minute: Minute) -> dict[str, Any]:
+    times = percentiles(each.times for each in minute.routes.values())
     return {
         "at": datetime.fromtimestamp(minute.number * 60, UTC).isoformat().replace("+00:00", "Z"),
-        "requests": minute.all.requests,
-        "refused": minute.all.refused,
-        "failed": minute.all.failed,
-        "p95": percentiles([minute.all.times])["p95"],
+        **_requests(minute.routes.values()),
+        "p50": times["p50"],
+        "p95": times["p95"],
         "tokens": minute.given + minute.made,
+    }
+
+
+def _requests(routes: Iterable[RouteMinute]) -> dict[str, int]:
+    every = list(routes)
+    return {
+        "requests": sum(each.requests for each in every),
+        "refused": sum(each.refused for each in every),
+        "failed": sum(each.failed for each in every),
     }
 
 
 def _total(minutes: list[Minute]) -> dict[str, Any]:
     return {
-        "requests": sum(each.all.requests for each in minutes),
-        "refused": sum(each.all.refused for each in minutes),
-        "failed": sum(each.all.failed for each in minutes),
+        **_requests(route for each in minutes for route in each.routes.values()),
         "input_tokens": sum(each.given for each in minutes),
         "output_tokens": sum(each.made for each in minutes),
         "cost_usd": sum(each.cost for each in minutes) / NANO,
@@ -294,18 +303,12 @@ def _refusals(minutes: list[Minute]) -> list[dict[str, Any]]:
 
 def _routes(minutes: list[Minute]) -> list[dict[str, Any]]:
     """Return the routes with their counts and times, the most used first."""
-    found: dict[str, list[Counts]] = {}
+    found: dict[str, list[RouteMinute]] = {}
     for minute in minutes:
         for name, counts in minute.routes.items():
             found.setdefault(name, []).append(counts)
     rows: list[dict[str, Any]] = [
-        {
-            "route": name,
-            "requests": sum(each.requests for each in every),
-            "refused": sum(each.refused for each in every),
-            "failed": sum(each.failed for each in every),
-            **percentiles(each.times for each in every),
-        }
+        {"route": name, **_requests(every), **percentiles(each.times for each in every)}
         for name, every in found.items()
     ]
     return sorted(rows, key=lambda row: -row["requests"])[:MOST_NAMES]

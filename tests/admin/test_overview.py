@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+
+from sidecar import __version__
 from sidecar.telemetry.gauges import CredentialState, Gauges
 from tests.support.facts import event, served
 from tests.support.management import management
@@ -41,6 +44,7 @@ async def test_the_last_hour_and_the_state_of_the_parts():
     assert (len(minutes), minutes[-1]["refused"]) == (60, 1)
     assert shown["total"]["requests"] == 1
     assert shown["refusals"] == [{"guard": "cors", "code": "CORS_BLOCKED", "outcome": "refused", "count": 1}]
+    assert (shown.pop("replica"), shown.pop("version")) == (socket.gethostname(), __version__)
     for name in ("total", "refusals", "routes", "times", "at"):
         shown.pop(name)
     assert shown == {

@@ -28,7 +28,7 @@ def history() -> TrafficHistory:
 
 @pytest.fixture
 def candidates(history: TrafficHistory) -> Candidates:
-    return Candidates(draft, lambda: read(BASE + LIMIT.format(100)), history.lines)
+    return Candidates(draft, lambda: read(BASE + LIMIT.format(100)), history.kept)
 
 
 async def test_a_policy_with_problems_has_them_all_with_their_places(candidates: Candidates) -> None:

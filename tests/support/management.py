@@ -275,7 +275,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
         "audit": book,
         "journal": book,
         "explain": explain,
-        "candidates": Candidates(read, lambda: read(BASE), history.lines),
+        "candidates": Candidates(read, lambda: read(BASE), history.kept),
         "suggestions": lambda: {"routes": [], "yaml": "routes: []  # nothing yet\n"},
         "not_ready": lambda: reasons,
         "backend_ready": _always_ready,

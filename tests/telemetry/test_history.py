@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.exchange import TokensUsed
 from sidecar.telemetry.fanout import Fanout
-from sidecar.telemetry.history import KEPT, MOST_NAMES, Times, TrafficHistory, percentiles
+from sidecar.telemetry.history import KEPT, MOST_NAMES, Minute, TrafficHistory, lines_of, percentiles
 from sidecar.vocabulary import Event, Outcome
 from tests.support.clock import FakeClock
 from tests.support.facts import event, served
@@ -73,7 +73,7 @@ def test_what_is_no_refusal_of_a_request(fact: Any) -> None:
     history = TrafficHistory(FakeClock())
     history.record(fact)
     assert history.hour()["refusals"] == []
-    assert history.lines() == []
+    assert lines_of(history.kept()) == []
 
 
 def test_names_have_a_bound() -> None:
@@ -88,15 +88,15 @@ def test_names_have_a_bound() -> None:
 
 
 def test_percentiles_are_right_within_fifteen_percent() -> None:
-    chance, times = random.Random(1), Times()
+    chance, minute = random.Random(1), Minute(0)
     values = sorted(chance.lognormvariate(-3.0, 1.5) for _ in range(20_000))
     for value in values:
-        times.add(value)
-    found = percentiles([times])
+        minute.count(served(backend=value))
+    found = percentiles([minute.backend])
     for part in (50, 95, 99):
         exact = values[len(values) * part // 100]
         assert found[f"p{part}"] == pytest.approx(exact, rel=0.15)
-    assert percentiles([Times()]) == {"p50": None, "p95": None, "p99": None}
+    assert percentiles([]) == percentiles([Minute(0).backend]) == {"p50": None, "p95": None, "p99": None}
 
 
 def test_lines_are_those_of_the_log_in_order_and_have_a_bound() -> None:
@@ -104,7 +104,7 @@ def test_lines_are_those_of_the_log_in_order_and_have_a_bound() -> None:
     for number in range(4):
         history.record(refusal(request_id=f"r-{number}"))
         history.take(served(request_id=f"r-{number}", path="/" + "x" * 2000))
-    lines = history.lines()
+    lines = lines_of(history.kept())
     assert [(line["category"], line["request_id"], len(line["path"])) for line in lines] == [
         ("ACCESS", "r-2", 256),
         ("SECURITY", "r-3", 9),
@@ -118,7 +118,7 @@ def test_what_is_erased_is_not_kept() -> None:
     history.take(served(client_ip="203.0.113.9"))
     history.take(served(client_ip="198.51.100.1"))
     history.forget("ip", "203.0.113.0/24")
-    assert [line["client_ip"] for line in history.lines()] == ["198.51.100.1"]
+    assert [line["client_ip"] for line in lines_of(history.kept())] == ["198.51.100.1"]
 
 
 def test_a_request_costs_one_append() -> None:

@@ -22,19 +22,23 @@ export function barChart({ title, parts, unit, show, steps = MINUTES }) {
   return chart;
 }
 
-// One line; minutes without a value are gaps.
+// One line for each part; minutes without a value are gaps.
 export function lineChart({ title, parts, unit, show }) {
   const chart = frame({ title, parts, show, unit, steps: MINUTES });
-  const [{ value, className }] = parts;
   chart.draw = (minutes) => {
-    const values = minutes.map(value);
-    const known = values.filter((each) => each !== null);
+    const known = parts.flatMap(({ value }) => minutes.map(value)).filter((each) => each !== null);
     const top = roundUp(Math.max(...known, 0));
-    const dots = values.map((each, index) => each !== null && svg("line", { class: `dot ${className}`, x1: index + 0.5, x2: index + 0.5, y1: y(each, top), y2: y(each, top) }));
-    const lines = runs(values).map((run) => svg("polyline", { class: `line ${className}`, points: run.map(([index, each]) => `${index + 0.5},${y(each, top)}`).join(" ") }));
-    chart.put(minutes, [...lines, ...dots], top, known.length ? `At most ${show(Math.max(...known))}.` : "Nothing was measured.");
+    const lines = parts.map(({ value, className }) => lineOf(minutes.map(value), className, top));
+    chart.put(minutes, lines, top, known.length ? `At most ${show(Math.max(...known))}.` : "Nothing was measured.");
   };
   return chart;
+}
+
+// Dots, so that a minute between two gaps is seen, and what joins them.
+function lineOf(values, className, top) {
+  const dots = values.map((each, index) => each !== null && svg("line", { class: `dot ${className}`, x1: index + 0.5, x2: index + 0.5, y1: y(each, top), y2: y(each, top) }));
+  const lines = runs(values).map((run) => svg("polyline", { class: `line ${className}`, points: run.map(([index, each]) => `${index + 0.5},${y(each, top)}`).join(" ") }));
+  return [...lines, ...dots];
 }
 
 function frame({ title, parts, show, unit, steps }) {

@@ -21,7 +21,7 @@ export function table({ caption, columns, rows, empty = "Nothing here.", most = 
 }
 
 function headOf({ title, className }) {
-  return element("th", { scope: "col", role: "columnheader", className: className === "mono" ? "" : (className ?? "") }, title);
+  return element("th", { scope: "col", role: "columnheader", className: (className ?? "").replace("mono", "") }, title);
 }
 
 export function tableRow(columns, row) {

@@ -61,8 +61,8 @@ function tableOf(entries) {
     columns: [
       { title: "No.", cell: (entry) => String(entry.seq), className: "number minor" },
       { title: "Time", cell: (entry) => when(entry.at) },
-      { title: "Who", cell: (entry) => entry.actor },
-      { title: "Action", cell: (entry) => code(entry.action) },
+      { title: "Who", cell: (entry) => entry.actor, className: "name" },
+      { title: "Action", cell: (entry) => code(entry.action), className: "name" },
       { title: "Outcome", cell: (entry) => badge(entry.outcome, entry.outcome === "done" ? "good" : "warn") },
       { title: "Organization", cell: (entry) => entry.organization || "–", className: "minor" },
       { title: "Subject", cell: (entry) => entry.subject || "–", className: "mono" },

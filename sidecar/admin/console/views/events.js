@@ -1,5 +1,6 @@
 // Events as they happen, newest first, with filters that stay in the address; a click on a row shows all of it.
 
+import { copyButton } from "../dialog.js";
 import { badge, button, code, element, link } from "../dom.js";
 import { field } from "../form.js";
 import { facts, tableRow } from "../table.js";
@@ -206,6 +207,7 @@ function detailsOf(event) {
       event.path && link("Explain such a request", "explain", { method: event.method, path: event.path, ip: client }),
       client && link("All of this client", "events", { client }),
       event.event && link(`All ${event.event}`, "events", { event: event.event }),
+      copyButton(JSON.stringify(event), "Copy as JSON"),
     ),
   );
 }

@@ -22,19 +22,24 @@ export function show(panel, { api, every, now }) {
     ],
   });
   const times = lineChart({
-    title: "Duration, 95th percentile",
+    title: "Duration of requests",
     unit: "",
     show: milliseconds,
-    parts: [{ name: "p95", className: "passed", value: (minute) => minute.p95 }],
+    parts: [
+      { name: "p50", className: "half", value: (minute) => minute.p50 },
+      { name: "p95", className: "passed", value: (minute) => minute.p95 },
+    ],
   });
   const tokens = barChart({ title: "Tokens a minute", unit: "tokens", show: count, parts: [{ name: "tokens", className: "passed", value: (minute) => minute.tokens }] });
+  const asOf = element("p", { className: "hint as-of" });
   const attention = element("div", { className: "attention" });
   const tiles = element("div", { className: "tiles" });
   const rest = element("div", { className: "columns" });
-  panel.append(attention, tiles, element("div", { className: "columns charts" }, requests.node, times.node, tokens.node), rest);
+  panel.append(asOf, attention, tiles, element("div", { className: "columns charts" }, requests.node, times.node, tokens.node), rest);
 
   every(EVERY, async () => {
     const state = await api.get("/api/overview");
+    asOf.replaceChildren(`${state.replica}, version ${state.version}, as of `, when(state.at));
     attention.replaceChildren(attentionOf(state, now()));
     tiles.replaceChildren(...tilesOf(state));
     requests.draw(state.minutes);
