@@ -23,6 +23,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -241,7 +242,8 @@ class Traffic:
         self.every(0.5, self._foreign_page)
         self.every(0.5, self._script)
         self.every(1.0, self._oversize)
-        self.every(0.05, self._smuggle)
+        for group in range(4):
+            self.every(0.2, partial(self._smuggle, group))
         self.every(0.5, self._forged_token)
         self.every(0.5, self._undeclared_proxy)
         self.every(5.0, self._echoed_key)
@@ -255,10 +257,10 @@ class Traffic:
     def _oversize(self, number: int) -> None:
         self.ask(number, "127.0.5.3", "POST", "/api/chat", {"message": "x" * (2 << 20)})
 
-    def _smuggle(self, number: int) -> None:
-        """Fifteen addresses send a request of two lengths."""
+    def _smuggle(self, group: int, number: int) -> None:
+        """Four addresses of each group send a request of two lengths, each to both replicas."""
         headers = {"Transfer-Encoding": "chunked", "Content-Length": "5"}
-        self.ask(number, f"127.0.6.{number % 15 + 1}", "POST", "/api/chat", b"0\r\n\r\n", headers)
+        self.ask(number, f"127.0.6.{4 * group + number // 2 % 4 + 1}", "POST", "/api/chat", b"0\r\n\r\n", headers)
 
     def _forged_token(self, number: int) -> None:
         """Someone who reached the management port guesses admin tokens."""

@@ -1,7 +1,7 @@
 """The command line: one file per command.
 
-A command's module has `NAME`, `HELP`, `configure(parser)` and `run(arguments) -> exit code`, and is
-imported only when its command is called, so that `sidecar check` does not pay for a proxy.
+A command's module has `configure(parser)` and `run(arguments) -> exit code`, and is imported only when its command is
+called, so that `sidecar check` does not pay for a proxy. One whose values may begin with a hyphen has `joined(words)`.
 """
 
 from __future__ import annotations
@@ -49,4 +49,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             module = import_module(f"sidecar.cli.{name}")
             module.configure(command)
             command.set_defaults(run=module.run)
+            if hasattr(module, "joined"):
+                argv = module.joined(argv)
     return parser.parse_args(argv)

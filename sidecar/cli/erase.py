@@ -9,12 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
+from typing import Final
 from urllib.parse import quote
 
 from sidecar.admin.client import ask
 from sidecar.admin.roles import Role
 from sidecar.cli.admin_call import add_management, admin_token
 from sidecar.session import key_of
+
+OPTIONS: Final = frozenset({"--session", "--ip", "--org", "--management", "--json", "--help", "-h"})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +29,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     subject.add_argument("--org", metavar="ORG", help="an organization, with its credentials and handles")
     add_management(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def joined(words: Sequence[str]) -> list[str]:
+    """Join `--session` with an id that begins with a hyphen: argparse would take that for an option."""
+    made: list[str] = []
+    for word in words:
+        if made and made[-1] == "--session" and word.startswith("-") and word.partition("=")[0] not in OPTIONS:
+            made[-1] = f"--session={word}"
+        else:
+            made.append(word)
+    return made
 
 
 def run(arguments: argparse.Namespace) -> int:
