@@ -10,10 +10,11 @@ import asyncio
 import logging
 from array import array
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from heapq import nlargest
 from typing import Any, Final, TypeAlias
 
 from sidecar.clock import Clock
@@ -33,6 +34,7 @@ TURN: Final = 1000
 """Records that are counted before others get their turn of the loop."""
 MOST_NAMES: Final = 64
 """Routes, and kinds of refusal, that a minute counts apart; more are counted as `other`."""
+MOST_CLIENTS: Final = 10
 KEPT: Final = 5000
 LONGEST_PATH: Final = 256
 """Characters of the path of a kept access line."""
@@ -64,6 +66,7 @@ class Minute:
     """What happened in one minute; `number` is minutes since the epoch, `cost` nano-dollars.
 
     overhead, backend  times by bucket
+    events    events by name, ordinary ones of single requests too
     refusals  (guard, code, outcome) → refusals; the outcome is `refused`, or `observed` in observe mode
     """
 
@@ -72,8 +75,8 @@ class Minute:
     backend: array[int] = field(default_factory=no_times)
     routes: dict[str, RouteMinute] = field(default_factory=dict)
     refusals: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    events: dict[str, int] = field(default_factory=dict)
     asked: int = 0  # requests that the backend answered
-    errors: int = 0  # BACKEND_ERROR
     given: int = 0
     made: int = 0
     cost: int = 0
@@ -104,8 +107,9 @@ class Minute:
         return self.routes.setdefault(name, RouteMinute())
 
     def note(self, event: SecurityEvent) -> None:
-        """Count an event, if it is a refusal of a request or an error of the backend."""
-        self.errors += event.event is Event.BACKEND_ERROR
+        """Count an event, and once more by guard and code if it is a refusal of a request."""
+        name = event.event.name
+        self.events[name] = self.events.get(name, 0) + 1
         if not is_refusal(event):
             return
         key = (str(event.detail.get("guard") or ""), str(event.detail["code"]), event.outcome.value)
@@ -211,9 +215,21 @@ class TrafficHistory:
                 "backend": percentiles(each.backend for each in minutes),
             },
             "refusals": _refusals(minutes),
+            "events": _events(minutes),
+            "clients": self._clients(),
             "routes": _routes(minutes),
             "backend": _backend(minutes[-5:]),
         }
+
+    def _clients(self) -> list[dict[str, Any]]:
+        """Return the clients that were refused most often among the kept requests."""
+        refused: dict[str, int] = {}
+        for fact in self._kept:
+            if isinstance(fact, Served) and fact.backend < 0.0 and 400 <= fact.status < 500:
+                refused[fact.client_ip] = refused.get(fact.client_ip, 0) + 1
+        most = nlargest(MOST_CLIENTS, refused.items(), key=lambda row: row[1])
+        every = Counter(fact.client_ip for fact in self._kept if isinstance(fact, Served))
+        return [{"client": client, "refused": count, "requests": every[client]} for client, count in most]
 
     def _current(self) -> Minute:
         number = self._now()
@@ -314,6 +330,17 @@ def _routes(minutes: list[Minute]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["requests"])[:MOST_NAMES]
 
 
+def _events(minutes: list[Minute]) -> dict[str, int]:
+    """Return the events by name, the most frequent first; CHAT_MESSAGE_PROCESSED is a request, and not among them."""
+    found: Counter[str] = Counter()
+    for minute in minutes:
+        found.update(minute.events)
+    return dict(found.most_common())
+
+
 def _backend(minutes: list[Minute]) -> Mapping[str, int]:
     """Return what the backend did in the last five minutes: requests that it answered, and its errors."""
-    return {"answered": sum(each.asked for each in minutes), "errors": sum(each.errors for each in minutes)}
+    return {
+        "answered": sum(each.asked for each in minutes),
+        "errors": sum(each.events.get(Event.BACKEND_ERROR.name, 0) for each in minutes),
+    }

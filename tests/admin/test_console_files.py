@@ -95,6 +95,23 @@ async def test_a_link_with_a_token_in_its_fragment_signs_in_and_leaves_the_addre
         assert [url for url in sent if panel.token("viewer") in url.partition("#")[0]] == []
 
 
+async def test_events_go_on_after_a_restart_that_numbers_them_anew():
+    async with chromium() as browser:
+        page = await browser.new_page()
+        async with management() as panel:
+            for _ in range(5):
+                panel.recent.record(event(route="before"))
+            await page.goto(f"{panel.base}/console/#token={panel.token('viewer')}&view=events")
+            await page.get_by_role("cell", name="before").first.wait_for()
+            port = panel.server.port
+        async with management(port=port) as panel:
+            panel.recent.record(event(route="afterwards"))
+            await page.get_by_role("cell", name="afterwards").wait_for()
+            panel.recent.record(event(route="live-again"))
+            await page.get_by_role("cell", name="live-again").wait_for()
+            assert await page.get_by_role("cell", name="before").count() == 5
+
+
 async def test_a_wrong_token_is_said_kindly_and_foreign_script_does_not_run():
     async with management() as panel, chromium() as browser:
         page = await browser.new_page()

@@ -45,7 +45,7 @@ async def test_the_last_hour_and_the_state_of_the_parts():
     assert shown["total"]["requests"] == 1
     assert shown["refusals"] == [{"guard": "cors", "code": "CORS_BLOCKED", "outcome": "refused", "count": 1}]
     assert (shown.pop("replica"), shown.pop("version")) == (socket.gethostname(), __version__)
-    for name in ("total", "refusals", "routes", "times", "at"):
+    for name in ("total", "refusals", "events", "clients", "routes", "times", "at"):
         shown.pop(name)
     assert shown == {
         "backend": {"answered": 0, "errors": 0, "not_ready": ""},

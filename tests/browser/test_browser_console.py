@@ -166,10 +166,14 @@ async def test_the_sign_in_form_is_accessible(browser: Browser, deployment: Depl
 
 async def test_the_overview_counts_what_happened(visit: Visit) -> None:
     page = visit.page
-    await expect(page.get_by_role("cell", name="RATE_LIMIT_EXCEEDED")).to_be_visible()
+    await expect(
+        page.get_by_role("table", name="Refusals in the last hour").get_by_role("cell", name="RATE_LIMIT_EXCEEDED")
+    ).to_be_visible()
     for guard, number in (("rate_limits", 4), ("cors", 1), ("message", 1), ("address", 1)):
         row = page.get_by_role("row", name=re.compile(f"^{guard} "))
         assert re.search(rf"\b{number}\b", await row.inner_text())
+    worst = page.get_by_role("table", name="Clients that were refused most").get_by_role("row").nth(1)
+    assert (await worst.inner_text()).split() == ["203.0.113.9", "4", "64"]
     chart = page.get_by_role("img", name=re.compile("Requests a minute"))
     assert re.search(r"\d+ requests in the hour", await chart.get_attribute("aria-label") or "")
     await page.get_by_text("As a table").first.click()
@@ -183,6 +187,38 @@ async def test_the_overview_counts_what_happened(visit: Visit) -> None:
     await page.get_by_role("link", name="Refused").click()
     await expect(page.get_by_label("Outcome")).to_have_value("refused")
     assert page.url.endswith("#/events?outcome=refused")
+
+
+async def test_maintenance_is_switched_on_and_off(visit: Visit, deployment: Deployment) -> None:
+    page = visit.page
+    await page.get_by_role("button", name="Switch on…").click()
+    dialog = page.get_by_role("dialog", name="Maintenance mode")
+    assert await violations(page) == []
+    await dialog.get_by_label("Message").fill("Back at noon")
+    await dialog.get_by_role("button", name="Refuse all requests").click()
+    await expect(page.get_by_role("list", name="What needs attention")).to_contain_text("Back at noon")
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"http://127.0.0.1:{deployment.front.public.port}/") as response:
+            assert response.status == 503
+        await page.get_by_role("button", name="Serve again").click()
+        await expect(page.get_by_text("This replica serves again.")).to_be_visible()
+        async with session.get(f"http://127.0.0.1:{deployment.front.public.port}/") as response:
+            assert response.status == 200
+
+
+async def test_a_refresh_leaves_the_focus_and_open_tables_where_they_are(visit: Visit, deployment: Deployment) -> None:
+    page = visit.page
+    await page.clock.install()
+    await page.reload()
+    await page.goto(deployment.link())
+    link = page.get_by_role("table", name="Requests in the last hour by route").get_by_role("link", name="chat")
+    await page.get_by_text("As a table").first.click()
+    await link.focus()
+    for _ in range(2):
+        async with page.expect_response("**/api/overview"):
+            await page.clock.run_for(10_500)
+    await expect(link).to_be_focused()
+    await expect(page.get_by_role("table", name="Requests a minute")).to_be_visible()
 
 
 async def test_why_a_request_was_refused_by_its_id(visit: Visit, deployment: Deployment) -> None:
@@ -358,11 +394,15 @@ async def test_a_sidecar_that_is_gone_is_said_and_nothing_is_lost(visit: Visit, 
     await page.clock.install()
     await page.reload()
     await page.goto(deployment.link())
-    await expect(page.get_by_role("cell", name="RATE_LIMIT_EXCEEDED")).to_be_visible()
+    await expect(
+        page.get_by_role("table", name="Refusals in the last hour").get_by_role("cell", name="RATE_LIMIT_EXCEEDED")
+    ).to_be_visible()
     await page.route("**/api/overview", lambda route: route.abort())
     await page.clock.run_for(11_000)
     await expect(page.get_by_text("Not up to date: The sidecar cannot be reached")).to_be_visible()
-    await expect(page.get_by_role("cell", name="RATE_LIMIT_EXCEEDED")).to_be_visible()
+    await expect(
+        page.get_by_role("table", name="Refusals in the last hour").get_by_role("cell", name="RATE_LIMIT_EXCEEDED")
+    ).to_be_visible()
     await page.unroute("**/api/overview")
     await page.clock.run_for(50_000)
     await expect(page.get_by_text("Not up to date")).to_have_count(0)

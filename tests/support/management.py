@@ -234,8 +234,8 @@ async def _always_ready() -> str:
 
 
 @asynccontextmanager
-async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncIterator[Management]:
-    """Run a listener; `changes` replace parts."""
+async def management(verifier: Verifier | None = None, port: int = 0, **changes: Any) -> AsyncIterator[Management]:
+    """Run a listener on a port (0: any free one); `changes` replace parts."""
     clock, recorder, recent = FakeClock(), Recorder(), RecentEvents(backlog=32, most_watchers=2)
     history = TrafficHistory(clock)
     rates, bans, sessions = MemoryRateStore(), MemoryBanStore(), MemorySessionStore()
@@ -295,7 +295,7 @@ async def management(verifier: Verifier | None = None, **changes: Any) -> AsyncI
         "undeclared_proxies": lambda: ["10.0.0.7"],
     }
     parts = Ports(**(fields | changes))
-    server = ManagementServer(parts, "127.0.0.1", 0)
+    server = ManagementServer(parts, "127.0.0.1", port)
     await server.start()
     try:
         yield Management(

@@ -51,6 +51,21 @@ def test_an_hour_in_minutes() -> None:
     assert history.hour()["total"]["requests"] == 0
 
 
+def test_events_by_name_and_the_clients_that_are_refused_most() -> None:
+    history = TrafficHistory(FakeClock())
+    for number in range(3):
+        history.record(refusal(client_ip="203.0.113.9"))
+        history.take(served(client_ip="203.0.113.9", status=429, backend=-1.0))
+        history.take(served(client_ip=f"198.51.100.{number}", status=403, backend=-1.0))
+    history.take(served(client_ip="203.0.113.9"))
+    history.take(served(client_ip="192.0.2.1", status=404))  # the backend said so
+    history.record(event(Event.USAGE_ANOMALY, Outcome.OBSERVED))
+    hour = history.hour()
+    assert hour["events"] == {"RATE_LIMIT_EXCEEDED": 3, "USAGE_ANOMALY": 1}
+    assert hour["clients"][0] == {"client": "203.0.113.9", "refused": 3, "requests": 4}
+    assert [row["client"] for row in hour["clients"][1:]] == ["198.51.100.0", "198.51.100.1", "198.51.100.2"]
+
+
 def test_what_the_backend_did_in_the_last_five_minutes() -> None:
     clock = FakeClock()
     history = TrafficHistory(clock)

@@ -26,6 +26,15 @@ function filled(made, properties, children) {
 
 const isShown = (child) => child !== undefined && child !== null && child !== false;
 
+// Draws a part of the page anew; what had the focus there has it again, if it is still there.
+export function keepingFocus(place, draw) {
+  const had = place.contains(document.activeElement) ? document.activeElement : null;
+  draw();
+  if (!had || place.contains(had)) return;
+  const same = [...place.querySelectorAll(had.tagName)].find((each) => each.textContent === had.textContent);
+  same?.focus({ preventScroll: true });
+}
+
 export const code = (text) => element("code", {}, text);
 
 export function button(text, onclick, properties = {}) {

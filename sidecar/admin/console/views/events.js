@@ -98,13 +98,19 @@ function listOf() {
     tools: [pause, state],
     node: element("div", { className: "events" }, tableOf(body), none),
     last: 0,
+    lastEvent: null,
     onNames: () => {},
     add(event) {
       if (event.seq <= list.last) return;
       list.last = event.seq;
+      list.lastEvent = event;
       waiting.push(event);
       if (waiting.length > KEPT) waiting.shift();
       draw();
+    },
+    startAgain() {
+      list.last = 0;
+      list.lastEvent = null;
     },
     filter(wanted) {
       filters = wanted;
@@ -257,8 +263,17 @@ async function followAgain(context, list) {
   }
 }
 
+// A process numbers its events from 1: the number that was seen last is then missing, or is another event's.
+function hasRestarted(events, last) {
+  if (!last) return false;
+  const newest = events.at(-1)?.seq ?? 0;
+  const same = events.find((event) => event.seq === last.seq);
+  return newest < last.seq || (same !== undefined && same.ts !== last.ts);
+}
+
 async function follow({ api, signal }, list) {
-  const { events } = await api.get(`/api/events?limit=500&after=${list.last}`);
+  const { events } = await api.get("/api/events?limit=500");
+  if (hasRestarted(events, list.lastEvent)) list.startAgain();
   events.forEach(list.add);
   for await (const message of api.events(signal, list.last)) {
     if (message.kind === "missed") list.say(`${count(message.count)} events were too many to show`);

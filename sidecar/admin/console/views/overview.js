@@ -1,7 +1,9 @@
 // What happens now: what needs attention first, then an hour of numbers.
 
 import { barChart, lineChart, share } from "../chart.js";
-import { badge, code, element, link } from "../dom.js";
+import { change } from "../dialog.js";
+import { badge, button, code, element, keepingFocus, link } from "../dom.js";
+import { field } from "../form.js";
 import { facts, table } from "../table.js";
 import { count, counted, dollars, duration, milliseconds, when } from "../words.js";
 
@@ -9,8 +11,10 @@ export const title = "Overview";
 export const needs = { all: true };
 
 const EVERY = 10;
+const MANY = 30; // refusals of two minutes
 
-export function show(panel, { api, every, now }) {
+export function show(panel, context) {
+  const { api, every, now } = context;
   const requests = barChart({
     title: "Requests a minute",
     unit: "requests",
@@ -37,8 +41,7 @@ export function show(panel, { api, every, now }) {
   const rest = element("div", { className: "columns" });
   panel.append(asOf, attention, tiles, element("div", { className: "columns charts" }, requests.node, times.node, tokens.node), rest);
 
-  every(EVERY, async () => {
-    const state = await api.get("/api/overview");
+  const draw = (state) => {
     asOf.replaceChildren(`${state.replica}, version ${state.version}, as of `, when(state.at));
     attention.replaceChildren(attentionOf(state, now()));
     tiles.replaceChildren(...tilesOf(state));
@@ -46,8 +49,13 @@ export function show(panel, { api, every, now }) {
     times.draw(state.minutes);
     tokens.node.hidden = state.total.input_tokens + state.total.output_tokens === 0;
     tokens.draw(state.minutes);
-    rest.replaceChildren(refusalsOf(state), routesOf(state), timesOf(state), partsOf(state));
-  });
+    rest.replaceChildren(refusalsOf(state), routesOf(state), clientsOf(state), eventsOf(state), timesOf(state), partsOf(state, context, refresh));
+  };
+  const refresh = async () => {
+    const state = await api.get("/api/overview");
+    if (!getSelection().toString()) keepingFocus(panel, () => draw(state)); // someone may be copying a number
+  };
+  every(EVERY, refresh);
 }
 
 // --- what needs attention ---
@@ -59,6 +67,16 @@ function attentionOf(state, now) {
   if (!found.length) return element("p", { className: "card calm" }, badge("fine", "good"), ` Nothing needs attention. The policy has been in force for ${since}.`);
   return element("ul", { className: "card", "aria-label": "What needs attention" }, lines);
 }
+
+// Events that someone should look at, however rare.
+const NOTEWORTHY = {
+  GUARD_FAILED: ["bad", "Guards that failed"],
+  CREDENTIAL_UNAVAILABLE: ["bad", "Requests without a usable key"],
+  SECRET_REDACTED: ["warn", "Secrets that were taken out of answers"],
+  USAGE_ANOMALY: ["warn", "Unusual usage"],
+  BUDGET_EXCEEDED: ["warn", "Requests beyond their budget"],
+  IP_BANNED: ["warn", "New bans"],
+};
 
 // [how urgent, text and links …], the most urgent first.
 function findings(state) {
@@ -76,10 +94,19 @@ function findings(state) {
     [vault?.expiring, "warn", `${counted(vault?.expiring, "credential")} will expire within seven days. `, link("Show them", "credentials")],
     [policy.mode === "observe", "warn", "The policy only observes: nothing is refused. ", link("What would be", "events", { outcome: "observed" })],
     [state.undeclared_proxies.length, "warn", `Not in clients.trusted_proxies, but looks like a proxy: ${counted(state.undeclared_proxies.length, "peer")}. `, link("Show them", "policy")],
+    many(state),
+    ...Object.entries(NOTEWORTHY).map(([name, [kind, text]]) => [state.events[name], kind, `${text} in the hour: ${count(state.events[name])}. `, link("Show them", "events", { event: name })]),
     [state.log_dropped, "warn", `Lost: ${counted(state.log_dropped, "log line")}.`],
   ];
   const met = rules.filter(([isSo]) => isSo).map(([, ...finding]) => finding);
   return met.sort((one, other) => (one[0] === "bad" ? 0 : 1) - (other[0] === "bad" ? 0 : 1));
+}
+
+// Said while a third of the requests is refused, with the client that most of it concerns.
+function many({ minutes, clients: [worst] }) {
+  const [requests, refused] = ["requests", "refused"].map((name) => minutes.slice(-2).reduce((sum, minute) => sum + minute[name], 0));
+  const who = worst ? [" Most often refused lately: ", link(worst.client, "events", { client: worst.client }), ` (${count(worst.refused)}).`] : [];
+  return [refused >= MANY && refused * 3 > requests, "warn", `Of the last two minutes' ${count(requests)} requests ${count(refused)} were refused.`, ...who];
 }
 
 // --- numbers ---
@@ -149,6 +176,45 @@ function routesOf({ routes }) {
   );
 }
 
+function clientsOf({ clients }) {
+  const most = Math.max(...clients.map((row) => row.refused), 1);
+  return section(
+    "Clients that are refused most",
+    table({
+      caption: "Clients that were refused most often among the latest requests",
+      columns: [
+        { title: "Client", cell: (row) => link(row.client, "events", { client: row.client }), className: "name" },
+        { title: "Refused", cell: (row) => count(row.refused), className: "number" },
+        { title: "Share", cell: (row) => share(row.refused, most), className: "shares minor" },
+        { title: "Of requests", cell: (row) => count(row.requests), className: "number" },
+      ],
+      rows: clients,
+      isDense: true,
+      empty: "No client was refused lately.",
+    }),
+  );
+}
+
+function eventsOf({ events }) {
+  const rows = Object.entries(events);
+  const most = Math.max(...rows.map(([, times]) => times), 1);
+  return section(
+    "Events in the hour",
+    table({
+      caption: "Events in the last hour by name",
+      columns: [
+        { title: "Event", cell: ([name]) => link(name, "events", { event: name }), className: "name" },
+        { title: "Times", cell: ([, times]) => count(times), className: "number" },
+        { title: "Share", cell: ([, times]) => share(times, most, "half"), className: "shares minor" },
+      ],
+      rows,
+      most: 10,
+      isDense: true,
+      empty: "No event.",
+    }),
+  );
+}
+
 function timesOf({ times }) {
   const names = { duration: "Whole request", backend: "Backend, to the first byte", overhead: "In the sidecar" };
   return section(
@@ -165,7 +231,7 @@ function timesOf({ times }) {
   );
 }
 
-function partsOf({ stores, backend, vault, policy, dropped_headers: dropped }) {
+function partsOf({ stores, backend, vault, policy, maintenance, dropped_headers: dropped }, context, refresh) {
   const shared = Object.entries(stores).filter(([name]) => name !== "memory");
   const headers = Object.entries(dropped);
   const names = headers.slice(0, 5).map(([name, times]) => `${name} (${count(times)})`);
@@ -178,11 +244,45 @@ function partsOf({ stores, backend, vault, policy, dropped_headers: dropped }) {
         ["Policy", [code((policy.digest ?? "").slice(0, 16)), " since ", when(policy.loaded_at)]],
         ...shared.map(([name, up]) => [name, badge(up, up === "up" ? "good" : "bad")]),
         ...(shared.length ? [] : [["Limits and bans", "in the memory of this process"]]),
-        ["Backend", backend.not_ready ? badge("not ready", "bad") : backend.errors ? badge(counted(backend.errors, "error"), "warn") : backend.answered ? badge("answers", "good") : "not asked in five minutes"],
+        ["Backend", backendOf(backend)],
         ["Vault", vault ? counted(vault.credentials, "credential") : "off"],
         ["Dropped headers", headers.length ? [names.join(", "), " ", link("more", "policy")] : "none"],
+        ["Maintenance", [maintenance.on ? badge("on", "bad") : "off", " ", context.may("operator") && switchOf(maintenance, context, refresh)]],
       ]),
     ),
+  );
+}
+
+function backendOf({ not_ready: reason, errors, answered }) {
+  if (reason) return badge("not ready", "bad");
+  if (errors) return badge(counted(errors, "error"), "warn");
+  return answered ? badge("answers", "good") : "not asked in five minutes";
+}
+
+function switchOf({ on }, { api, attempt, toast }, refresh) {
+  if (on) {
+    const off = () => attempt(async () => {
+      await api.remove("/api/maintenance");
+      toast("This replica serves again.");
+      await refresh();
+    });
+    return button("Serve again", off);
+  }
+  return button("Switch on…", () =>
+    change({
+      title: "Maintenance mode",
+      text: "From now on this replica refuses every request with 503 and this message. Other replicas have switches of their own.",
+      action: "Refuse all requests",
+      fields: [
+        field({ label: "Message", name: "message", value: "The service is under maintenance", required: true, maxLength: 500 }),
+        field({ label: "Clients try again after, in seconds", name: "seconds", kind: "number", value: 300, min: 1, max: 86400 }),
+      ],
+      work: async ({ message, seconds }) => {
+        await api.post("/api/maintenance", { message, retry_after: Number(seconds) });
+        toast("Maintenance mode is on.");
+        await refresh();
+      },
+    }),
   );
 }
 
