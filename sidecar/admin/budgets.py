@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sidecar.admin.api_request import ApiRequest, ApiResponse, iso
-from sidecar.admin.limits import MAX_KEY, address, session_key
+from sidecar.admin.limits import MAX_KEY, address, session_subject, shown
 from sidecar.admin.refusal import invalid
 from sidecar.budget import Budget, BudgetPer, Unit
 from sidecar.prices import NANO
@@ -65,8 +65,8 @@ def _subject(call: ApiRequest, kind: str, key: str) -> tuple[BudgetPer, str]:
     if per is BudgetPer.IP:
         key = address(call, key)
     elif per is BudgetPer.SESSION:
-        key = session_key(key)
-    call.subject = f"{per.value}:{key[:8] if per is BudgetPer.SESSION else key}"
+        key = session_subject(call, key)
+    call.subject = f"{per.value}:{shown(key) if per is BudgetPer.SESSION else key}"
     return per, key
 
 

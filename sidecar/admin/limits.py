@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from inspect import isawaitable
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 from sidecar.admin.api_request import ApiRequest, ApiResponse, iso
 from sidecar.admin.refusal import invalid
 from sidecar.limit import Ask, Limit, Per
 from sidecar.session import key_of
 
-MAX_KEY = 512
+MAX_KEY: Final = 512
+EVERYONE: Final = "all"
+"""What a limit `per: global` counts."""
 
 
 async def overview(call: ApiRequest) -> ApiResponse:
@@ -60,10 +62,22 @@ def _subject(call: ApiRequest, kind: str, key: str) -> tuple[Per, str]:
     if per is Per.IP:
         key = address(call, key)
     elif per is Per.SESSION:
-        key = session_key(key)
+        key = session_subject(call, key)
+    elif per is Per.GLOBAL:
+        key = EVERYONE
     # The id of a session is a secret of its browser: its hash is in the record.
-    call.subject = f"{per.value}:{key[:8] if per is Per.SESSION else key}"
+    call.subject = f"{per.value}:{shown(key) if per is Per.SESSION else key}"
     return per, key
+
+
+def session_subject(call: ApiRequest, key: str) -> str:
+    """Return what is counted for a session: its key, or `ip:ADDRESS` for requests from there without a session."""
+    return f"ip:{address(call, key[3:])}" if key.startswith("ip:") else session_key(key)
+
+
+def shown(session: str) -> str:
+    """Return what a record says of a session: the first eight characters of its key, or the address in its place."""
+    return session if session.startswith("ip:") else session[:8]
 
 
 def address(call: ApiRequest, text: str) -> str:

@@ -20,9 +20,10 @@ from sidecar.cli.vault_session import (
     show_one,
 )
 from sidecar.errors import ConfigError
-from sidecar.vault.models import DEFAULT_NAME, CredentialSummary
+from sidecar.vault.models import DEFAULT_NAME, Change, CredentialSummary
 from sidecar.vault.vault import Vault
 
+NO_EXPIRY: Final = 0.0
 COLUMNS: Final = ("id", "organization", "provider", "name", "state", "last_four", "fingerprint", "hosts", "expires_at")
 
 
@@ -47,6 +48,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     rotate.add_argument("--test", action="store_true", help="ask the provider first; keep the old key if it says no")
     _url(rotate)
     _finish(rotate, _rotate)
+
+    update = commands.add_parser("update", help="change a key's name, hosts or expiry; the key itself stays")
+    _which(update)
+    update.add_argument("--name", help="its new name")
+    _hosts(update, "where it may be sent from now on (repeat it; the former hosts are forgotten)")
+    _expires(update, "90d, 12h, 2027-01-31T12:00:00Z, or never")
+    _finish(update, _update)
 
     delete = commands.add_parser("delete", help="delete a key: requests get it no more, running answers end")
     _which(delete)
@@ -111,6 +119,16 @@ async def _rotate(vault: Vault, arguments: argparse.Namespace) -> int:
     return _said(arguments, new, "rotated")
 
 
+async def _update(vault: Vault, arguments: argparse.Namespace) -> int:
+    ends = NO_EXPIRY if arguments.expires == "never" else moment(arguments.expires)
+    change = Change(name=arguments.name, hosts=tuple(arguments.host) if arguments.host else None, expires_at=ends)
+    if change == Change():
+        raise ConfigError("nothing to change: give --name, --host or --expires")
+    return _said(
+        arguments, await vault.credentials.update(actor(), arguments.organization, arguments.id, change), "updated"
+    )
+
+
 async def _delete(vault: Vault, arguments: argparse.Namespace) -> int:
     if not arguments.now and sys.stdin.isatty():
         row = await vault.credentials.get(arguments.organization, arguments.id)
@@ -171,16 +189,18 @@ def _which(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="as `list` shows it")
 
 
-def _hosts(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", action="append", help="where it may be sent (repeat it; default: the provider's own)")
+def _hosts(
+    parser: argparse.ArgumentParser, says: str = "where it may be sent (repeat it; default: the provider's own)"
+) -> None:
+    parser.add_argument("--host", action="append", help=says)
 
 
 def _url(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help="where to test it, when that is not the provider's own address")
 
 
-def _expires(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--expires", metavar="WHEN", help="90d, 12h or 2027-01-31T12:00:00Z")
+def _expires(parser: argparse.ArgumentParser, says: str = "90d, 12h or 2027-01-31T12:00:00Z") -> None:
+    parser.add_argument("--expires", metavar="WHEN", help=says)
 
 
 def _finish(parser: argparse.ArgumentParser, work: object) -> None:

@@ -59,6 +59,7 @@ async def test_money_is_in_dollars_and_an_organization_sees_its_own(panel, clien
 KEYS = {
     "an address by its prefix": ("ip/2001:db8:1:2::5", "2001:db8:1:2::/64"),
     "a session by its hash": ("session/the-id-of-a-session", key_of("the-id-of-a-session")),
+    "requests without a session": ("session/ip:2001:db8:1:2::5", "ip:2001:db8:1:2::/64"),
     "a credential without a name": ("credential/acme%2Fopenai", "acme/openai/"),
     "a credential with a name": ("credential/acme%2Fopenai%2Fsecond", "acme/openai/second"),
 }

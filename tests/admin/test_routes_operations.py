@@ -48,6 +48,16 @@ async def test_an_address_is_counted_by_its_prefix_and_a_session_by_its_hash(pan
     assert "the-id-of-a-session" not in repr(panel.recorder.events)
 
 
+async def test_windows_of_everyone_and_of_requests_without_a_session(panel, client):
+    _, shown = await call(panel, client, "GET", "/api/rate-limit/admin/status/global/anything")
+    assert shown["key"] == "all"
+    panel.rates.take([Ask(BURST, "ip:203.0.113.9")], panel.clock.monotonic())
+    _, shown = await call(panel, client, "GET", "/api/rate-limit/admin/status/session/ip:203.0.113.9")
+    assert (shown["key"], shown["limits"][0]["used"]) == ("ip:203.0.113.9", 1)
+    status, _ = await call(panel, client, "GET", "/api/rate-limit/admin/status/session/ip:nowhere")
+    assert status == 400
+
+
 async def test_an_organization_sees_its_own_windows(panel, client):
     status, shown = await call(panel, client, "GET", "/api/rate-limit/status", organization="acme", role="viewer")
     assert status == 200

@@ -249,6 +249,13 @@ async def test_a_look_up_that_fails_says_so_beside_the_form(console: Console) ->
     await page.get_by_label("Name").fill("deadbeef")
     await console.click("Look up")
     await expect(form.get_by_role("alert")).to_have_text("There is no such session.")
+    await page.get_by_label("Name").fill(f"ip:{HOME}")
+    await console.click("Look up")
+    await expect(rows(page, f"Windows of session ip:{HOME}")).to_have_count(1)
+    await page.get_by_label("Of", exact=True).select_option("global")
+    await expect(page.get_by_label("Name")).to_have_value("all")
+    await console.click("Look up")
+    await expect(page.get_by_text("The policy has no limit per global.")).to_be_visible()
     console.complaints.clear()  # Chromium reports each answer above 399
 
 

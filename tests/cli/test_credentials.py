@@ -64,6 +64,20 @@ def test_a_key_from_stdin_is_stored_listed_rotated_and_deleted(sidecar) -> None:
     assert Path("sidecar.db").exists()
 
 
+def test_name_hosts_and_expiry_are_changed_and_the_key_stays(sidecar) -> None:
+    made = added(sidecar)
+    update = ("credentials", "update", "acme", made["id"], "--json")
+    code, row, _ = sidecar(
+        *update, "--name", "second", "--host", "a.example", "--host", "b.example", "--expires", "90d"
+    )
+    assert (code, row["name"], row["hosts"], row["version"]) == (0, "second", ["a.example", "b.example"], 2)
+    assert (row["expires_at"] is not None, row["fingerprint"]) == (True, made["fingerprint"])
+    code, row, _ = sidecar(*update, "--expires", "never")
+    assert (code, row["expires_at"], row["hosts"]) == (0, None, ["a.example", "b.example"])
+    assert sidecar(*update)[0] == 2
+    assert sidecar(*update, "--expires", "soon")[0] == 2
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

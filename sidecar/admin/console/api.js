@@ -1,6 +1,6 @@
 // Calls to the admin API. The token lives in this closure and nowhere else.
 
-const LONGEST = 20_000; // milliseconds that one call may take
+const LONGEST = 20_000; // milliseconds that one call may take, unless it says more
 
 export class Problem extends Error {
   constructor(status, message) {
@@ -12,12 +12,12 @@ export class Problem extends Error {
 export function connect(token) {
   const headers = { Authorization: `Bearer ${token}` };
 
-  async function request(method, path, body, signal) {
+  async function request(method, path, body, signal, longest = LONGEST) {
     const response = await fetched(path, {
       method,
       headers: body === undefined ? headers : { ...headers, "Content-Type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
-      signal: AbortSignal.any([AbortSignal.timeout(LONGEST), ...(signal ? [signal] : [])]),
+      signal: AbortSignal.any([AbortSignal.timeout(longest), ...(signal ? [signal] : [])]),
     });
     return response.json();
   }
@@ -39,7 +39,7 @@ export function connect(token) {
 
   // The same calls, each of which ends when `signal` is aborted; a change that is under way is not.
   const endingWith = (signal) => ({
-    get: (path) => request("GET", path, undefined, signal),
+    get: (path, longest) => request("GET", path, undefined, signal, longest),
     post: (path, body = {}) => request("POST", path, body),
     put: (path, body) => request("PUT", path, body),
     remove: (path, body) => request("DELETE", path, body),

@@ -6,12 +6,14 @@ import { field, form } from "./form.js";
 const HINTS = {
   ip: "An address; one of IPv6 stands for its /64.",
   organization: "As tokens, headers or hosts name it.",
-  session: "The 8 characters that logs show, or the whole id. An id is not kept.",
+  session: "The 8 characters that logs show, or the whole id, which is not kept. ip:ADDRESS: requests without a session.",
   user: "The subject of the user's token.",
   credential: "organization/provider, and /name where the policy names one.",
   route: "The name of a route of the policy.",
-  global: "The name of the limit's subject: global.",
+  global: "All requests together.",
 };
+
+const EVERYONE = "all";
 
 // Makes the form. `types` can be looked up; `show(type, key)` is called with what the stores count under. `start` looks up
 // what the address names, or the token's own organization.
@@ -23,7 +25,12 @@ export function lookup({ types, context, label, show }) {
   const key = field({ label: "Name", name: "key", required: true, maxLength: 512, value: own, readOnly: !isForAll, hint: HINTS[offered[0]] });
   const input = key.querySelector("input");
   const select = type.querySelector("select");
-  const explain = () => (key.querySelector("small").textContent = HINTS[select.value] ?? "");
+  const explain = () => {
+    key.querySelector("small").textContent = HINTS[select.value] ?? "";
+    if (!isForAll) return;
+    input.readOnly = select.value === "global";
+    if (input.readOnly || input.value === EVERYONE) input.value = input.readOnly ? EVERYONE : "";
+  };
   select.onchange = explain;
   explain();
   const made = form({
@@ -49,7 +56,7 @@ export const pathOf = (type, key) => `${encodeURIComponent(type)}/${encodeURICom
 // A session is named by its key: its id does not belong into an address.
 async function keyOf({ type, key }, { api }) {
   const text = key.trim();
-  if (type !== "session" || /^[0-9a-f]{64}$/.test(text)) return text;
+  if (type !== "session" || text.startsWith("ip:") || /^[0-9a-f]{64}$/.test(text)) return text;
   const { sessions } = await api.post("/api/sessions/find", { session: text });
   if (!sessions.length) throw new Error("There is no such session.");
   if (sessions.length > 1) throw new Error("More than one session begins with these characters.");

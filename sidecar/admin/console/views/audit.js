@@ -9,6 +9,7 @@ import { when } from "../words.js";
 export const title = "Audit";
 
 const PAGE = 50;
+const VERIFYING = 300_000; // milliseconds: 30,000 entries take a second
 
 export async function show(panel, context) {
   const { api, attempt, isForAll, grant, parameters, keep } = context;
@@ -91,7 +92,7 @@ function verifier(verdict, { api }) {
       verdict.replaceChildren(element("p", { className: "soft" }, "All of the log is read…"));
       try {
         const query = anchor.trim() ? `?${new URLSearchParams({ anchor: anchor.trim() })}` : "";
-        verdict.replaceChildren(...verdictOf(await api.get(`/api/audit/verify${query}`)));
+        verdict.replaceChildren(...verdictOf(await api.get(`/api/audit/verify${query}`, VERIFYING)));
       } catch (error) {
         verdict.replaceChildren();
         throw error;
