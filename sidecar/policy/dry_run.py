@@ -178,7 +178,7 @@ class ReadOnlySessions:
     async def touch(self, key: str, seen: float, ttl: float) -> None:
         """Prolong nothing."""
 
-    async def delete(self, key: str) -> bool:
+    async def delete(self, key: str, organization: str = "") -> bool:
         """End nothing; return False."""
         return False
 
@@ -206,7 +206,7 @@ class ReadOnlySessions:
         """Return how many sessions the live store has."""
         return await self._live.count(now)
 
-    async def counts(self, organization: str | None, now: float, most: int) -> Mapping[str, int] | None:
+    async def counts(self, organization: str | None, now: float, most: int) -> Mapping[str, int]:
         """Return how many sessions organizations have in the live store."""
         return await self._live.counts(organization, now, most)
 

@@ -36,7 +36,7 @@ local function load(key, set, current)
     place = place + RUN
   end
   account.used = string.sub(account.used, place)
-  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', set, '-inf', milliseconds)) do
+  for _, gone in ipairs(redis.call('ZRANGE', set, '-inf', milliseconds, 'BYSCORE')) do
     local amount = tonumber(redis.call('HGET', key, 'h:' .. gone) or 0)
     redis.call('HDEL', key, 'h:' .. gone)
     redis.call('ZREM', set, gone)

@@ -24,7 +24,7 @@ for number = 1, #KEYS / 2 do
       used, newest = used + amount, bucket
     end
   end
-  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', set, '-inf', math.floor(now / 1000))) do
+  for _, gone in ipairs(redis.call('ZRANGE', set, '-inf', math.floor(now / 1000), 'BYSCORE')) do
     held = held - tonumber(redis.call('HGET', key, 'h:' .. gone) or 0)
   end
   out[#out + 1] = used

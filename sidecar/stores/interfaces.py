@@ -147,7 +147,7 @@ class LocalSessions(Protocol):
 class SessionFacts:
     """What a store tells of a session without its id. Times are epoch seconds.
 
-    organization  empty: not known (a session of a former version in a shared store)
+    organization  empty: not known (in a shared store beyond its thousandth organization)
     client        what counts as one client; empty in a shared store, which only the id opens
     until         when it ends if nothing more is heard of it
     """
@@ -191,8 +191,11 @@ class SessionStore(Protocol):
         """Note that a session was seen: it may be idle for `ttl` from then, never longer than it expires."""
         ...
 
-    async def delete(self, key: str) -> bool:
-        """End a session. Its conversations stay bound to it until they expire, so that no other session gets them."""
+    async def delete(self, key: str, organization: str = "") -> bool:
+        """End a session. Its conversations stay bound to it until they expire, so that no other session gets them.
+
+        `organization`: its organization where the caller knows it; a shared store counts it no more then.
+        """
         ...
 
     async def own(self, conversation: str, key: str, ttl: float, now: float) -> str:
@@ -219,10 +222,10 @@ class SessionStore(Protocol):
         """Return how many sessions there are (those that expired since the last cleanup may be among them)."""
         ...
 
-    async def counts(self, organization: str | None, now: float, most: int) -> Mapping[str, int] | None:
+    async def counts(self, organization: str | None, now: float, most: int) -> Mapping[str, int]:
         """Return how many sessions organizations have: one, or (None) the `most` with the most sessions.
 
-        None: this store cannot list them. A shared store may count sessions that ended by idleness.
+        A shared store may count sessions that ended by idleness.
         """
         ...
 

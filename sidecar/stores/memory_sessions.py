@@ -86,7 +86,7 @@ class MemorySessionStore:
         self._sessions.move_to_end(key)
         self._clients[session.client].move_to_end(key)
 
-    async def delete(self, key: str) -> bool:
+    async def delete(self, key: str, organization: str = "") -> bool:  # noqa: ARG002  # it is stored with it
         """End a session; its conversations stay its own."""
         return self._drop(key)
 

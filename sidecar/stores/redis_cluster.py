@@ -15,7 +15,7 @@ from sidecar.stores.redis_connection import CONNECT, QUEUE, TIMEOUT, Command, en
 from sidecar.stores.redis_urls import RedisAddress, patience
 from sidecar.stores.response_timeout import ResponseTimeout
 
-RAW: Final = ("HSCAN", "XRANGE", "XREVRANGE", "ZRANGE", "ZPOPMIN", "ZSCAN")
+RAW: Final = ("HSCAN", "XRANGE", "XREVRANGE", "ZRANGE", "ZPOPMIN", "ZADD")
 """Commands whose answers redis-py would reshape: on one server we read them as they come."""
 
 DISCOVERY: Final = 5.0

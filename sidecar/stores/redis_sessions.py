@@ -1,8 +1,9 @@
 """Sessions that replicas share, sealed so that only the id opens them.
 
-PREFIX:s:KEY        hash: d (sealed data), s (last seen), e (absolute end), o (organization); expires by itself
+PREFIX:s:KEY        hash: d (sealed data), s (last seen), e (absolute end); expires by itself
 PREFIX:c:HASH       a conversation: its owner's key; expires by itself
 PREFIX:of:KIND:X    sorted sets, by end: the sessions of an ip or an organization, the conversations of a session
+PREFIX:of           sorted set of the organizations that have such an index, by its end
 PREFIX:sessions     sorted set of all sessions, by end
 """
 
@@ -26,9 +27,14 @@ KEPT: Final = 30 * 86_400.0
 """Seconds for which a session without an end of its own stays in an index."""
 
 ERASED_AT_ONCE: Final = 500
-SCANNED_AT_ONCE: Final = 1000
-SCANS: Final = 200
-"""Round trips of one search: it looks at up to 200,000 sessions."""
+NAMED: Final = 1000
+"""Organizations that are looked through for a session, and whose sessions are counted."""
+LOOKED_UP: Final = 2000
+"""Places where a search looks for the organizations of what it found."""
+SEARCHED_AT_ONCE: Final = 1000
+SEARCHED: Final = 200_000
+"""Sessions that one search looks at."""
+ROUNDS: Final = 200
 
 
 class RedisSessionStore:
@@ -40,6 +46,7 @@ class RedisSessionStore:
         self._prefix = prefix
         self._script = Script("session.lua")
         self._all = f"{prefix}:sessions"
+        self._organizations = f"{prefix}:of"
 
     def bound(self, per_client: int) -> None:
         """Take over a reloaded policy's bound; a client above it keeps its sessions until it begins another one."""
@@ -50,14 +57,13 @@ class RedisSessionStore:
         key, end = self._session(session.key), deadline(session, session.seen, ttl)
         last = session.expires or session.seen + max(ttl, KEPT)
         organization = self._of("organization", session.organization)
-        # The organization is no secret: its index names the session too.
-        owner = ("o", session.organization)
-        fields = ("d", _sealed(session, seal), "s", repr(session.seen), "e", repr(session.expires), *owner)
+        fields = ("d", _sealed(session, seal), "s", repr(session.seen), "e", repr(session.expires))
         commands: list[Command] = [
             ("HSET", key, *fields),
             ("PEXPIRE", key, _milli(end - session.seen)),
             ("ZADD", self._all, end, session.key),
             *self._indexed(organization, session.key, last, session.seen),
+            *self._indexed(self._organizations, session.organization, last, session.seen),
         ]
         if not session.client:
             await self._wire.submit(commands)
@@ -85,12 +91,11 @@ class RedisSessionStore:
             ]
         )
 
-    async def delete(self, key: str) -> bool:
+    async def delete(self, key: str, organization: str = "") -> bool:
         """End a session; its conversations stay its own."""
-        (organization,) = await self._wire.submit([("HGET", self._session(key), "o")])
         commands: list[Command] = [("DEL", self._session(key)), ("ZREM", self._all, key)]
-        if organization is not None:
-            commands.append(("ZREM", self._of("organization", organization.decode()), key))
+        if organization:
+            commands.append(("ZREM", self._of("organization", organization), key))
         return bool((await self._wire.submit(commands))[0])
 
     async def own(self, conversation: str, key: str, ttl: float, now: float) -> str:
@@ -150,35 +155,38 @@ class RedisSessionStore:
         (count,) = await self._wire.submit([("ZCOUNT", self._all, now, "+inf")])
         return int(count)
 
-    async def counts(self, organization: str | None, now: float, most: int) -> Mapping[str, int] | None:  # noqa: ARG002
-        """Return how many sessions an organization has: those among them that ended by idleness are counted too."""
-        if organization is None:
-            return None
-        (count,) = await self._wire.submit([("ZCOUNT", self._of("organization", organization), now, "+inf")])
-        return {organization: int(count)}
+    async def counts(self, organization: str | None, now: float, most: int) -> Mapping[str, int]:
+        """Return how many sessions an organization has, or those with the most have.
+
+        Those among them that ended by idleness are counted too.
+        """
+        names = [organization] if organization is not None else await self._named(now)
+        if not names:
+            return {}
+        counts = await self._wire.submit([("ZCOUNT", self._of("organization", name), now, "+inf") for name in names])
+        pairs = sorted(zip(names, map(int, counts), strict=True), key=lambda pair: (-pair[1], pair[0]))
+        return {name: count for name, count in pairs[:most] if count or organization is not None}
 
     async def search(self, prefix: str, organization: str | None, now: float, most: int) -> SessionsFound:
         """Return sessions whose key begins with `prefix`, among up to 200,000 that are looked at."""
         index = self._all if organization is None else self._of("organization", organization)
         if len(prefix) == KEY:
-            (indexed,) = await self._wire.submit([("ZSCORE", index, prefix)])
+            (indexed,) = await self._wire.submit([_is_in(index, prefix)])
             known = [prefix] if indexed is not None or organization is None else []
             return SessionsFound(tuple(await self._facts(known, organization, now)))
-        keys, cursor = set[str](), b"0"
-        for _ in range(SCANS):
-            scan: Command = ("ZSCAN", index, cursor, "MATCH", f"{prefix}*", "COUNT", SCANNED_AT_ONCE)
-            ((cursor, flat),) = await self._wire.submit([scan])
-            keys |= {each.decode() for each in flat[::2]}
-            if cursor in {b"0", 0} or len(keys) > most:
-                break
-        found = await self._facts(sorted(keys)[:most], organization, now)
-        return SessionsFound(tuple(found), cursor in {b"0", 0} and len(keys) <= most)
+        keys, start, names = list[str](), 0, [b""]
+        while names and start < SEARCHED and len(keys) <= most:
+            (names,) = await self._wire.submit([("ZRANGE", index, start, start + SEARCHED_AT_ONCE - 1)])
+            keys += [key for key in map(bytes.decode, names) if key.startswith(prefix)]
+            start += SEARCHED_AT_ONCE
+        found = await self._facts(keys[:most], organization, now)
+        return SessionsFound(tuple(found), not names and len(keys) <= most)
 
     async def some(self, organization: str, now: float, most: int) -> SessionsFound:
         """Return sessions of an organization; what has ended leaves its index."""
         index = self._of("organization", organization)
         found: list[SessionFacts] = []
-        for _ in range(SCANS):
+        for _ in range(ROUNDS):
             last = len(found) + min(ERASED_AT_ONCE, most + 1 - len(found)) - 1
             (names,) = await self._wire.submit([("ZRANGE", index, len(found), last)])
             if not names:
@@ -195,15 +203,33 @@ class RedisSessionStore:
         """Return what is known of the sessions that are there."""
         commands: list[Command] = []
         for key in keys:
-            commands += [("HMGET", self._session(key), "s", "o"), ("PTTL", self._session(key))]
+            commands += [("HGET", self._session(key), "s"), ("PTTL", self._session(key))]
         answers = await self._wire.submit(commands) if commands else []
-        found = []
-        for key, (seen, owner), left in zip(keys, answers[::2], answers[1::2], strict=True):
-            name = owner.decode() if owner is not None else ""
-            if seen is None or left <= 0 or (organization is not None and name and name != organization):
-                continue
-            found.append(SessionFacts(key, name or organization or "", float(seen), now + left / 1000))
-        return found
+        living = [
+            (key, float(seen), left)
+            for key, seen, left in zip(keys, answers[::2], answers[1::2], strict=True)
+            if seen is not None and left > 0
+        ]
+        owners = await self._owners([key for key, _, _ in living], now) if organization is None else {}
+        return [
+            SessionFacts(key, owners.get(key, organization or ""), seen, now + left / 1000)
+            for key, seen, left in living
+        ]
+
+    async def _owners(self, keys: Sequence[str], now: float) -> dict[str, str]:
+        """Return the organizations of sessions, by the indexes that name them."""
+        names = await self._named(now) if keys else []
+        places = [(name, key) for key in keys for name in names][:LOOKED_UP]
+        if not places:
+            return {}
+        asked = [_is_in(self._of("organization", name), key) for name, key in places]
+        scores = await self._wire.submit(asked)
+        return {key: name for (name, key), score in zip(places, scores, strict=True) if score is not None}
+
+    async def _named(self, now: float) -> list[str]:
+        """Return the organizations that have sessions, at most 1000."""
+        (names,) = await self._wire.submit([("ZRANGE", self._organizations, now, "+inf", "BYSCORE", "LIMIT", 0, NAMED)])
+        return [name.decode() for name in names]
 
     async def _end_oldest(self, client: str, excess: int) -> int:
         (popped,) = await self._wire.submit([("ZPOPMIN", client, excess)])
@@ -228,7 +254,7 @@ class RedisSessionStore:
         keep = _milli(max(end - now, 1.0))
         return [
             ("ZREMRANGEBYSCORE", index, "-inf", now),
-            ("ZADD", index, end, member),
+            ("ZADD", index, "GT", end, member),
             # NX sets a missing expiry, GT only ever lengthens one: the index outlives its last member.
             ("PEXPIRE", index, keep, "NX"),
             ("PEXPIRE", index, keep, "GT"),
@@ -242,6 +268,14 @@ class RedisSessionStore:
 
     def _of(self, kind: str, subject: str) -> str:
         return f"{self._prefix}:of:{kind}:{subject}"
+
+
+def _is_in(index: str, member: str) -> Command:
+    """Return a command that is answered with None unless an index has a member.
+
+    It adds 0 to the score of a member that is there, and is among the rights that the docs ask for; ZSCORE is not.
+    """
+    return ("ZADD", index, "XX", "INCR", 0, member)
 
 
 def _milli(seconds: float) -> int:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from sidecar.budget import Budget, BudgetPer, Claim, Unit
 from sidecar.clock import SystemClock
 from sidecar.errors import ConfigError
 from sidecar.limit import Ask, Limit, Per, Takes
@@ -84,6 +85,17 @@ async def use_all(stores: Stores) -> None:
     assert await stores.sessions.owner("thread", now) == made.key
     assert await stores.sessions.move(made.key, key_of("new"), now) == 1
     assert await stores.sessions.count(now) == 1
+    assert await stores.sessions.counts(None, now, 5) == {"acme": 1}
+    (found,) = (await stores.sessions.search(made.key[:8], None, now, 5)).sessions
+    assert (found.key, found.organization) == (made.key, "acme")
+    assert [each.key for each in (await stores.sessions.some("acme", now, 5)).sessions] == [made.key]
+    budget = Budget("day", BudgetPer.ORGANIZATION, Unit.TOKENS, 1000, 86_400.0)
+    claimed = stores.budgets.claim([Claim(budget, "acme", 100, spend=50, bound=False)], "holder", 30.0, now)
+    assert not isinstance(claimed, tuple), "Redis was asked"
+    assert (await claimed)[0].left == 850
+    (standing,) = await stores.budgets.look([budget], "acme", now)
+    assert (standing.used, standing.held) == (50, 100)
+    assert await stores.budgets.forget([budget], "acme") == 1
     assert await stores.sessions.cleanup(now) == 0
     assert await stores.sessions.erase("organization", "acme") == Erased(1, 0)
     assert not await stores.sessions.delete(made.key)

@@ -9,6 +9,8 @@ import { count, fromNow, when } from "../words.js";
 
 export const title = "Sessions";
 
+const LISTED = 100; // organizations that the count names
+
 export async function show(panel, context) {
   const { api, attempt } = context;
   const result = element("section", { "aria-live": "polite" });
@@ -77,13 +79,10 @@ async function found(result, text, context, refresh) {
 
 function counted({ count: total, organizations }, context, refresh) {
   const { may, isForAll, grant } = context;
-  const rows = Object.entries(organizations ?? {}).map(([organization, sessions]) => ({ organization, sessions }));
+  const rows = Object.entries(organizations).map(([organization, sessions]) => ({ organization, sessions }));
   const endAll = (organization, fields = []) => change(ofAll(organization, fields, context, refresh));
   const shown = facts([[isForAll ? "Sessions" : `Sessions of ${grant.organization}`, count(total)]]);
-  if (organizations === null) {
-    const end = button("End all of an organization…", () => endAll("", [field({ label: "Organization", name: "organization", required: true, maxLength: 128 })]), { className: "danger" });
-    return [element("h2", {}, "All sessions"), shown, may("operator") ? element("div", { className: "actions" }, end) : ""];
-  }
+  const endOther = () => endAll("", [field({ label: "Organization", name: "organization", required: true, maxLength: 128 })]);
   return [
     element("h2", {}, "All sessions"),
     shown,
@@ -99,6 +98,7 @@ function counted({ count: total, organizations }, context, refresh) {
       rows,
       empty: "There are no sessions.",
     }),
+    rows.length === LISTED && may("operator") ? element("div", { className: "actions" }, button("End all of another organization…", endOther, { className: "danger" })) : "",
   ];
 }
 
