@@ -15,6 +15,7 @@ from typing import Final
 from sidecar.redaction.prefilter import Question
 from sidecar.redaction.records import Piece, Place, rewritten
 from sidecar.redaction.scanner import OUTSIDE, Hit, Scanner, context, rewrite, tally
+from sidecar.redaction.text_names import TextNames, is_name
 
 MAX_WAITING_BYTES: Final = 256 * 1024
 MAX_WAITING_RECORDS: Final = 4096
@@ -66,6 +67,8 @@ class _Hole:
     place: Place | None  # None: a number
     quoted: bool
     patient: bool
+    names: bool
+    """It may be the name of a text: one that was seen before may stand for another text."""
     after: bytes
 
 
@@ -77,6 +80,7 @@ class _Template:
     holes: tuple[_Hole, ...]
     end: bytes = b""  # what follows the only hole
     text: Place | None = None  # which is this text in a JSON string
+    names: bool = False  # one of the holes may be a name
 
     def match(self, raw: bytes) -> list[tuple[int, int]] | None:
         """Return where a record's holes are; None: it is another one."""
@@ -122,26 +126,28 @@ def _template(record: Record, before: Record) -> _Template | None:
         return None
     raw, at, then = record.raw, 0, 0
     between: list[bytes] = []
-    holes: list[tuple[Place | None, bool, bool]] = []
+    holes: list[tuple[Place | None, bool, bool, bool]] = []
     earlier = {piece.place: piece for piece in others}
     for piece in sorted(varied, key=lambda piece: piece.start):
         other = earlier[piece.place]
         if not _numbered(raw[at : piece.start], before.raw[then : other.start], between, holes):
             return None
-        holes.append((piece.place, piece.quoted, piece.patient))
+        holes.append((piece.place, piece.quoted, piece.patient, is_name(piece)))
         at, then = piece.end, other.end
     if not _numbered(raw[at:], before.raw[then:], between, holes) or len(holes) > _MOST_HOLES:
         return None
     made = [_Hole(*hole, after) for hole, after in zip(holes, between[1:], strict=True)]
     if not all(hole.place is None or hole.quoted or hole.after[:1] == b"\n" for hole in made):
         return None
-    template = _Template(between[0], tuple(made))
-    if len(made) == 1 and made[0].quoted:
+    template = _Template(between[0], tuple(made), names=any(hole.names for hole in made))
+    if len(made) == 1 and made[0].quoted and not made[0].names:
         template = _Template(between[0], tuple(made), made[0].after, made[0].place)
     return template if template.match(raw) is not None else None
 
 
-def _numbered(text: bytes, other: bytes, between: list[bytes], holes: list[tuple[Place | None, bool, bool]]) -> bool:
+def _numbered(
+    text: bytes, other: bytes, between: list[bytes], holes: list[tuple[Place | None, bool, bool, bool]]
+) -> bool:
     """Split what is between two texts at the numbers that differ in both records; False: more than numbers differs."""
     numbers, others = list(_VALUE.finditer(text)), list(_VALUE.finditer(other))
     if len(numbers) != len(others) or _VALUE.sub(b"0", text) != _VALUE.sub(b"0", other):
@@ -150,7 +156,7 @@ def _numbered(text: bytes, other: bytes, between: list[bytes], holes: list[tuple
     for number, then in zip(numbers, others, strict=True):
         if number.group() != then.group():
             between.append(text[at : number.start()])
-            holes.append((None, False, False))
+            holes.append((None, False, False, False))
             at = number.end()
     between.append(text[at:])
     return True
@@ -163,12 +169,24 @@ class JoinedTexts:
     counted as `undecided`.
     """
 
-    __slots__ = ("_bytes", "_last", "_lessons", "_places", "_question", "_queue", "_scanner", "_templates", "counts")
+    __slots__ = (
+        "_bytes",
+        "_last",
+        "_lessons",
+        "_names",
+        "_places",
+        "_question",
+        "_queue",
+        "_scanner",
+        "_templates",
+        "counts",
+    )
 
     def __init__(self, scanner: Scanner, counts: dict[str, int], question: Question | None = None) -> None:
         self._scanner = scanner
         self._question = question
         self._places: dict[Place, _Text] = {}
+        self._names = TextNames()
         self._queue: deque[Record] = deque()
         self._bytes = 0
         self._last: Record | None = None  # that was read
@@ -209,6 +227,11 @@ class JoinedTexts:
 
     def _alike(self, raw: bytes, template: _Template, found: list[tuple[int, int]]) -> bytes | None:
         places, question = self._places, self._question
+        if template.names and any(
+            hole.names and self._names.is_seen(raw[start:end])
+            for hole, (start, end) in zip(template.holes, found, strict=True)
+        ):
+            return None
         plain: list[tuple[_Text, bytes]] | None = None if self._queue or question is None else []
         if plain is not None:
             for hole, (start, end) in zip(template.holes, found, strict=True):
@@ -233,10 +256,26 @@ class JoinedTexts:
 
     def push(self, record: Record) -> list[Record]:
         """Take the next record; return those that may leave now."""
+        record.pieces = self._names.told_apart(record.pieces)
+        if self._names.switches or self._names.parted:
+            self._part()
         leaving = self._pushed(record)
         if not (record.waits or record.changed or self._queue):
             self._learn(record)
         return leaving
+
+    def _part(self) -> None:
+        """Let texts go on as texts of their own, from what they were part of."""
+        for place, old in self._names.switches:
+            known = self._places.get(place)
+            if known is not None and len(self._places) < MAX_PLACES:
+                text = self._places.setdefault(old, _Text())
+                if not text.pieces:
+                    text.before = context(known.before, known.text)
+        self._names.switches.clear()
+        self._names.parted = False
+        self._templates.clear()
+        self._last = None
 
     def _pushed(self, record: Record) -> list[Record]:
         for number in range(len(record.pieces)):
@@ -253,6 +292,7 @@ class JoinedTexts:
         """End all texts: nothing that comes belongs to them any more."""
         self._decide("")
         self._places.clear()
+        self._names.forget()
         self._templates.clear()
         self._last = None
         return self._leaving()
@@ -338,6 +378,7 @@ class JoinedTexts:
             idle = list(self._places)
         for place in idle:
             del self._places[place]
+        self._names.forget()
         self._templates.clear()
 
     def _leaving(self) -> list[Record]:

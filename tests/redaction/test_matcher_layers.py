@@ -16,7 +16,7 @@ from sidecar.redaction.filters import build_redaction
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.secret import Secret
 from tests.support.redaction import LAYERS, cut, every, run
-from tests.support.streams import FORMATS
+from tests.support.streams import FORMATS, NAMED, WOVEN
 
 KEY = "sk-proj-Ab9_z0123456789/+x"
 KNOWN = SecretMatcher([Secret(KEY)])
@@ -81,9 +81,28 @@ KEYS = st.one_of(
     st.text("%\\\"'&;#0123uUx4nt{}", min_size=8, max_size=80),
 ).filter(lambda key: len(set(key)) > 4)
 WAYS = st.sampled_from(["", *LAYERS])
+EXAMPLES = int(os.environ.get("REDACTION_EXAMPLES", "150"))
 
 
-@settings(deadline=None, max_examples=int(os.environ.get("REDACTION_EXAMPLES", "150")))
+def pieces(text: bytes, at: list[int]) -> list[str]:
+    """Cut a text into pieces of whole characters, or not at all where that is not possible."""
+    try:
+        return [piece.decode() for piece in cut(text, at)]
+    except UnicodeDecodeError:
+        return [text.decode()]
+
+
+def assert_only_the_key_goes(shown: str, key: str, said: bytes, *ways: str) -> None:
+    assert shown.startswith("see ")
+    assert shown.endswith(" end")
+    before, mark, after = shown[4:-4].partition("[redacted]")
+    stay = may_stay(key, said, *ways)
+    assert mark
+    assert len(before) <= stay[0]
+    assert len(after.replace(mark, "")) <= stay[1]
+
+
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(
     key=KEYS,
     inner=WAYS,
@@ -101,20 +120,55 @@ def test_no_key_in_two_spellings_passes_in_any_format(
     if set(said) & set(b"\r\n\0"):
         name = "bytes"  # a reader of lines sees several
     form = FORMATS[name]
-    try:
-        pieces = [piece.decode() for piece in cut(b"see " + said + b" end", at)]
-    except UnicodeDecodeError:
-        pieces = ["see ", said.decode(), " end"]
     stream = build_redaction(SecretMatcher([Secret(key)]), (), Problems()).filter_for(form.media_type)
     assert stream is not None
-    shown = form.read(run(stream, cut(form.body(pieces), chunks)))
-    assert shown.startswith("see ")
-    assert shown.endswith(" end")
-    before, mark, after = shown[4:-4].partition("[redacted]")
-    stay = may_stay(key, said, inner, outer)
-    assert mark
-    assert len(before) <= stay[0]
-    assert len(after.replace(mark, "")) <= stay[1]
+    body = form.body(pieces(b"see " + said + b" end", at))
+    assert_only_the_key_goes(form.read(run(stream, cut(body, chunks))), key, said, inner, outer)
+
+
+@settings(deadline=None, max_examples=EXAMPLES)
+@given(
+    key=KEYS,
+    inner=WAYS,
+    outer=WAYS,
+    name=st.sampled_from(sorted(WOVEN)),
+    at=st.lists(st.integers(0, 4000), max_size=12),
+    which=st.lists(st.integers(0, 2), max_size=40),
+    chunks=st.lists(st.integers(0, 9000), max_size=20),
+)
+def test_no_key_passes_in_one_of_several_texts_whose_pieces_alternate(
+    key: str, inner: str, outer: str, name: str, at: list[int], which: list[int], chunks: list[int]
+) -> None:
+    said = spelled(key, inner, outer)
+    assume(said is not None)
+    assert said is not None
+    form = WOVEN[name]
+    others = ["quite another text, of which nothing is a key " * 3, "123 and so on, €"]
+    if form is WOVEN["openai-choices-in-one-event"]:
+        del others[1]
+    texts = [["", *pieces(b"see " + said + b" end", at)], *([other[:9], other[9:30], other[30:]] for other in others)]
+    woven: list[tuple[int, str]] = []
+    for number in (*which, *(number for number, text in enumerate(texts) for _ in text)):
+        if number < len(texts) and texts[number]:
+            woven.append((number, texts[number].pop(0)))
+    stream = build_redaction(SecretMatcher([Secret(key)]), (), Problems()).filter_for(form.media_type)
+    assert stream is not None
+    body = run(stream, cut(form.body(woven), chunks))
+    stays = all(key not in other for other in others)
+    assert [form.read(body, number + 1) for number in range(len(others))] == others or not stays
+    assert_only_the_key_goes(form.read(body, 0), key, said, inner, outer)
+
+
+@pytest.mark.parametrize("name", [*WOVEN, *NAMED])
+def test_a_key_in_two_halves_with_another_text_between(name: str) -> None:
+    form = {**WOVEN, **NAMED}[name]
+    redaction = build_redaction(KNOWN, (), Problems())
+    for at in range(1, len(KEY)):
+        woven = [(0, "see "), (1, "other "), (0, KEY[:at]), (1, "text"), (0, KEY[at:]), (1, "."), (0, " end")]
+        stream = redaction.filter_for(form.media_type)
+        assert stream is not None
+        body = run(stream, cut(form.body(woven), [at * 7, at * 40]))
+        assert (form.read(body, 0), form.read(body, 1)) == ("see [redacted] end", "other text."), at
 
 
 def test_an_escape_in_an_escape_that_the_end_cuts_waits() -> None:

@@ -120,3 +120,129 @@ FORMATS: dict[str, Format] = {
     ),
 }
 """Name → format. Their readers are independent of the product's own."""
+
+
+@dataclass(frozen=True)
+class Woven:
+    """A format in which the pieces of several texts alternate.
+
+    write  number of the text, one piece → one record
+    read   all records, number of the text → that text
+    """
+
+    media_type: bytes
+    write: Callable[[int, str], bytes]
+    read: Callable[[bytes, int], str]
+    begin: bytes = b""
+    end: bytes = b""
+
+    def body(self, pieces: Sequence[tuple[int, str]]) -> bytes:
+        return self.begin + b"".join(self.write(*piece) for piece in pieces) + self.end
+
+
+def parts(find: Callable[[Any, int], str | None], field: bytes = b"data: ") -> Callable[[bytes, int], str]:
+    """Return a reader that joins what `find` takes from each record for a text, None: the record is of another."""
+    return lambda body, number: "".join(find(json.loads(line), number) or "" for line in data_of(body, field) if line)
+
+
+def in_choices(name: Callable[[int], int | str]) -> Woven:
+    return Woven(
+        SSE,
+        lambda number, text: event({"id": "c-1", "choices": [{"index": name(number), "delta": {"content": text}}]}),
+        parts(lambda e, n: e["choices"][0]["delta"]["content"] if e["choices"][0]["index"] == name(n) else None),
+    )
+
+
+LETTERS = "abcdef"
+FIELDS = ("text", "answer", "content")
+WOVEN: dict[str, Woven] = {
+    "openai-choices": in_choices(lambda number: number),
+    "openai-choices-by-name": in_choices(lambda number: LETTERS[number]),
+    "openai-choices-in-one-event": Woven(
+        SSE,
+        lambda number, text: event(
+            {"choices": [{"index": at, "delta": {"content": text if at == number else ""}} for at in (1, 0)]}
+        ),
+        parts(lambda e, n: e["choices"][1 - n]["delta"]["content"] if n < 2 else None),
+    ),
+    "openai-tool-calls": Woven(
+        SSE,
+        lambda number, text: event(
+            {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": number, "function": {"arguments": text}}]}}]}
+        ),
+        parts(
+            lambda e, n: (
+                ((call := e["choices"][0]["delta"]["tool_calls"][0])["index"] == n and call["function"]["arguments"])
+                or None
+            )
+        ),
+    ),
+    "anthropic-blocks": Woven(
+        SSE,
+        lambda number, text: event(
+            {"type": "content_block_delta", "index": number, "delta": {"type": "text_delta", "text": text}},
+            b"event: content_block_delta\n",
+        ),
+        parts(lambda e, n: e["delta"]["text"] if e["index"] == n else None),
+    ),
+    "responses": Woven(
+        SSE,
+        lambda number, text: event(
+            {"type": "response.output_text.delta", "item_id": f"m{number}", "output_index": number, "delta": text}
+        ),
+        parts(lambda e, n: e["delta"] if e["output_index"] == n else None),
+    ),
+    "realtime-parts": Woven(
+        SSE,
+        lambda number, text: event(
+            {"type": "response.text.delta", "item_id": "m", "output_index": 0, "content_index": number, "delta": text}
+        ),
+        parts(lambda e, n: e["delta"] if e["content_index"] == n else None),
+    ),
+    "vercel-lines": Woven(
+        b"text/plain",
+        lambda number, text: b"%d:" % number + dumped(text) + b"\n",
+        lambda body, number: "".join(json.loads(line) for line in data_of(body, b"%d:" % number)),
+    ),
+    "ndjson-choices": Woven(
+        b"application/x-ndjson",
+        lambda number, text: dumped({"choices": [{"index": number, "text": text}]}) + b"\n",
+        parts(lambda e, n: e["choices"][0]["text"] if e["choices"][0]["index"] == n else None, b""),
+    ),
+    "fields": Woven(
+        SSE,
+        lambda number, text: event({FIELDS[number]: text}),
+        parts(lambda e, n: e.get(FIELDS[n])),
+    ),
+}
+"""Name → format of several texts."""
+NAMED: dict[str, Woven] = {
+    "vercel-parts": Woven(
+        SSE,
+        lambda number, text: event({"type": "text-delta", "id": f"t{number}", "delta": text}),
+        parts(lambda e, n: e["delta"] if e["type"] == "text-delta" and e["id"] == f"t{n}" else None),
+        b"".join(event({"type": "text-start", "id": f"t{number}"}) for number in range(3)),
+    ),
+    "ag-ui": Woven(
+        SSE,
+        lambda number, text: event({"type": "TEXT_MESSAGE_CONTENT", "messageId": f"m{number}", "delta": text}),
+        parts(lambda e, n: e["delta"] if e["type"] == "TEXT_MESSAGE_CONTENT" and e["messageId"] == f"m{n}" else None),
+        b"".join(event({"type": "TEXT_MESSAGE_START", "messageId": f"m{number}"}) for number in range(3)),
+    ),
+    "langgraph-messages": Woven(
+        SSE,
+        lambda number, text: event(
+            [{"content": text, "type": "AIMessageChunk", "id": f"run-{number}"}, {"langgraph_node": "agent"}],
+            b"event: messages\n",
+        ),
+        parts(lambda e, n: e[0]["content"] if e[0].get("id") == f"run-{n}" else None),
+        b"".join(event([{"content": "", "type": "AIMessageChunk", "id": f"run-{n}"}, {}]) for n in range(3)),
+    ),
+    "realtime-items": Woven(
+        b"application/x-ndjson",
+        lambda number, text: dumped({"type": "response.text.delta", "item_id": f"m{number}", "delta": text}) + b"\n",
+        parts(lambda e, n: e["delta"] if "delta" in e and e["item_id"] == f"m{n}" else None, b""),
+        b"".join(dumped({"type": "added", "item_id": f"m{number}"}) + b"\n" for number in range(3)),
+    ),
+}
+"""The same, where only a name that was announced tells the texts apart."""
