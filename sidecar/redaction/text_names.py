@@ -1,4 +1,4 @@
-"""Tells texts at one place of successive records apart by names, as in `{"type": "text-delta", "id": "t0", "delta": "…"}`.
+"""Tells texts at one place of successive records apart by names, as in `{"id": "t0", "delta": "…"}`.
 
 Which strings are names is not known: some servers make a new id for each record of one text. A name counts once it
 has been in an earlier record, in one that announced the text or in another of its pieces.
@@ -12,8 +12,8 @@ from typing import Final, NamedTuple, TypeAlias
 from sidecar.redaction.records import Piece, Place
 
 NAMING: Final = frozenset(
-    "id item_id itemId message_id messageId part_id partId block_id blockId tool_call_id toolCallId call_id callId "
-    "run_id runId stream_id streamId".split()
+    "id item_id itemId message_id messageId part_id partId block_id blockId tool_call_id toolCallId "  # noqa: SIM905
+    "call_id callId run_id runId stream_id streamId".split()
 )
 """Keys under which protocols name the text that a record goes on with."""
 MAX_NAME: Final = 64

@@ -147,10 +147,8 @@ def test_no_key_passes_in_one_of_several_texts_whose_pieces_alternate(
     if form is WOVEN["openai-choices-in-one-event"]:
         del others[1]
     texts = [["", *pieces(b"see " + said + b" end", at)], *([other[:9], other[9:30], other[30:]] for other in others)]
-    woven: list[tuple[int, str]] = []
-    for number in (*which, *(number for number, text in enumerate(texts) for _ in text)):
-        if number < len(texts) and texts[number]:
-            woven.append((number, texts[number].pop(0)))
+    order = [*which, *(number for number, text in enumerate(texts) for _ in text)]
+    woven = [(number, texts[number].pop(0)) for number in order if number < len(texts) and texts[number]]
     stream = build_redaction(SecretMatcher([Secret(key)]), (), Problems()).filter_for(form.media_type)
     assert stream is not None
     body = run(stream, cut(form.body(woven), chunks))
