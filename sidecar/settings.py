@@ -14,6 +14,7 @@ MIN_SECRET: Final = 32  # bytes: 256 bits, when they are random
 MAX_PREVIOUS: Final = 16
 MAX_FILE: Final = 64 * 1024
 MAKE_ONE: Final = "make one with: openssl rand -base64 32"
+SAME: Final = f"set the one that the sidecar runs with; for a new one {MAKE_ONE}"
 
 POLICY: Final = "config/policy.yaml"
 DATABASE: Final = "sqlite:///sidecar.db"
@@ -57,18 +58,18 @@ class Settings:
     database_url: Secret = field(default_factory=lambda: Secret(DATABASE))
     overrides: Mapping[str, str] = field(default_factory=dict)
 
-    def master_secret(self, needed_by: str = "the vault") -> MasterSecret:
-        """Return the master secret of the vault, or raise ConfigError that names what needs one."""
+    def master_secret(self, needed_by: str = "the vault", instead: str = MAKE_ONE) -> MasterSecret:
+        """Return the master secret of the vault, or raise ConfigError that names what needs one, and what to do."""
         if self.encryption_key is not None:
             return MasterSecret("ENCRYPTION_KEY", self.encryption_key, self.encryption_key_previous)
         if self.jwt_secret is not None:
             return MasterSecret("JWT_SECRET", self.jwt_secret, self.encryption_key_previous)
-        raise ConfigError(f"ENCRYPTION_KEY is not set, and {needed_by} needs it; {MAKE_ONE}")
+        raise ConfigError(f"ENCRYPTION_KEY is not set, and {needed_by} needs it; {instead}")
 
-    def token_secret(self, needed_by: str = "the admin API") -> Secret:
-        """Return the HS256 secret of admin tokens, or raise ConfigError that names what needs one."""
+    def token_secret(self, needed_by: str = "the admin API", instead: str = MAKE_ONE) -> Secret:
+        """Return the HS256 secret of admin tokens, or raise ConfigError that names what needs one, and what to do."""
         if self.jwt_secret is None:
-            raise ConfigError(f"JWT_SECRET is not set, and {needed_by} needs it; {MAKE_ONE}")
+            raise ConfigError(f"JWT_SECRET is not set, and {needed_by} needs it; {instead}")
         return self.jwt_secret
 
     def say_what_is_off(self, *, admin_keys: bool) -> str:

@@ -10,7 +10,7 @@ from sidecar.admin.jwt import make_token
 from sidecar.admin.roles import Role
 from sidecar.clock import SystemClock
 from sidecar.secret import Secret
-from sidecar.settings import read_settings
+from sidecar.settings import SAME, read_settings
 
 MANAGEMENT: Final = "http://127.0.0.1:9090"
 TTL: Final = 60.0
@@ -29,5 +29,5 @@ def add_management(parser: argparse.ArgumentParser) -> None:
 
 def admin_token(environ: Mapping[str, str], role: Role) -> Secret:
     """Return a token for one call, made with JWT_SECRET. ConfigError: there is no secret."""
-    secret = read_settings(environ).token_secret("the call to the running sidecar")
+    secret = read_settings(environ).token_secret("the call to the running sidecar", SAME)
     return Secret(make_token(secret, role, now=SystemClock().now(), ttl=TTL))

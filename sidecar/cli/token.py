@@ -16,7 +16,7 @@ from sidecar.admin.jwt import make_token
 from sidecar.admin.roles import EVERY, ROLES, Role
 from sidecar.clock import SystemClock
 from sidecar.errors import ConfigError
-from sidecar.settings import read_settings
+from sidecar.settings import SAME, read_settings
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LISTENER: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/?")
@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a token, or a link that has it, on stdout and what it allows on stderr; return 0."""
-    secret = read_settings(os.environ).token_secret("an admin token")
+    secret = read_settings(os.environ).token_secret("an admin token", SAME)
     if arguments.org != EVERY and not _ORGANIZATION.fullmatch(arguments.org):
         raise ConfigError("an organization is 1 to 128 letters, digits and . _ @ : + -")
     if arguments.console and not _LISTENER.fullmatch(arguments.console):

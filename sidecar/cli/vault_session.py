@@ -19,7 +19,7 @@ from sidecar.clock import SystemClock
 from sidecar.errors import ConfigError, PolicyError
 from sidecar.events import SecurityEvent, Served
 from sidecar.secret import Secret
-from sidecar.settings import read_settings
+from sidecar.settings import SAME, read_settings
 from sidecar.vault.keys import MasterKeys
 from sidecar.vault.models import Actor
 from sidecar.vault.providers import Catalogue
@@ -60,7 +60,7 @@ def run_with_vault(arguments: argparse.Namespace, work: Callable[[Vault, argpars
 async def opened(policy: str | None) -> AsyncIterator[Vault]:
     """Open the vault that the environment names, as the running sidecar would."""
     settings, clock = read_settings(os.environ), SystemClock()
-    master = settings.master_secret()
+    master = settings.master_secret(instead=SAME)
     if master.fallback:
         print("sidecar: ENCRYPTION_KEY is not set, the vault falls back to JWT_SECRET", file=sys.stderr)
     keys = await MasterKeys.derive(

@@ -133,7 +133,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, name: str, reaso
     path = tmp_path / name
     done = sidecar("check", str(path))
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"sidecar: cannot read the policy {path}: {reason}\n"
+    assert done.stderr == f"sidecar: cannot read the policy {path}: {reason}; name its file, or set SIDECAR_POLICY\n"
 
 
 def test_schema() -> None:

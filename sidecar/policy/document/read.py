@@ -130,7 +130,8 @@ def read_text(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"cannot read the policy {path}: {(error.strerror or 'error').lower()}") from None
+        reason = (error.strerror or "error").lower()
+        raise ConfigError(f"cannot read the policy {path}: {reason}; name its file, or set SIDECAR_POLICY") from None
 
 
 def text_digest(text: bytes | str) -> str:
