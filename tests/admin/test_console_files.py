@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from sidecar.admin.console_files import FOLDER, POLICY
+from sidecar.telemetry.gauges import CredentialState, Gauges
+from sidecar.vocabulary import Event, Outcome
 from tests.support.browser import chromium
-from tests.support.facts import event
+from tests.support.facts import event, served
 from tests.support.management import management
 
 
@@ -93,6 +95,51 @@ async def test_a_link_with_a_token_in_its_fragment_signs_in_and_leaves_the_addre
         await page.get_by_text("chat-burst").wait_for()
         assert page.url == f"{panel.base}/console/#/limits"
         assert [url for url in sent if panel.token("viewer") in url.partition("#")[0]] == []
+
+
+FINDINGS = [
+    "Maintenance mode: every request is refused with “Back at noon”.",
+    "Not ready: draining.",
+    "The backend is not ready: GET /health: status 500.",
+    "redis does not answer: limits are counted in memory, each replica for itself.",
+    "A newer policy was rejected; the old one is in force. See why",
+    "1 credential cannot be opened with this ENCRYPTION_KEY. Show them",
+    "2 credentials expired. Show them",
+    "Guards that failed in the hour: 1. Show them",
+    "1 credential will expire within seven days. Show them",
+    "Not in clients.trusted_proxies, but looks like a proxy: 1 peer. Show them",
+    "Of the last two minutes' 40 requests 40 were refused. Most often refused lately: 203.0.113.9 (40).",
+    "Unusual usage in the hour: 2. Show them",
+    "Lost: 3 log lines.",
+]
+
+
+async def test_what_needs_attention_is_said_first_the_urgent_before_the_rest():
+    async def not_ready():
+        return "GET /health: status 500"
+
+    async with (
+        management(backend_ready=not_ready, stores=lambda: {"redis": False}) as panel,
+        chromium() as browser,
+    ):
+        now = panel.clock.now()
+        states = ((now - 1, False), (now - 2, False), (now + 86_400, False), (None, True), (None, False))
+        found = [CredentialState("acme", "openai", f"{number}", *state) for number, state in enumerate(states)]
+        panel.metrics.watch(Gauges(credentials=lambda: found, log_dropped=lambda: 3))
+        panel.reasons.append("draining")
+        panel.parts.maintenance.on("Back at noon", 60.0)
+        for kind, times in ((Event.GUARD_FAILED, 1), (Event.USAGE_ANOMALY, 2)):
+            for _ in range(times):
+                panel.parts.events.record(event(kind, Outcome.OBSERVED, detail={}))
+        for _ in range(40):
+            panel.parts.history.take(served(status=429, backend=-1.0))
+        page = await browser.new_page()
+        await page.goto(f"{panel.base}/console/#token={panel.token('viewer')}")
+        lines = page.get_by_role("list", name="What needs attention").get_by_role("listitem")
+        await lines.first.wait_for()
+        assert [text.split("\n")[-1] for text in await lines.all_inner_texts()] == FINDINGS
+        badges = await lines.locator(".badge").all_inner_texts()
+        assert badges == ["now"] * 8 + ["look"] * 5
 
 
 async def test_events_go_on_after_a_restart_that_numbers_them_anew():

@@ -4,16 +4,24 @@ import { element } from "./dom.js";
 
 const DAY = 86400;
 
+// Made once: making one takes longer than a thousand uses.
+const TIME = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const DATE = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "short" });
+const WHOLE = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "medium" });
+const TENTHS = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const WHOLES = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+
 // A moment from ISO 8601: the time of day for today, the date too for other days.
 export function when(iso, otherwise = "never") {
   if (!iso) return otherwise;
   const moment = new Date(iso);
   const isToday = moment.toDateString() === new Date().toDateString();
-  const text = isToday ? timeOfDay(moment) : moment.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-  return element("time", { dateTime: iso, title: moment.toLocaleString() }, text);
+  const text = isToday ? timeOfDay(moment) : DATE.format(moment);
+  return element("time", { dateTime: iso, title: WHOLE.format(moment) }, text);
 }
 
-export const timeOfDay = (moment) => moment.toLocaleTimeString([], { hour12: false });
+export const timeOfDay = (moment) => TIME.format(moment);
 
 // "in 4 min", "3 h ago".
 export function fromNow(iso, now = Date.now()) {
@@ -36,8 +44,7 @@ export function duration(seconds) {
 // 1284 → "1,284"; 1284000 → "1.28 M".
 export function count(number) {
   if (number === null || number === undefined) return "–";
-  if (number < 1e5) return number.toLocaleString("en", { maximumFractionDigits: number < 100 ? 1 : 0 });
-  return number.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
+  return (number < 100 ? TENTHS : number < 1e5 ? WHOLES : COMPACT).format(number);
 }
 
 // "1 session", "7 sessions".

@@ -9,7 +9,9 @@ import { count, when } from "../words.js";
 export const title = "Events";
 
 const KEPT = 2000; // events that filters look at
-const SHOWN = 300; // rows
+const SHOWN = 250; // rows
+const DRAWN = 200; // milliseconds between two drawings
+const TYPING = 250; // milliseconds without a key before an id is looked up
 const AGAIN = 3000; // milliseconds before a stream that ended is opened again
 const FILTERS = ["id", "client", "route", "event", "outcome"];
 const OUTCOMES = [["", "any"], "allowed", "refused", "observed", "changed", "failed"];
@@ -34,7 +36,7 @@ export function show(panel, context) {
     list.filter(filters);
     showWhy();
   });
-  const showWhy = latest((isCurrent) => whyOf(filters.id, context, answer, isCurrent));
+  const showWhy = latest((isCurrent) => whyOf(filters.id, context, answer, isCurrent), TYPING);
   panel.append(bar.node, answer, list.node);
   list.filter(filters);
   showWhy();
@@ -114,6 +116,7 @@ function listOf() {
     },
     filter(wanted) {
       filters = wanted;
+      if (pausedBy === "details") pauseBy("");
       body.replaceChildren(...all.filter((event) => matches(event, filters)).slice(-SHOWN).reverse().map(rowOf));
       none.hidden = body.rows.length > 0;
     },
@@ -124,15 +127,15 @@ function listOf() {
   };
 
   const tell = () => (state.textContent = pausedBy ? `paused, ${count(waiting.length)} new` : said);
-  // Drawn once a frame, however many events come; a page in the background does not draw.
+  // Drawn a few times a second, however many events come.
   const draw = () => {
     if (isDrawing) return;
     isDrawing = true;
-    requestAnimationFrame(() => {
+    setTimeout(() => {
       isDrawing = false;
       if (!pausedBy) takeOver();
       tell();
-    });
+    }, DRAWN);
   };
   const takeOver = () => {
     const fresh = waiting;
@@ -225,18 +228,19 @@ function placeOf(place) {
 
 // --- one request ---
 
-// Runs the last of several calls only as far as it stays the last one.
-function latest(work) {
+// Runs the last of several calls, after a pause, and tells it whether it still is the last one.
+function latest(work, pause) {
   let number = 0;
   return () => {
     const mine = (number += 1);
-    return work(() => mine === number);
+    const isCurrent = () => mine === number;
+    setTimeout(() => isCurrent() && work(isCurrent), mine === 1 ? 0 : pause);
   };
 }
 
 async function whyOf(id, { api, attempt }, place, isCurrent) {
   place.replaceChildren();
-  if (id.length < 8) return;
+  if (!id) return;
   await attempt(async () => {
     const found = await api.get(`/api/why/${encodeURIComponent(id)}`);
     if (isCurrent()) place.replaceChildren(answerOf(id, found));
