@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.session import key_of
 from tests.support.backends import Serving
 from tests.support.pages import SECRETS, Shell, blocks
 from tests.support.raw import get, post
@@ -57,9 +58,10 @@ def test_every_step_from_the_first_command_to_the_last(incident: Incident) -> No
     sh("sidecar handle create acme openai")
     incident.variables["CREDENTIAL"] = json.loads(sh("sidecar credentials list acme --json"))[0]["id"]
     incident.variables["HANDLE"] = json.loads(sh("sidecar handle list acme --json"))[0]["id"]
-    with running.connect() as client:
-        session = json.loads(client.send(post("/api/session", b"")).response().body)["sessionId"]
-    incident.variables["SESSION"] = session
+    for name in ("SESSION", "SHORT_KEY"):
+        with running.connect() as client:
+            session = json.loads(client.send(post("/api/session", b"")).response().body)["sessionId"]
+        incident.variables[name] = session if name == "SESSION" else key_of(session)[:8]
     status, refusal = incident.ask("Origin: https://elsewhere.example")
     assert status == 403
     incident.variables["REQUEST_ID"] = refusal["request_id"]
@@ -70,6 +72,7 @@ def test_every_step_from_the_first_command_to_the_last(incident: Incident) -> No
     assert json.loads(sh("sidecar credentials list acme --json"))[0]["last_four"] == "nnnn"
     block("handle revoke")
     assert "1 sessions" in block("erase --session")
+    assert json.loads(block("api/sessions/end"))["ended"] == 1
     block('api/bans"')
     assert incident.ask()[0] == 403
     block("maintenance on")
