@@ -13,6 +13,8 @@ from sidecar.stores.memory_budgets import HELD_UP, MICRO, width_of
 from sidecar.stores.redis_connection import Argument, RedisClient, Script
 
 _ANSWER: Final = 3
+PATIENCE: Final = 2.0
+"""Seconds that a question of an operator may take."""
 
 
 class RedisBudgets:
@@ -55,7 +57,7 @@ class RedisBudgets:
         for budget in budgets:  # one run each: on a Cluster they lie on several nodes
             key = self._account(budget, subject)
             calls.append(self._looking.call([key, f"{key}:holds"], clock, width_of(budget.window)))
-        answers = await self._wire.submit(calls)
+        answers = await self._wire.submit(calls, PATIENCE)
         return [Standing(used, held, wait / MICRO) for used, held, wait in answers]
 
     async def forget(self, budgets: Sequence[Budget], subject: str) -> int:

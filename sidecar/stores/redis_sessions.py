@@ -9,6 +9,7 @@ PREFIX:sessions     sorted set of all sessions, by end
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -27,6 +28,8 @@ KEPT: Final = 30 * 86_400.0
 """Seconds for which a session without an end of its own stays in an index."""
 
 ERASED_AT_ONCE: Final = 500
+PATIENCE: Final = 2.0
+"""Seconds that a question of an operator may take."""
 NAMED: Final = 1000
 """Organizations that are looked through for a session, and whose sessions are counted."""
 LOOKED_UP: Final = 2000
@@ -163,7 +166,7 @@ class RedisSessionStore:
         names = [organization] if organization is not None else await self._named(now)
         if not names:
             return {}
-        counts = await self._wire.submit([("ZCOUNT", self._of("organization", name), now, "+inf") for name in names])
+        counts = await self._asked([("ZCOUNT", self._of("organization", name), now, "+inf") for name in names])
         pairs = sorted(zip(names, map(int, counts), strict=True), key=lambda pair: (-pair[1], pair[0]))
         return {name: count for name, count in pairs[:most] if count or organization is not None}
 
@@ -171,12 +174,12 @@ class RedisSessionStore:
         """Return sessions whose key begins with `prefix`, among up to 200,000 that are looked at."""
         index = self._all if organization is None else self._of("organization", organization)
         if len(prefix) == KEY:
-            (indexed,) = await self._wire.submit([_is_in(index, prefix)])
+            (indexed,) = await self._asked([_is_in(index, prefix)])
             known = [prefix] if indexed is not None or organization is None else []
             return SessionsFound(tuple(await self._facts(known, organization, now)))
         keys, start, names = list[str](), 0, [b""]
         while names and start < SEARCHED and len(keys) <= most:
-            (names,) = await self._wire.submit([("ZRANGE", index, start, start + SEARCHED_AT_ONCE - 1)])
+            (names,) = await self._asked([("ZRANGE", index, start, start + SEARCHED_AT_ONCE - 1)])
             keys += [key for key in map(bytes.decode, names) if key.startswith(prefix)]
             start += SEARCHED_AT_ONCE
         found = await self._facts(keys[:most], organization, now)
@@ -188,12 +191,12 @@ class RedisSessionStore:
         found: list[SessionFacts] = []
         for _ in range(ROUNDS):
             last = len(found) + min(ERASED_AT_ONCE, most + 1 - len(found)) - 1
-            (names,) = await self._wire.submit([("ZRANGE", index, len(found), last)])
+            (names,) = await self._asked([("ZRANGE", index, len(found), last)])
             if not names:
                 return SessionsFound(tuple(found))
             living = await self._facts([name.decode() for name in names], organization, now)
             if gone := {name.decode() for name in names} - {each.key for each in living}:
-                await self._wire.submit([("ZREM", index, *gone)])
+                await self._asked([("ZREM", index, *gone)])
             found += living
             if len(found) > most:
                 break
@@ -204,7 +207,7 @@ class RedisSessionStore:
         commands: list[Command] = []
         for key in keys:
             commands += [("HGET", self._session(key), "s"), ("PTTL", self._session(key))]
-        answers = await self._wire.submit(commands) if commands else []
+        answers = await self._asked(commands) if commands else []
         living = [
             (key, float(seen), left)
             for key, seen, left in zip(keys, answers[::2], answers[1::2], strict=True)
@@ -223,13 +226,17 @@ class RedisSessionStore:
         if not places:
             return {}
         asked = [_is_in(self._of("organization", name), key) for name, key in places]
-        scores = await self._wire.submit(asked)
+        scores = await self._asked(asked)
         return {key: name for (name, key), score in zip(places, scores, strict=True) if score is not None}
 
     async def _named(self, now: float) -> list[str]:
         """Return the organizations that have sessions, at most 1000."""
-        (names,) = await self._wire.submit([("ZRANGE", self._organizations, now, "+inf", "BYSCORE", "LIMIT", 0, NAMED)])
+        (names,) = await self._asked([("ZRANGE", self._organizations, now, "+inf", "BYSCORE", "LIMIT", 0, NAMED)])
         return [name.decode() for name in names]
+
+    def _asked(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        """Ask for an operator: what takes longer than a request may wait is no sign that Redis is away."""
+        return self._wire.submit(commands, PATIENCE)
 
     async def _end_oldest(self, client: str, excess: int) -> int:
         (popped,) = await self._wire.submit([("ZPOPMIN", client, excess)])

@@ -448,6 +448,7 @@ async def test_a_key_is_added_tested_rotated_edited_and_deleted(console: Console
     await dialog.get_by_label("Hosts").fill(f"{model.host}\ngateway.example")
     await dialog.get_by_role("button", name="Save").click()
     await console.said("openai of initech is changed.")
+    await expect(mine.get_by_role("button", name="Edit")).to_be_focused()
     await expect(mine).to_contain_text("gateway.example")
 
     await console.click("Delete openai of initech", exact=False)

@@ -9,6 +9,7 @@ let numbered = 0;
 export function dialog({ title, body, className = "" }) {
   const id = `dialog-${(numbered += 1)}`;
   const made = element("dialog", { className, "aria-labelledby": id });
+  const opener = document.activeElement;
   let result;
   const close = (value) => {
     result = value;
@@ -20,10 +21,16 @@ export function dialog({ title, body, className = "" }) {
   return new Promise((resolve) => {
     made.onclose = () => {
       made.remove();
-      if (document.activeElement === document.body) byId("title").focus(); // what had the focus before is gone
+      if (document.activeElement === document.body) successorOf(opener).focus();
       resolve(result);
     };
   });
+}
+
+// A view that was drawn anew has another button of the same name in the place of the one that opened a dialog.
+function successorOf(opener) {
+  const name = (each) => each.getAttribute("aria-label") ?? each.textContent;
+  return [...byId("panel").querySelectorAll(opener.tagName)].find((each) => name(each) === name(opener)) ?? byId("title");
 }
 
 // Asks before something is done; resolves to true or false.

@@ -72,7 +72,7 @@ function expiryOf({ expires_at: expires }, now) {
 const nameOf = ({ provider, organization, name, last_four: last }) => `${provider} of ${organization} (${name}, …${last})`;
 
 function actionsOf(each, context, refresh) {
-  const of = (action) => ({ "aria-label": `${action} ${nameOf(each)}` });
+  const of = (action) => ({ "aria-label": `${action} ${each.provider} of ${each.organization} (${each.name})` });
   return element(
     "div",
     { className: "buttons" },
