@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.backends.test_suggestions import OBSERVE, suggest
 from tests.support.clients import CLEANED, MARKUP, MOST, NODE_MODULES, PYTHON, Backend, facts, need_clients
-from tests.support.sidecar import Running, threaded
+from tests.support.sidecar import MASTER, Running, threaded
 
 Talk = Callable[..., dict[str, Any]]
 
@@ -34,18 +35,6 @@ def route(protocol: str, path: str, limit: int = 12, **more: Any) -> dict[str, A
     }
 
 
-SCRIPTED = [
-    route("openai", "/v1/chat/completions"),
-    route("openai-responses", "/v1/responses"),
-    route("open-webui", "/api/chat/completions"),
-    route("anthropic", "/v1/messages"),
-    route("chatkit", "/chatkit", 40),
-    route("mcp", "/mcp", 20),
-    route("langgraph", "/threads/*/runs/wait"),
-    route("langgraph", "/threads/*/runs/stream"),
-]
-
-
 @pytest.fixture(scope="module")
 def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Backend]]:
     """All start together: some take their time, and the tests of the others go on meanwhile."""
@@ -59,10 +48,10 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Bac
 
 
 @contextlib.contextmanager
-def stage(backend: Backend, routes: list[dict[str, Any]]) -> Iterator[tuple[Talk, Running]]:
+def stage(backend: Backend, /, **sections: Any) -> Iterator[tuple[Talk, Running]]:
     with (
         tempfile.TemporaryDirectory(dir=backend.folder) as own,
-        threaded(Path(own), backend.url, routes=routes) as front,
+        threaded(Path(own), backend.url, **sections) as front,
     ):
 
         def talk(driver: str, path: str = "") -> dict[str, Any]:
@@ -71,10 +60,15 @@ def stage(backend: Backend, routes: list[dict[str, Any]]) -> Iterator[tuple[Talk
         yield talk, front
 
 
-@pytest.fixture(scope="module")
-def scripted(backends: dict[str, Backend]) -> Iterator[Talk]:
-    with stage(backends["scripted"], SCRIPTED) as (talk, _):
+@contextlib.contextmanager
+def as_kind(backend: Backend, kind: str, limit: int) -> Iterator[Talk]:
+    """Put the sidecar in front with a kind and no route, as the pages of `docs/backends/` say."""
+    burst = {"name": "burst", "per": "ip", "limit": limit, "window": "1h"}
+    sections = {"backend": {"kind": kind}, "message": {"max_chars": MOST}, "rate_limits": [burst]}
+    with stage(backend, **sections) as (talk, front):
         yield talk
+        looked_at = [line for line in front.lines() if line["event"] == "CHAT_MESSAGE_PROCESSED"]
+    assert {line["route"].startswith(kind) for line in looked_at} == {True}
 
 
 def text(said: str | list[str]) -> str:
@@ -132,8 +126,9 @@ CHECKS = {"openai": check_openai, "anthropic": check_anthropic, "chatkit": check
 
 
 @pytest.mark.parametrize("client", CHECKS)
-def test_client(scripted: Talk, client: str):
-    CHECKS[client](scripted(f"{client}_client"))
+def test_client(backends: dict[str, Backend], client: str):
+    with as_kind(backends["scripted"], client, 22) as talk:
+        CHECKS[client](talk(f"{client}_client"))
 
 
 def test_recognised_clients(backends: dict[str, Backend]):
@@ -141,23 +136,25 @@ def test_recognised_clients(backends: dict[str, Backend]):
     burst = {"name": "burst", "per": "ip", "limit": 22, "window": "1h"}
     every = {**route("auto", "/*"), "name": "all", "rate_limits": [burst]}
     for client, check in CHECKS.items():
-        with stage(backends["scripted"], [every]) as (talk, _):
+        with stage(backends["scripted"], routes=[every]) as (talk, _):
             check(talk(f"{client}_client"))
 
 
-def test_langgraph(scripted: Talk):
-    found = scripted("langgraph_client")
+def test_langgraph(backends: dict[str, Backend]):
+    with as_kind(backends["scripted"], "langgraph", 20) as talk:
+        found = talk("langgraph_client")
     check_talk(found)
     # Its `wait` raises what its own errors are made of; so it does without us.
     waited, streamed = ({fact: heard[at : at + 1] for fact, heard in found.items()} for at in (0, 1))
     check_refusals(waited, too_long={"classes": "httpx.HTTPStatusError", "text": "400"})
-    check_refusals(waited, limited={"classes": "httpx.HTTPStatusError", "text": "429"})
+    check_refusals(waited, limited={"classes": "httpx.HTTPStatusError", "text": "Too many requests"})
     check_refusals(streamed, too_long={"classes": "langgraph_sdk.BadRequestError", "text": "The message is too long"})
     check_refusals(streamed, limited={"classes": "langgraph_sdk.RateLimitError", "text": "Too many requests"})
 
 
-def test_mcp(scripted: Talk):
-    found = scripted("mcp_client")
+def test_mcp(backends: dict[str, Backend]):
+    with as_kind(backends["scripted"], "mcp", 20) as talk:
+        found = talk("mcp_client")
     check_talk(found, markup=f"You said: {MARKUP}")  # arguments of tools are data
     check_refusals(
         found,
@@ -170,7 +167,7 @@ def test_mcp(scripted: Talk):
     ("protocol", "path", "driver"), [("vercel-ai", "/api/chat", "chat.mjs"), ("ag-ui", "/agent", "agent.mjs")]
 )
 def test_javascript_clients(backends: dict[str, Backend], protocol: str, path: str, driver: str):
-    with stage(backends["node"], [route(protocol, path)]) as (talk, _):
+    with as_kind(backends["node"], protocol, 12) as talk:
         found = talk(driver, path)
     assert found["plain"]["text"] == "You said: hello"
     assert found["plain"]["pieces"] > 1
@@ -184,7 +181,7 @@ def test_javascript_clients(backends: dict[str, Backend], protocol: str, path: s
 
 def test_chainlit(backends: dict[str, Backend]):
     routes = [{**route("chainlit", "/ws/socket.io/*", 40), "match": {"path": "/ws/socket.io/*"}}]
-    with stage(backends["chainlit"], routes) as (talk, _):
+    with stage(backends["chainlit"], routes=routes) as (talk, _):
         found = talk("chainlit_client")
     check_talk(found)
     # Over a WebSocket the conversation shows why; over polling the POST is refused, and the client gets no more.
@@ -197,7 +194,7 @@ def test_chainlit(backends: dict[str, Backend]):
 
 def test_gradio(backends: dict[str, Backend]):
     routes = [route("gradio", "/gradio_api/queue/join", 8), route("gradio", "/gradio_api/call/*")]
-    with stage(backends["gradio_app"], routes) as (talk, _):
+    with stage(backends["gradio_app"], routes=routes) as (talk, _):
         found = talk("gradio_talk")
     check_talk(found)
     check_refusals(
@@ -205,3 +202,39 @@ def test_gradio(backends: dict[str, Backend]):
         too_long={"classes": "httpx.HTTPStatusError", "text": "400 Bad Request"},
         limited={"classes": "httpx.HTTPStatusError", "text": "429 Too Many Requests"},
     )
+
+
+# --- what `sidecar suggest` finds without a kind ----------------------------------------------------
+
+FOUND = {
+    "openai_client": {
+        ("/v1/chat/completions", "$.messages[*].content"),
+        ("/api/chat/completions", "$.messages[*].content"),
+        ("/v1/responses", "$.input"),
+    },
+    "anthropic_client": {("/v1/messages", "$.messages[*].content")},
+    "chatkit_client": {("/chatkit", "$.params.input.content[*].text")},
+    "langgraph_client": {
+        ("/threads/*/runs/wait", "$.input.messages[*].content"),
+        ("/threads/*/runs/stream", "$.input.messages[*].content"),
+    },
+    "mcp_client": {("/mcp", "$.params.arguments.text")},
+    "chat.mjs": {("/api/chat", "$.messages[*].parts[*].text")},
+    "agent.mjs": {("/agent", "$.messages[*].content")},
+}
+
+
+@pytest.mark.parametrize("server", ["scripted", "node"])
+def test_the_text_places_of_clients_are_found(backends: dict[str, Backend], server: str):
+    backend = backends[server]
+    with (
+        tempfile.TemporaryDirectory(dir=backend.folder) as own,
+        threaded(Path(own), backend.url, {"JWT_SECRET": MASTER}, **OBSERVE) as front,
+    ):
+        drivers = [driver for driver in FOUND if driver.endswith(".mjs") is (server == "node")]
+        for driver in drivers:
+            path = {"chat.mjs": "/api/chat", "agent.mjs": "/agent"}.get(driver, "")
+            facts(backend.folder, driver, f"http://127.0.0.1:{front.public}{path}", many=4)
+        routes = suggest(front.policy)["routes"]
+    found = {(route["path"], place["path"]) for route in routes for place in route["places"] if place["sure"]}
+    assert set().union(*(FOUND[driver] for driver in drivers)) - found == set()

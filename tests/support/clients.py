@@ -83,14 +83,19 @@ def _program(name: str, port: int) -> list[str]:
     return [str(PYTHON), str(HERE / "servers" / f"{name}.py"), str(port)]
 
 
-def facts(folder: Path, driver: str, url: str) -> dict[str, Any]:
-    """Run a client against a URL; return what it says came of it."""
+def facts(folder: Path, driver: str, url: str, many: int = 40) -> dict[str, Any]:
+    """Run a client against a URL; return what it says came of it. It goes on for `many` messages unless refused."""
     if driver.endswith(".mjs"):
         program = [need("node"), str(HERE / "node" / driver)]
     else:
         program = [str(PYTHON), str(HERE / "drivers" / f"{driver}.py")]
     run = subprocess.run(
-        [*program, url, MARKUP, LONG], env=environment(folder), cwd=folder, capture_output=True, timeout=90, check=False
+        [*program, url, MARKUP, LONG, str(many)],
+        env=environment(folder),
+        cwd=folder,
+        capture_output=True,
+        timeout=90,
+        check=False,
     )
     assert run.returncode == 0, run.stderr.decode()[-4000:]
     found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 URL, MARKUP, LONG = sys.argv[1:4]
-MANY = 40
+MANY = int(sys.argv[4]) if len(sys.argv) > 4 else 40
 
 
 def failed(error: BaseException, **more: Any) -> dict[str, Any]:
@@ -47,8 +47,8 @@ def run(
             facts[fact] = [await _say(way, text, describe) for way in ways]
         limited: list[Any] = []
         for way in ways:
-            for _ in range(MANY):
-                heard = await _say(way, "again", describe)
+            for number in range(MANY):
+                heard = await _say(way, f"and again for the time {number}", describe)
                 if isinstance(heard, dict):
                     break
             limited.append(heard)

@@ -14,9 +14,9 @@ async function say(url, text) {
 }
 
 console.error = () => {};
-const [url, markup, long] = process.argv.slice(2);
+const [url, markup, long, many] = process.argv.slice(2);
 const facts = { plain: await say(url, "hello"), markup: await say(url, markup), too_long: await say(url, long) };
-for (let tries = 0; tries < 40; tries += 1) {
+for (let tries = 0; tries < many; tries += 1) {
   facts.limited = await say(url, "again");
   if (facts.limited.error) break;
 }

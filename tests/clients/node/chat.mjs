@@ -36,9 +36,9 @@ async function say(api, text) {
   };
 }
 
-const [api, markup, long] = process.argv.slice(2);
+const [api, markup, long, many] = process.argv.slice(2);
 const facts = { plain: await say(api, "hello"), markup: await say(api, markup), too_long: await say(api, long) };
-for (let tries = 0; tries < 40; tries += 1) {
+for (let tries = 0; tries < many; tries += 1) {
   facts.limited = await say(api, "again");
   if (facts.limited.error) break;
 }
