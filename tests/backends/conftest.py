@@ -32,7 +32,7 @@ async def start(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Start
         async with parrot() as model:
 
             async def url_of(system: System) -> str:
-                one = (system.name, *system.program)
+                one = (system.name, *system.program, *system.env.values())
                 if one not in urls:
                     need_system(system.name)
                     backend = Backend(system, tmp_path_factory.mktemp(system.name), model)

@@ -182,6 +182,12 @@ OPEN_WEBUI = System(
         "ENABLE_FOLLOW_UP_GENERATION": "False",
     },
 )
+WITH_ACCOUNTS = replace(
+    OPEN_WEBUI,
+    first="",
+    env={**OPEN_WEBUI.env, "WEBUI_AUTH": "True", "ENABLE_SIGNUP": "True", "DEFAULT_USER_ROLE": "user"},
+)
+"""The same where people sign up and sign in."""
 LANGGRAPH = System(
     "langgraph",
     ("langgraph", "dev", "--no-browser", "--no-reload", "--host", "127.0.0.1", "--port", "PORT"),

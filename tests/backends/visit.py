@@ -97,12 +97,15 @@ class Visit:
     def answered(self) -> Locator:
         return self.tab.locator(self.page.answered)
 
+    async def begin(self) -> None:
+        """Load the page; close what greets a first visitor whenever it is in the way."""
+        if self.page.greeting:
+            await self.tab.add_locator_handler(self.tab.locator(self.page.greeting), Locator.click)
+        await self.tab.goto(self.url)
+
     async def open(self) -> None:
         """Load the page; return once its box can be typed into."""
-        await self.tab.goto(self.url)
-        if self.page.greeting:
-            greeting = self.tab.locator(self.page.greeting)
-            await self.tab.add_locator_handler(greeting, Locator.click)
+        await self.begin()
         await self.usable()
 
     async def idle(self) -> None:

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from sidecar.policy.document.read import read_policy
+from sidecar.policy.document.read import draft_policy, read_policy
 from sidecar.policy.kinds.catalogue import names, read_kind
 from sidecar.policy.schema.backend import KindName
 
@@ -50,3 +50,16 @@ def test_operations_without_text_are_none_of_those_with_text(name):
 def test_each_kind_stands_on_its_page():
     page = (Path(__file__).parents[3] / "docs/kinds.md").read_text()
     assert sorted(re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE)) == sorted(names())
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_kind_has_a_page_with_three_lines_of_policy(name):
+    text = (Path(__file__).parents[3] / f"docs/backends/{name}.md").read_text()
+    found = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    policy = found[1]
+    assert len(policy.splitlines()) == 3
+    document = draft_policy(policy, {}, name="P")
+    assert (document.schema.backend.kind, document.problems) == (name, ())
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert headings[:3] == ["What is guarded", "What is not", "What people see of a refusal"]
