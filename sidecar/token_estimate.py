@@ -49,6 +49,37 @@ def tokens_of(text: str) -> int:
     return parts - dense + int(dense * _DENSE_TOKENS + 0.5) if dense else parts
 
 
+_LETTERS: Final = bytes((*range(0x41, 0x5B), *range(0x61, 0x7B)))
+_KINDS: Final = bytes(
+    0x61
+    if byte in _LETTERS
+    else 0x20
+    if byte == 0x20
+    else 0x2E
+    if 0x20 < byte < 0x7F and not 0x30 <= byte < 0x3A
+    else 0
+    for byte in range(256)
+)
+"""Byte → `a` for a letter, `.` for a sign, a space for a space, NUL for all else."""
+_PARTS_OF_ASCII: Final = re.compile(
+    rb" ?[A-Za-z]{1,10}|\d{1,3}| ?[!-/:-@\[-`{-~]{1,3}|[ \t-\r\x1c-\x1f]+|[^\s]"
+).findall
+
+
+def tokens_of_ascii(text: bytes) -> int:
+    """Return what `tokens_of` returns for a text in ASCII.
+
+    Most are words and single signs: there the beginnings of both are counted, at half the cost of finding them.
+    """
+    if len(text) <= PIECE:
+        return 1 if text else 0
+    kinds = text.translate(_KINDS)
+    if b"\0" in kinds or b"  " in kinds or b"aaaaaaaaaaa" in kinds or b"...." in kinds:
+        return len(_PARTS_OF_ASCII(text))
+    # One begins at the front, one behind each space, and one where words and signs meet; a space at the end is one.
+    return 1 + kinds.count(b" ", 1) + kinds.count(b"a.") + kinds.count(b".a")
+
+
 def tokens_of_request(body: bytes) -> int:
     """Return about how many tokens a request has, by the size of its body without encoded pictures and files."""
     size, pictures = len(body), 0

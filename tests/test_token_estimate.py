@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sidecar.token_estimate import PICTURE, tokens_of, tokens_of_request
+from sidecar.token_estimate import PICTURE, tokens_of, tokens_of_ascii, tokens_of_request
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,11 @@ from sidecar.token_estimate import PICTURE, tokens_of, tokens_of_request
 )
 def test_about_how_many(text: str, tokens: int) -> None:
     assert tokens_of(text) == tokens
+
+
+@given(st.text(st.sampled_from("ab Z.,;-_(){}09 \n\t\x01\x1c\x0b\x7f") | st.sampled_from("aaaaaa .,"), max_size=60))
+def test_a_text_in_ascii_is_counted_alike_in_bytes(text: str) -> None:
+    assert tokens_of_ascii(text.encode()) == tokens_of(text)
 
 
 def test_a_request_by_its_size() -> None:

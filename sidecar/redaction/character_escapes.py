@@ -26,7 +26,8 @@ SHOWN_INVISIBLE: Final = (
 INVISIBLE: Final = rb"[\x00-\x08\x0a-\x1f\x7f]|" + SHOWN_INVISIBLE
 """… and controls but TAB."""
 _WIDE: Final = (  # in UTF-16, either order; only among other characters of it
-    rb"(?<=\x00)(?:[\x0b-\x0f\x60]\x20|\xff\xfe|\xad(?=\x00))(?=[^\x00]\x00|\x00)"
+    # A backtick before a mark in the other order is a backtick.
+    rb"(?<=\x00)(?:[\x0b-\x0f]\x20|\x60\x20(?![\x0b-\x0f]\x00)|\xff\xfe|\xad(?=\x00))(?=[^\x00]\x00|\x00)"
     rb"|(?<=\x00[^\x00])(?:\x20[\x0b-\x0f\x60]|\xfe\xff)(?=\x00)"
 )
 _HEX: Final = rb"[0-9A-Fa-f]"

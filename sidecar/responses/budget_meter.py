@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -25,7 +25,7 @@ from sidecar.responses.interfaces import BackendResponseHead
 from sidecar.responses.stream_end import StreamEnded, ended_events
 from sidecar.responses.token_usage import ReportedUsage, TokenUsage, UsageCounter, report_from_ends
 from sidecar.stores.budget_ledger import BudgetLedger
-from sidecar.token_estimate import BYTES, PIECE, tokens_of
+from sidecar.token_estimate import BYTES, PIECE, tokens_of, tokens_of_ascii
 from sidecar.vocabulary import Code, Event, Outcome
 
 LONGEST: Final = 256 * 1024
@@ -41,6 +41,8 @@ NAMES: Final = {
 }
 """The names under which the events of a protocol hold what the model makes."""
 
+_LESSONS: Final = 16
+"""Events of a stream from which it is learned what the next ones look like."""
 OTHERS: Final = "content|text|delta|response"
 _EVENT: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _BLANKS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
@@ -60,6 +62,11 @@ class BudgetMeter:
         self._ledger = ledger
         self._events = events
         self._protocol = protocol
+
+    @property
+    def counter(self) -> UsageCounter:
+        """What counts the tokens that are read."""
+        return self._counter
 
     def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None:
         """Return the filter that counts an answer; what is no success has used nothing."""
@@ -223,10 +230,25 @@ class _Pieces(_Meter):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._rest = b""
-        self._texts = _texts(self._protocol.name)
+        self._pattern = _texts(self._protocol.name)
+        self._texts = self._pattern.findall
+        self._before = b""  # what an earlier event, which reported nothing, had around its only text
+        self._behind = b""
+        self._lessons = _LESSONS
 
     def feed(self, chunk: bytes) -> bytes:
         rest = self._rest
+        before, behind = self._before, self._behind
+        if before and not rest and chunk.startswith(before) and chunk.endswith(behind):
+            # Most events differ in their text alone.
+            text = chunk[len(before) : -len(behind)]
+            if text.isascii() and b'"' not in text and b"\\" not in text and b"\n" not in text and b"\r" not in text:
+                count = tokens_of_ascii(text)
+                spend = self._spend
+                if spend.made + count < spend.ask_at:
+                    spend.made += count
+                    self._estimated += count
+                    return chunk
         text = rest + chunk if rest else chunk
         whole = text if self._ends(text) else text[: self._boundary(text)]
         if len(whole) < len(text):
@@ -236,14 +258,27 @@ class _Pieces(_Meter):
         elif rest:
             self._rest = b""
         spend = self._spend
-        if self.hint not in whole or self.report.search(whole) is None:
+        told = whole.find(self.hint)
+        if told < 0 or self.report.search(whole, told) is None:
             count = self._count(whole)
             if spend.made + count < spend.ask_at:
                 spend.made += count
                 self._estimated += count
+                if self._lessons and not rest:
+                    self._see(whole, chunk)
                 return chunk
         self._one_by_one(whole, chunk, len(rest))
         return chunk
+
+    def _see(self, whole: bytes, chunk: bytes) -> None:
+        """Remember what is around the text of an event that came alone and has one text."""
+        self._lessons -= 1
+        found = self._pattern.search(whole)
+        if found is None or whole is not chunk or self._pattern.search(whole, found.end() - 1) is not None:
+            return
+        if sum(1 for _ in islice(self.mark.finditer(whole), 2)) == 1:
+            start, end = found.span(1)
+            self._before, self._behind = whole[:start], whole[end:]
 
     def _one_by_one(self, whole: bytes, chunk: bytes, before: int) -> None:
         """Count events until the budget ends; `chunk` begins after `before` bytes of `whole`."""
@@ -262,6 +297,8 @@ class _Pieces(_Meter):
         for piece in self._texts(raw):
             if len(piece) <= PIECE:
                 total += 1 if piece else 0
+            elif piece.isascii() and b"\\" not in piece:
+                total += tokens_of_ascii(piece)
             else:
                 total += tokens_of(_plain(piece))
         return total
@@ -351,7 +388,7 @@ class _Whole(_Meter):
         for each in value if isinstance(value, list) else (value,):  # Google streams a JSON array, too
             self._learn(each)
         if not self._reported:
-            made = sum(tokens_of(_plain(piece)) for piece in _texts(self._protocol.name)(text))
+            made = sum(tokens_of(_plain(piece)) for piece in _texts(self._protocol.name).findall(text))
             self._spend.made = made if len(text) == self._size else max(made, self._size // BYTES)
             self._estimated = self._spend.made
 
@@ -374,12 +411,12 @@ class _Bytes(_Meter):
         self._estimated = self._spend.made
 
 
-_PATTERNS: Final[dict[str, Callable[[bytes], list[bytes]]]] = {
-    name: re.compile(_ANY_TEXT % names.encode()).findall for name, names in {**NAMES, "": OTHERS}.items()
+_PATTERNS: Final[dict[str, re.Pattern[bytes]]] = {
+    name: re.compile(_ANY_TEXT % names.encode()) for name, names in {**NAMES, "": OTHERS}.items()
 }
 
 
-def _texts(protocol: str) -> Callable[[bytes], list[bytes]]:
+def _texts(protocol: str) -> re.Pattern[bytes]:
     """Return what finds the texts of a protocol's events, as they are in JSON."""
     return _PATTERNS.get(protocol, _PATTERNS[""])
 

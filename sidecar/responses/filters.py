@@ -14,6 +14,7 @@ from sidecar.redaction.websocket_filter import FrameFilter as RedactedFrames
 from sidecar.responses.budget_meter import BudgetMeter
 from sidecar.responses.interfaces import AnswerJudge, BackendResponseHead, SocketMessageFilter
 from sidecar.responses.link_filter import AnswerLinks
+from sidecar.responses.socket_usage import SocketUsage
 from sidecar.responses.token_usage import TokenUsage
 from sidecar.services import SecretMatchers
 from sidecar.vocabulary import Event, Outcome
@@ -111,7 +112,11 @@ class RouteResponseFilters:
     def frames(self, exchange: Exchange) -> SocketMessageFilter | None:
         """Return the filter of a WebSocket's messages; None if there is nothing to look for."""
         redacted = _SocketFrames(self, exchange) if self._redaction.active else None
-        return self._links.frames(exchange, redacted) if self._links is not None else redacted
+        found = self._links.frames(exchange, redacted) if self._links is not None else redacted
+        for watcher in self._watchers:
+            if isinstance(watcher, TokenUsage | BudgetMeter):
+                found = SocketUsage(exchange, watcher.counter, found)
+        return found
 
     def frames_now(self, exchange: Exchange) -> _ReportedFrames | None:
         """Return a filter that knows the secrets of this moment."""

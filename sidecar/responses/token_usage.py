@@ -74,6 +74,11 @@ class TokenUsage:
     def __init__(self, counter: UsageCounter) -> None:
         self._counter = counter
 
+    @property
+    def counter(self) -> UsageCounter:
+        """What counts the tokens that are read."""
+        return self._counter
+
     def for_answer(self, exchange: Exchange, answer: BackendResponseHead) -> ResponseFilter | None:
         """Return a reader of a successful JSON or event-stream response; None for any other."""
         kind = media_type(answer.index.get(b"content-type", b""))

@@ -176,6 +176,14 @@ def test_an_escape_in_an_escape_that_the_end_cuts_waits() -> None:
         assert run(SecretMatcher([Secret(key)]).filter(), every(b"see " + text, size)) == b"see [redacted]"
 
 
+@pytest.mark.parametrize("outer", ["utf-16", "utf-16-big"])
+@pytest.mark.parametrize("size", [1, 2, 10_000])
+def test_a_backtick_before_what_no_reader_sees_in_utf_16(outer: str, size: int) -> None:
+    key = "000012`3"
+    text = LAYERS[outer](LAYERS["zero-width-once"](key.encode()))
+    assert b"[redacted]" in run(SecretMatcher([Secret(key)]).filter(), every(b"see " + text + b" end", size))
+
+
 def test_two_spellings_over_two_lines_of_one_event() -> None:
     key = " DYGE;=ZlF%q"
     said = LAYERS["base64-second"](LAYERS["base64-url"](key.encode())).decode()

@@ -255,6 +255,25 @@ def test_whatever_comes_passes_as_it_is(kind: bytes, pieces: list[bytes]) -> Non
     asyncio.run(passed())
 
 
+@given(
+    texts=st.lists(
+        st.sampled_from(["", " the", " on,", "x" * 30, " a b c d, e", 'say "so"', "\n", "é so on and on"]), max_size=40
+    ),
+    cuts=st.booleans(),
+)
+async def test_events_that_differ_in_their_text_alone_are_counted_like_others(texts: list[str], cuts: bool) -> None:
+    one = bench()
+    events = [chat(text) for text in texts]
+    body = b"".join(events)
+    one.feed(*([body[at : at + 100] for at in range(0, len(body), 100)] if cuts else events))
+    made = 0
+    for each in events:
+        alone = bench()
+        alone.feed(each)
+        made += alone.spend.made
+    assert one.spend.made == made
+
+
 async def test_one_event_without_an_end_is_bounded() -> None:
     one = bench()
     for _ in range(64):
