@@ -24,7 +24,8 @@ async function signIn(token) {
   }
   document.body.dataset.signedIn = "";
   byId("who").textContent = `${session.grant.actor}, ${session.grant.role}`;
-  byId("who").title = session.grant.organization === "*" ? "all organizations" : `organization ${session.grant.organization}`;
+  byId("who").title =
+    session.grant.organization === "*" ? "all organizations" : `organization ${session.grant.organization}`;
   byId("nav-list").replaceChildren(...GROUPS.map(groupOf));
   endState = frameState(session, signOut);
   open();
@@ -43,7 +44,9 @@ function signOut(message = "") {
 }
 
 function groupOf([name, views]) {
-  const items = Object.entries(views).map(([view, { title }]) => element("li", {}, link(title, view, {}, { "data-view": view })));
+  const items = Object.entries(views).map(([view, { title }]) =>
+    element("li", {}, link(title, view, {}, { "data-view": view })),
+  );
   return element("li", {}, element("span", {}, name), element("ul", {}, items));
 }
 
@@ -55,7 +58,12 @@ function open() {
   const view = VIEWS[name];
   endView();
   closeMenu();
-  const { context, end } = contextOf({ ...session, name, parameters: new URLSearchParams(query), onSignedOut: signOut });
+  const { context, end } = contextOf({
+    ...session,
+    name,
+    parameters: new URLSearchParams(query),
+    onSignedOut: signOut,
+  });
   endView = end;
   showAsCurrent(name, view.title);
   const panel = element("div", { id: "panel", className: `view-${name}` });

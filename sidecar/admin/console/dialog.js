@@ -30,7 +30,9 @@ export function dialog({ title, body, className = "" }) {
 // A view that was drawn anew has another button of the same name in the place of the one that opened a dialog.
 function successorOf(opener) {
   const name = (each) => each.getAttribute("aria-label") ?? each.textContent;
-  return [...byId("panel").querySelectorAll(opener.tagName)].find((each) => name(each) === name(opener)) ?? byId("title");
+  return (
+    [...byId("panel").querySelectorAll(opener.tagName)].find((each) => name(each) === name(opener)) ?? byId("title")
+  );
 }
 
 // Asks before something is done; resolves to true or false.
@@ -78,7 +80,12 @@ export function reveal({ title, text, value }) {
     body: (close) => [
       element("p", {}, text),
       shown,
-      element("div", { className: "actions" }, copyButton(value), button("Close", () => close(), { className: "main" })),
+      element(
+        "div",
+        { className: "actions" },
+        copyButton(value),
+        button("Close", () => close(), { className: "main" }),
+      ),
     ],
   });
 }

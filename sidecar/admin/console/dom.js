@@ -17,7 +17,8 @@ export function svg(name, attributes = {}, ...children) {
 function filled(made, properties, children) {
   for (const [key, value] of Object.entries(properties)) {
     if (value === undefined || value === null) continue;
-    if (key in made && key !== "list") made[key] = value; // an input's `list` can only be read
+    if (key in made && key !== "list")
+      made[key] = value; // an input's `list` can only be read
     else made.setAttribute(key, value);
   }
   made.append(...children.flat(2).filter(isShown));
@@ -52,7 +53,9 @@ export function link(text, view, parameters = {}, properties = {}) {
 }
 
 export function hashOf(view, parameters = {}) {
-  const filledIn = Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined && value !== null);
+  const filledIn = Object.entries(parameters).filter(
+    ([, value]) => value !== "" && value !== undefined && value !== null,
+  );
   const query = new URLSearchParams(filledIn).toString();
   return query ? `#/${view}?${query}` : `#/${view}`;
 }

@@ -21,7 +21,11 @@ function inputOf(kind, options, properties) {
   if (kind === "textarea") return element("textarea", { rows: 8, ...plain });
   if (kind !== "select") return element("input", { type: kind, ...plain });
   const made = options.map((option) => (Array.isArray(option) ? option : [option, option]));
-  return element("select", plain, made.map(([value, text]) => element("option", { value }, text)));
+  return element(
+    "select",
+    plain,
+    made.map(([value, text]) => element("option", { value }, text)),
+  );
 }
 
 // A form of fields. `onSubmit` gets the values by name; while it runs the button waits, what it throws is shown in the form.
@@ -52,5 +56,7 @@ export function form({ label, fields, submit, onSubmit, className = "", extra = 
 
 export function valuesOf(made) {
   const inputs = [...made.elements].filter((input) => input.name);
-  return Object.fromEntries(inputs.map((input) => [input.name, input.type === "checkbox" ? input.checked : input.value]));
+  return Object.fromEntries(
+    inputs.map((input) => [input.name, input.type === "checkbox" ? input.checked : input.value]),
+  );
 }

@@ -21,7 +21,8 @@ export function keys({ isSignedIn, close }) {
   let wentAt = 0;
   document.addEventListener("keydown", (pressed) => {
     if (pressed.key === "Escape") return close();
-    if (!isOn || !isSignedIn() || pressed.ctrlKey || pressed.metaKey || pressed.altKey || isTyping(pressed.target)) return;
+    if (!isOn || !isSignedIn() || pressed.ctrlKey || pressed.metaKey || pressed.altKey || isTyping(pressed.target))
+      return;
     if (Date.now() - wentAt < PAUSE && Object.hasOwn(LETTERS, pressed.key)) {
       wentAt = 0;
       location.hash = hashOf(LETTERS[pressed.key]);
@@ -40,15 +41,29 @@ function isTyping(target) {
 
 function explain() {
   if (document.querySelector("dialog[open]")) return;
-  const lines = [["/", "look for a request id"], ...Object.entries(LETTERS).map(([letter, name]) => [`g ${letter}`, VIEWS[name].title]), ["?", "this list"]];
+  const lines = [
+    ["/", "look for a request id"],
+    ...Object.entries(LETTERS).map(([letter, name]) => [`g ${letter}`, VIEWS[name].title]),
+    ["?", "this list"],
+  ];
   const off = field({ label: "Keyboard shortcuts are on", name: "keys", kind: "checkbox", value: isOn });
   off.querySelector("input").onchange = (changed) => (isOn = changed.target.checked);
   dialog({
     title: "Keyboard",
     body: (close) => [
-      element("dl", { className: "keys" }, lines.map(([key, text]) => element("div", {}, element("dt", {}, element("kbd", {}, key)), element("dd", {}, text)))),
+      element(
+        "dl",
+        { className: "keys" },
+        lines.map(([key, text]) =>
+          element("div", {}, element("dt", {}, element("kbd", {}, key)), element("dd", {}, text)),
+        ),
+      ),
       off,
-      element("div", { className: "actions" }, element("button", { type: "button", className: "main", onclick: () => close() }, "Close")),
+      element(
+        "div",
+        { className: "actions" },
+        element("button", { type: "button", className: "main", onclick: () => close() }, "Close"),
+      ),
     ],
   });
 }

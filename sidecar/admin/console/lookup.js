@@ -6,7 +6,8 @@ import { field, form } from "./form.js";
 const HINTS = {
   ip: "An address; one of IPv6 stands for its /64.",
   organization: "As tokens, headers or hosts name it.",
-  session: "The 8 characters that logs show, or the whole id, which is not kept. ip:ADDRESS: requests without a session.",
+  session:
+    "The 8 characters that logs show, or the whole id, which is not kept. ip:ADDRESS: requests without a session.",
   user: "The subject of the user's token.",
   credential: "organization/provider, and /name where the policy names one.",
   route: "The name of a route of the policy.",
@@ -20,9 +21,23 @@ const EVERYONE = "all";
 export function lookup({ types, context, label, show }) {
   const { parameters, keep, grant, isForAll } = context;
   const offered = isForAll ? types : types.filter((type) => type === "organization");
-  const type = field({ label: "Of", name: "type", kind: "select", options: offered, value: offered.includes(parameters.get("type")) ? parameters.get("type") : offered[0] });
+  const type = field({
+    label: "Of",
+    name: "type",
+    kind: "select",
+    options: offered,
+    value: offered.includes(parameters.get("type")) ? parameters.get("type") : offered[0],
+  });
   const own = isForAll ? (parameters.get("key") ?? "") : grant.organization;
-  const key = field({ label: "Name", name: "key", required: true, maxLength: 512, value: own, readOnly: !isForAll, hint: HINTS[offered[0]] });
+  const key = field({
+    label: "Name",
+    name: "key",
+    required: true,
+    maxLength: 512,
+    value: own,
+    readOnly: !isForAll,
+    hint: HINTS[offered[0]],
+  });
   const input = key.querySelector("input");
   const select = type.querySelector("select");
   const explain = () => {

@@ -4,5 +4,7 @@ import { element } from "./dom.js";
 
 // A sentence when the role is missing: reason(context, "operator", "Lifting a ban").
 export function reason({ may, grant }, role, what) {
-  return may(role) ? null : element("p", { className: "hint" }, `${what} takes a token of the role ${role}; yours is ${grant.role}.`);
+  return may(role)
+    ? null
+    : element("p", { className: "hint" }, `${what} takes a token of the role ${role}; yours is ${grant.role}.`);
 }

@@ -17,7 +17,12 @@ export function table({ caption, columns, rows, empty = "Nothing here.", most = 
     element("tbody", { role: "rowgroup" }, body),
   );
   if (rows.length <= most) return made;
-  return element("div", {}, made, element("p", { className: "hint" }, `The first ${most} of ${rows.length} are shown.`));
+  return element(
+    "div",
+    {},
+    made,
+    element("p", { className: "hint" }, `The first ${most} of ${rows.length} are shown.`),
+  );
 }
 
 function headOf({ title, className }) {
@@ -26,7 +31,11 @@ function headOf({ title, className }) {
 
 export function tableRow(columns, row) {
   const cells = columns.map(({ title, cell, className }) =>
-    element("td", { role: "cell", className: className ?? "", "data-title": title }, element("div", {}, orDash(cell(row)))),
+    element(
+      "td",
+      { role: "cell", className: className ?? "", "data-title": title },
+      element("div", {}, orDash(cell(row))),
+    ),
   );
   return element("tr", { role: "row" }, cells);
 }

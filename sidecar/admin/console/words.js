@@ -34,7 +34,10 @@ export function fromNow(iso, now = Date.now()) {
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return whole % 60 && whole < 600 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.floor(whole / 60)} min`;
+  if (whole < 3600)
+    return whole % 60 && whole < 600
+      ? `${Math.floor(whole / 60)} min ${whole % 60} s`
+      : `${Math.floor(whole / 60)} min`;
   const hours = Math.floor(whole / 3600);
   if (whole < DAY) return whole % 3600 >= 60 ? `${hours} h ${Math.floor((whole % 3600) / 60)} min` : `${hours} h`;
   const days = Math.floor(whole / DAY);

@@ -37,7 +37,16 @@ export async function show(panel, context) {
   const filter = form({
     label: "Filter the audit log",
     className: "lookup",
-    fields: [field({ label: "Organization", name: "organization", value: wanted.organization, placeholder: "all", maxLength: 128, readOnly: !isForAll })],
+    fields: [
+      field({
+        label: "Organization",
+        name: "organization",
+        value: wanted.organization,
+        placeholder: "all",
+        maxLength: 128,
+        readOnly: !isForAll,
+      }),
+    ],
     submit: "Show",
     onSubmit: async ({ organization }) => {
       wanted.organization = organization.trim();
@@ -80,13 +89,21 @@ function detailOf({ detail }) {
 }
 
 // Moments are whole seconds there.
-const shownOf = (name, value) => (name.endsWith("_at") && Number.isInteger(value) ? new Date(value * 1000).toISOString().replace(".000Z", "Z") : value);
+const shownOf = (name, value) =>
+  name.endsWith("_at") && Number.isInteger(value) ? new Date(value * 1000).toISOString().replace(".000Z", "Z") : value;
 
 function verifier(verdict, { api }) {
   return form({
     label: "Verify the audit log",
     className: "lookup",
-    fields: [field({ label: "Anchor (optional)", name: "anchor", maxLength: 512, hint: "An end that an earlier run or the log printed: it proves that the database was not put back." })],
+    fields: [
+      field({
+        label: "Anchor (optional)",
+        name: "anchor",
+        maxLength: 512,
+        hint: "An end that an earlier run or the log printed: it proves that the database was not put back.",
+      }),
+    ],
     submit: "Verify",
     onSubmit: async ({ anchor }) => {
       verdict.replaceChildren(element("p", { className: "soft" }, "All of the log is read…"));
@@ -110,9 +127,25 @@ function verdictOf({ whole, entries, anchor, statements, faults }) {
       element(
         "ul",
         { className: "statements" },
-        statements.map(({ says, proven, why }) => element("li", {}, badge(proven ? "proven" : "not proven", proven ? "good" : "warn"), ` ${says}${why ? ` (${why})` : ""}`)),
+        statements.map(({ says, proven, why }) =>
+          element(
+            "li",
+            {},
+            badge(proven ? "proven" : "not proven", proven ? "good" : "warn"),
+            ` ${says}${why ? ` (${why})` : ""}`,
+          ),
+        ),
       ),
-      faults.length ? [element("h3", {}, "Faults"), element("ul", { className: "bad" }, faults.map((fault) => element("li", {}, fault)))] : "",
+      faults.length
+        ? [
+            element("h3", {}, "Faults"),
+            element(
+              "ul",
+              { className: "bad" },
+              faults.map((fault) => element("li", {}, fault)),
+            ),
+          ]
+        : "",
       element("p", { className: "soft" }, "Anchor: keep it where the writer of the database cannot reach."),
       element("div", { className: "bar" }, code(anchor), copyButton(anchor)),
     ),

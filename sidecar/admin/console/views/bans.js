@@ -24,23 +24,50 @@ export async function show(panel, context) {
   await attempt(async () => {
     const { bans, count } = await api.get("/api/bans");
     panel.replaceChildren(
-      may("operator") ? element("div", { className: "bar" }, button("Ban an address", () => add(context, refresh), { className: "main" })) : "",
+      may("operator")
+        ? element(
+            "div",
+            { className: "bar" },
+            button("Ban an address", () => add(context, refresh), { className: "main" }),
+          )
+        : "",
       reason(context, "operator", "Adding and lifting bans") ?? "",
       table({
         caption: "Bans",
         columns: [
           { title: "Address", cell: (ban) => ban.ip, className: "mono" },
-          { title: "Ends", cell: (ban) => [when(ban.until), element("div", { className: "soft" }, fromNow(ban.until))] },
+          {
+            title: "Ends",
+            cell: (ban) => [when(ban.until), element("div", { className: "soft" }, fromNow(ban.until))],
+          },
           { title: "Why", cell: whyOf },
-          { title: "Last requests", cell: (ban) => (ban.requests.length ? element("div", { className: "ids" }, ban.requests.toReversed().map((id) => link(id, "events", { id }, { className: "mono" }))) : null) },
+          {
+            title: "Last requests",
+            cell: (ban) =>
+              ban.requests.length
+                ? element(
+                    "div",
+                    { className: "ids" },
+                    ban.requests.toReversed().map((id) => link(id, "events", { id }, { className: "mono" })),
+                  )
+                : null,
+          },
           ...(may("operator")
-            ? [{ title: "Action", cell: (ban) => button("Lift", () => lift(ban, context, refresh), { "aria-label": `Lift the ban of ${ban.ip}` }) }]
+            ? [
+                {
+                  title: "Action",
+                  cell: (ban) =>
+                    button("Lift", () => lift(ban, context, refresh), { "aria-label": `Lift the ban of ${ban.ip}` }),
+                },
+              ]
             : []),
         ],
         rows: bans,
         empty: "No address is banned.",
       }),
-      count > bans.length ? element("p", { className: "hint" }, `${count} addresses are banned; those whose bans end first are shown.`) : "",
+      count > bans.length
+        ? element("p", { className: "hint" }, `${count} addresses are banned; those whose bans end first are shown.`)
+        : "",
     );
   });
 }
@@ -57,9 +84,23 @@ function add({ api, toast }, refresh) {
     text: "Its requests are refused on every replica, and what runs for it ends.",
     action: "Ban it",
     fields: [
-      field({ label: "Address", name: "ip", required: true, maxLength: 64, placeholder: "203.0.113.9", hint: "One of IPv6 stands for its /64.", className: "mono" }),
+      field({
+        label: "Address",
+        name: "ip",
+        required: true,
+        maxLength: 64,
+        placeholder: "203.0.113.9",
+        hint: "One of IPv6 stands for its /64.",
+        className: "mono",
+      }),
       field({ label: "For", name: "seconds", kind: "select", options: LENGTHS, value: "3600" }),
-      field({ label: "Reason", name: "reason", required: true, maxLength: 200, hint: "Others read it here and in the audit log." }),
+      field({
+        label: "Reason",
+        name: "reason",
+        required: true,
+        maxLength: 200,
+        hint: "Others read it here and in the audit log.",
+      }),
     ],
     work: async ({ ip, seconds, reason: why }) => {
       const made = await api.post("/api/bans", { ip: ip.trim(), seconds: Number(seconds), reason: why });

@@ -11,7 +11,11 @@ import { count, dollars, duration, fromNow } from "../words.js";
 export const title = "Budgets";
 
 const TYPES = ["organization", "session", "user", "ip", "credential"];
-const ENDS = { stop: "requests are refused, streams end", finish: "requests are refused, streams go on", warn: "it is recorded" };
+const ENDS = {
+  stop: "requests are refused, streams end",
+  finish: "requests are refused, streams go on",
+  warn: "it is recorded",
+};
 
 const amount = (budget) => (budget.unit === "USD" ? dollars : (value) => `${count(value)}`);
 
@@ -21,11 +25,22 @@ export async function show(panel, context) {
   await attempt(async () => {
     const { budgets } = await api.get("/api/budgets");
     if (!budgets.length) {
-      panel.replaceChildren(element("p", { className: "empty" }, "The policy has no budgets. They hold tokens or dollars for each organization, session, user, address or key."));
+      panel.replaceChildren(
+        element(
+          "p",
+          { className: "empty" },
+          "The policy has no budgets. They hold tokens or dollars for each organization, session, user, address or key.",
+        ),
+      );
       return;
     }
     const types = TYPES.filter((type) => budgets.some((budget) => budget.per === type));
-    const form = lookup({ types, context, label: "Look up budgets", show: (type, key) => shown(result, context, type, key) });
+    const form = lookup({
+      types,
+      context,
+      label: "Look up budgets",
+      show: (type, key) => shown(result, context, type, key),
+    });
     panel.replaceChildren(
       form.node,
       result,
@@ -35,7 +50,11 @@ export async function show(panel, context) {
         columns: [
           { title: "Name", cell: (budget) => budget.name },
           { title: "Per", cell: (budget) => budget.per },
-          { title: "Limit", cell: (budget) => `${amount(budget)(budget.limit)}${budget.unit === "USD" ? "" : " tokens"}`, className: "number" },
+          {
+            title: "Limit",
+            cell: (budget) => `${amount(budget)(budget.limit)}${budget.unit === "USD" ? "" : " tokens"}`,
+            className: "number",
+          },
           { title: "Window", cell: (budget) => duration(budget.window), className: "number" },
           { title: "Counts", cell: (budget) => (budget.unit === "USD" ? "money" : budget.counts) },
           { title: "At its end", cell: (budget) => ENDS[budget.on_end] },
@@ -69,12 +88,32 @@ async function shown(result, context, type, key) {
       caption: `Budgets of ${subject}`,
       columns: [
         { title: "Budget", cell: (budget) => budget.name },
-        { title: "Used", cell: (budget) => meter({ label: `Used of ${budget.name}`, used: budget.used, held: budget.reserved, limit: budget.limit, show: amount(budget) }) },
-        { title: "Left", cell: (budget) => (budget.remaining > 0 ? amount(budget)(budget.remaining) : badge("nothing", "bad")), className: "number" },
+        {
+          title: "Used",
+          cell: (budget) =>
+            meter({
+              label: `Used of ${budget.name}`,
+              used: budget.used,
+              held: budget.reserved,
+              limit: budget.limit,
+              show: amount(budget),
+            }),
+        },
+        {
+          title: "Left",
+          cell: (budget) => (budget.remaining > 0 ? amount(budget)(budget.remaining) : badge("nothing", "bad")),
+          className: "number",
+        },
         { title: "Window", cell: (budget) => duration(budget.window), className: "number" },
         { title: "Whole again", cell: (budget) => (budget.used ? fromNow(budget.reset, now()) : "is whole") },
         ...(may("operator")
-          ? [{ title: "Action", cell: (budget) => button("Reset", () => reset(budget), { className: "danger", "aria-label": `Reset ${budget.name}` }) }]
+          ? [
+              {
+                title: "Action",
+                cell: (budget) =>
+                  button("Reset", () => reset(budget), { className: "danger", "aria-label": `Reset ${budget.name}` }),
+              },
+            ]
           : []),
       ],
       rows: found.budgets,

@@ -47,9 +47,16 @@ function shown({ since, days, entries, total, kept }) {
       ["Cost", dollars(total.cost_usd)],
       ["Requests", count(total.requests)],
       ["Tokens", `${count(total.input_tokens)} in, ${count(total.output_tokens)} out`],
-      ["Without a price", total.unpriced_tokens ? `${count(total.unpriced_tokens)} tokens, which are in no cost: name their models in prices` : ""],
+      [
+        "Without a price",
+        total.unpriced_tokens
+          ? `${count(total.unpriced_tokens)} tokens, which are in no cost: name their models in prices`
+          : "",
+      ],
     ]),
-    kept === "memory" ? element("p", { className: "hint" }, "There is no vault: these are the costs of this process since its start.") : "",
+    kept === "memory"
+      ? element("p", { className: "hint" }, "There is no vault: these are the costs of this process since its start.")
+      : "",
     chart.node,
     element("h2", {}, "By organization"),
     table({

@@ -22,8 +22,20 @@ export async function show(panel, context) {
     const wanted = organizations.includes(parameters.get("organization")) ? parameters.get("organization") : "";
     const place = element("div");
     const draw = (organization) =>
-      place.replaceChildren(tableOf(credentials.filter((each) => !organization || each.organization === organization), context, refresh));
-    const filter = field({ label: "Organization", name: "organization", kind: "select", options: [["", "all"], ...organizations], value: wanted });
+      place.replaceChildren(
+        tableOf(
+          credentials.filter((each) => !organization || each.organization === organization),
+          context,
+          refresh,
+        ),
+      );
+    const filter = field({
+      label: "Organization",
+      name: "organization",
+      kind: "select",
+      options: [["", "all"], ...organizations],
+      value: wanted,
+    });
     filter.querySelector("select").onchange = ({ target }) => {
       parameters.set("organization", target.value);
       keep({ organization: target.value });
@@ -35,7 +47,9 @@ export async function show(panel, context) {
         "div",
         { className: "bar" },
         isForAll && organizations.length > 1 ? filter : "",
-        may("admin") ? button("Add a credential", () => attempt(() => add(context, refresh)), { className: "main" }) : "",
+        may("admin")
+          ? button("Add a credential", () => attempt(() => add(context, refresh)), { className: "main" })
+          : "",
       ),
       reason(context, "admin", "Adding and changing credentials") ?? "",
       place,
@@ -50,7 +64,11 @@ export async function show(panel, context) {
         { title: "Provider", cell: (each) => each.provider, className: "name" },
         { title: "Name", cell: (each) => each.name, className: "name" },
         { title: "State", cell: (each) => badge(each.state, KINDS[each.state]) },
-        { title: "Key", cell: (each) => [code(`…${each.last_four}`), element("div", { className: "soft" }, code(each.fingerprint))], className: "name" },
+        {
+          title: "Key",
+          cell: (each) => [code(`…${each.last_four}`), element("div", { className: "soft" }, code(each.fingerprint))],
+          className: "name",
+        },
         { title: "Hosts", cell: (each) => each.hosts.map((host) => element("div", { className: "mono" }, host)) },
         { title: "Expires", cell: (each) => expiryOf(each, now()) },
         { title: "Changed", cell: (each) => when(each.rotated_at ?? each.updated_at), className: "minor" },
@@ -65,11 +83,15 @@ export async function show(panel, context) {
 function expiryOf({ expires_at: expires }, now) {
   if (!expires) return "never";
   const days = (new Date(expires) - now) / DAY;
-  const left = days < 0 ? badge("over", "bad") : badge(days < 1 ? "less than a day left" : `${Math.floor(days)} days left`, days < SOON ? "warn" : "");
+  const left =
+    days < 0
+      ? badge("over", "bad")
+      : badge(days < 1 ? "less than a day left" : `${Math.floor(days)} days left`, days < SOON ? "warn" : "");
   return [when(expires), element("div", {}, left)];
 }
 
-const nameOf = ({ provider, organization, name, last_four: last }) => `${provider} of ${organization} (${name}, …${last})`;
+const nameOf = ({ provider, organization, name, last_four: last }) =>
+  `${provider} of ${organization} (${name}, …${last})`;
 
 function actionsOf(each, context, refresh) {
   const of = (action) => ({ "aria-label": `${action} ${each.provider} of ${each.organization} (${each.name})` });
@@ -85,13 +107,24 @@ function actionsOf(each, context, refresh) {
 
 // The key goes from the field to the sidecar; the field is emptied whatever happens.
 function keyField(label = "Key") {
-  const made = field({ label, name: "value", kind: "password", required: true, maxLength: 16_384, autocomplete: "new-password", hint: "It is sealed at once, and never shown again." });
-  return { node: made, take: () => {
-    const input = made.querySelector("input");
-    const { value } = input;
-    input.value = "";
-    return value;
-  } };
+  const made = field({
+    label,
+    name: "value",
+    kind: "password",
+    required: true,
+    maxLength: 16_384,
+    autocomplete: "new-password",
+    hint: "It is sealed at once, and never shown again.",
+  });
+  return {
+    node: made,
+    take: () => {
+      const input = made.querySelector("input");
+      const { value } = input;
+      input.value = "";
+      return value;
+    },
+  };
 }
 
 const hostsOf = (text) => text.split(/[\s,]+/).filter(Boolean);
@@ -104,20 +137,39 @@ async function add({ api, toast, isForAll, grant }, refresh) {
   const { providers } = await api.get("/api/providers");
   const hosts = Object.fromEntries(providers.map((each) => [each.name, each.hosts.join(" ")]));
   const key = keyField();
-  const provider = field({ label: "Provider", name: "provider", kind: "select", options: providers.map(({ name }) => name) });
+  const provider = field({
+    label: "Provider",
+    name: "provider",
+    kind: "select",
+    options: providers.map(({ name }) => name),
+  });
   const where = hostsField("", "Where it may be sent; empty: the provider's own.");
   const select = provider.querySelector("select");
-  const suggest = () => (where.querySelector("textarea").placeholder = hosts[select.value] || "a host of this customer");
+  const suggest = () =>
+    (where.querySelector("textarea").placeholder = hosts[select.value] || "a host of this customer");
   select.onchange = suggest;
   suggest();
   await change({
     title: "Add a credential",
     action: "Seal and store it",
     fields: [
-      field({ label: "Organization", name: "organization", required: true, maxLength: 128, value: isForAll ? "" : grant.organization, readOnly: !isForAll }),
+      field({
+        label: "Organization",
+        name: "organization",
+        required: true,
+        maxLength: 128,
+        value: isForAll ? "" : grant.organization,
+        readOnly: !isForAll,
+      }),
       provider,
       key.node,
-      field({ label: "Name", name: "name", maxLength: 64, placeholder: "default", hint: "When there are several of this provider." }),
+      field({
+        label: "Name",
+        name: "name",
+        maxLength: 64,
+        placeholder: "default",
+        hint: "When there are several of this provider.",
+      }),
       where,
       expiryField(null),
     ],
@@ -143,12 +195,25 @@ function rotate(each, { api, toast }, refresh) {
     title: "Rotate this key",
     text: `${nameOf(each)}: the old key is used until the new one is stored, then not. Answers that began with it go on.`,
     action: "Rotate",
-    fields: [key.node, field({ label: "Ask the provider first, and keep the old key if it says no", name: "test", kind: "checkbox", value: false }), expiryField(each.expires_at)],
+    fields: [
+      key.node,
+      field({
+        label: "Ask the provider first, and keep the old key if it says no",
+        name: "test",
+        kind: "checkbox",
+        value: false,
+      }),
+      expiryField(each.expires_at),
+    ],
     work: async ({ test: isTested, expires }) => {
       const value = key.take();
       const path = `/api/api-credentials/${encodeURIComponent(each.id)}`;
       const isChanged = expires !== (each.expires_at ?? "").slice(0, 10);
-      await api.post(`${path}/rotate`, { value, ...(isTested ? { test: true } : {}), ...(isChanged && expires ? { expires_at: endOf(expires) } : {}) });
+      await api.post(`${path}/rotate`, {
+        value,
+        ...(isTested ? { test: true } : {}),
+        ...(isChanged && expires ? { expires_at: endOf(expires) } : {}),
+      });
       if (isChanged && !expires) await api.put(path, { expires_at: null });
       await refresh();
       toast(`The key of ${each.provider} of ${each.organization} is rotated.`);

@@ -24,7 +24,13 @@ export async function show(panel, context) {
     const { handles } = await api.get("/api/handles");
     const isLiving = (each) => !each.revoked_at && new Date(each.expires_at) > now();
     panel.replaceChildren(
-      may("admin") ? element("div", { className: "bar" }, button("Make a handle", () => make(context, refresh), { className: "main" })) : "",
+      may("admin")
+        ? element(
+            "div",
+            { className: "bar" },
+            button("Make a handle", () => make(context, refresh), { className: "main" }),
+          )
+        : "",
       reason(context, "admin", "Making and revoking handles") ?? "",
       table({
         caption: "Handles",
@@ -37,7 +43,18 @@ export async function show(panel, context) {
           { title: "Made", cell: (each) => when(each.created_at) },
           { title: "Ends", cell: (each) => fromNow(each.expires_at) },
           ...(may("admin")
-            ? [{ title: "Action", cell: (each) => (isLiving(each) ? button("Revoke", () => revoke(each, context, refresh), { className: "danger", "aria-label": `Revoke ${each.id}` }) : null) }]
+            ? [
+                {
+                  title: "Action",
+                  cell: (each) =>
+                    isLiving(each)
+                      ? button("Revoke", () => revoke(each, context, refresh), {
+                          className: "danger",
+                          "aria-label": `Revoke ${each.id}`,
+                        })
+                      : null,
+                },
+              ]
             : []),
         ],
         rows: handles,
@@ -60,17 +77,34 @@ async function make({ api, isForAll, grant }, refresh) {
     text: "A backend sends it where the key would be. It is worth nothing anywhere but at the egress listener.",
     action: "Make it",
     fields: [
-      field({ label: "Organization", name: "organization", required: true, maxLength: 128, value: isForAll ? "" : grant.organization, readOnly: !isForAll }),
+      field({
+        label: "Organization",
+        name: "organization",
+        required: true,
+        maxLength: 128,
+        value: isForAll ? "" : grant.organization,
+        readOnly: !isForAll,
+      }),
       field({ label: "Provider", name: "provider", kind: "select", options: providers.map(({ name }) => name) }),
       field({ label: "Name", name: "name", maxLength: 64, hint: "Of the backend that gets it, for example." }),
       field({ label: "Good for", name: "seconds", kind: "select", options: LENGTHS, value: "2592000" }),
     ],
     work: async ({ organization, provider, name, seconds }) => {
-      made = await api.post("/api/handles", { organization: organization.trim(), provider, seconds: Number(seconds), ...(name.trim() ? { name: name.trim() } : {}) });
+      made = await api.post("/api/handles", {
+        organization: organization.trim(),
+        provider,
+        seconds: Number(seconds),
+        ...(name.trim() ? { name: name.trim() } : {}),
+      });
       await refresh();
     },
   });
-  if (done) await reveal({ title: "The new handle", text: `It is shown this once: only its hash is stored. It belongs to ${made.organization} and ${made.provider}.`, value: made.handle });
+  if (done)
+    await reveal({
+      title: "The new handle",
+      text: `It is shown this once: only its hash is stored. It belongs to ${made.organization} and ${made.provider}.`,
+      value: made.handle,
+    });
 }
 
 function revoke(handle, { api, toast }, refresh) {

@@ -17,12 +17,22 @@ export async function show(panel, context) {
   const result = element("section", { "aria-live": "polite" });
   await attempt(async () => {
     const state = await api.get("/api/rate-limit/status");
-    const form = lookup({ types: TYPES, context, label: "Look up windows", show: (type, key) => shown(result, context, type, key) });
+    const form = lookup({
+      types: TYPES,
+      context,
+      label: "Look up windows",
+      show: (type, key) => shown(result, context, type, key),
+    });
     panel.replaceChildren(
       form.node,
       result,
       element("h2", {}, "Limits of the policy"),
-      element("p", { className: "soft" }, "Stores: ", Object.entries(state.stores).map(([name, up]) => [`${name} `, badge(up, up === "up" ? "good" : "bad"), " "])),
+      element(
+        "p",
+        { className: "soft" },
+        "Stores: ",
+        Object.entries(state.stores).map(([name, up]) => [`${name} `, badge(up, up === "up" ? "good" : "bad"), " "]),
+      ),
       table({
         caption: "Rate limits",
         columns: [
@@ -61,16 +71,25 @@ async function shown(result, context, type, key) {
       caption: `Windows of ${subject}`,
       columns: [
         { title: "Limit", cell: (limit) => limit.name },
-        { title: "Used", cell: (limit) => meter({ label: `Used of ${limit.name}`, used: limit.used, limit: limit.limit, show: count }) },
+        {
+          title: "Used",
+          cell: (limit) => meter({ label: `Used of ${limit.name}`, used: limit.used, limit: limit.limit, show: count }),
+        },
         { title: "Left", cell: (limit) => count(limit.remaining), className: "number" },
         { title: "Window", cell: (limit) => duration(limit.window), className: "number" },
-        { title: "Next request", cell: (limit) => (limit.allowed ? badge("passes", "good") : badge(`in ${duration(limit.retry_after)}`, "bad")) },
+        {
+          title: "Next request",
+          cell: (limit) =>
+            limit.allowed ? badge("passes", "good") : badge(`in ${duration(limit.retry_after)}`, "bad"),
+        },
         { title: "Empty", cell: (limit) => (limit.used ? fromNow(limit.reset, now()) : "is empty") },
       ],
       rows: found.limits,
       empty: `The policy has no limit per ${type}.`,
     }),
-    found.limits.length && may("operator") ? element("div", { className: "actions" }, button("Empty the windows", reset, { className: "danger" })) : "",
+    found.limits.length && may("operator")
+      ? element("div", { className: "actions" }, button("Empty the windows", reset, { className: "danger" }))
+      : "",
     found.limits.length ? (reason(context, "operator", "Emptying windows") ?? "") : "",
   );
 }

@@ -34,12 +34,23 @@ export function show(panel, context) {
       { name: "p95", className: "passed", value: (minute) => minute.p95 },
     ],
   });
-  const tokens = barChart({ title: "Tokens a minute", unit: "tokens", show: count, parts: [{ name: "tokens", className: "passed", value: (minute) => minute.tokens }] });
+  const tokens = barChart({
+    title: "Tokens a minute",
+    unit: "tokens",
+    show: count,
+    parts: [{ name: "tokens", className: "passed", value: (minute) => minute.tokens }],
+  });
   const asOf = element("p", { className: "hint as-of" });
   const attention = element("div", { className: "attention" });
   const tiles = element("div", { className: "tiles" });
   const rest = element("div", { className: "columns" });
-  panel.append(asOf, attention, tiles, element("div", { className: "columns charts" }, requests.node, times.node, tokens.node), rest);
+  panel.append(
+    asOf,
+    attention,
+    tiles,
+    element("div", { className: "columns charts" }, requests.node, times.node, tokens.node),
+    rest,
+  );
 
   const draw = (state) => {
     asOf.replaceChildren(`${state.replica}, version ${state.version}, as of `, when(state.at));
@@ -49,7 +60,14 @@ export function show(panel, context) {
     times.draw(state.minutes);
     tokens.node.hidden = state.total.input_tokens + state.total.output_tokens === 0;
     tokens.draw(state.minutes);
-    rest.replaceChildren(refusalsOf(state), routesOf(state), clientsOf(state), eventsOf(state), timesOf(state), partsOf(state, context, refresh));
+    rest.replaceChildren(
+      refusalsOf(state),
+      routesOf(state),
+      clientsOf(state),
+      eventsOf(state),
+      timesOf(state),
+      partsOf(state, context, refresh),
+    );
   };
   const refresh = async () => {
     const state = await api.get("/api/overview");
@@ -62,9 +80,17 @@ export function show(panel, context) {
 
 function attentionOf(state, now) {
   const found = findings(state);
-  const lines = found.map(([kind, ...text]) => element("li", {}, badge(kind === "bad" ? "now" : "look", kind), element("span", {}, text)));
+  const lines = found.map(([kind, ...text]) =>
+    element("li", {}, badge(kind === "bad" ? "now" : "look", kind), element("span", {}, text)),
+  );
   const since = duration((now - new Date(state.policy.loaded_at)) / 1000);
-  if (!found.length) return element("p", { className: "card calm" }, badge("fine", "good"), ` Nothing needs attention. The policy has been in force for ${since}.`);
+  if (!found.length)
+    return element(
+      "p",
+      { className: "card calm" },
+      badge("fine", "good"),
+      ` Nothing needs attention. The policy has been in force for ${since}.`,
+    );
   return element("ul", { className: "card", "aria-label": "What needs attention" }, lines);
 }
 
@@ -86,16 +112,51 @@ function findings(state) {
     [maintenance.on, "bad", "Maintenance mode: every request is refused with “", maintenance.message, "”."],
     [state.not_ready.length, "bad", `Not ready: ${state.not_ready.join(", ")}.`],
     [backend.not_ready, "bad", `The backend is not ready: ${backend.not_ready}.`],
-    [backend.errors, backend.errors * 10 > backend.answered ? "bad" : "warn", `The backend, in five minutes: ${counted(backend.errors, "error")}, ${counted(backend.answered, "answer")}. `, link("Show them", "events", { event: "BACKEND_ERROR" })],
+    [
+      backend.errors,
+      backend.errors * 10 > backend.answered ? "bad" : "warn",
+      `The backend, in five minutes: ${counted(backend.errors, "error")}, ${counted(backend.answered, "answer")}. `,
+      link("Show them", "events", { event: "BACKEND_ERROR" }),
+    ],
     [down.length, "bad", `${down.join(", ")} does not answer: limits are counted in memory, each replica for itself.`],
-    [policy.successful === false, "bad", "A newer policy was rejected; the old one is in force. ", link("See why", "policy")],
-    [vault?.undecryptable, "bad", `${counted(vault?.undecryptable, "credential")} cannot be opened with this ENCRYPTION_KEY. `, link("Show them", "credentials")],
+    [
+      policy.successful === false,
+      "bad",
+      "A newer policy was rejected; the old one is in force. ",
+      link("See why", "policy"),
+    ],
+    [
+      vault?.undecryptable,
+      "bad",
+      `${counted(vault?.undecryptable, "credential")} cannot be opened with this ENCRYPTION_KEY. `,
+      link("Show them", "credentials"),
+    ],
     [vault?.expired, "bad", `${counted(vault?.expired, "credential")} expired. `, link("Show them", "credentials")],
-    [vault?.expiring, "warn", `${counted(vault?.expiring, "credential")} will expire within seven days. `, link("Show them", "credentials")],
-    [policy.mode === "observe", "warn", "The policy only observes: nothing is refused. ", link("What would be", "events", { outcome: "observed" })],
-    [state.undeclared_proxies.length, "warn", `Not in clients.trusted_proxies, but looks like a proxy: ${counted(state.undeclared_proxies.length, "peer")}. `, link("Show them", "policy")],
+    [
+      vault?.expiring,
+      "warn",
+      `${counted(vault?.expiring, "credential")} will expire within seven days. `,
+      link("Show them", "credentials"),
+    ],
+    [
+      policy.mode === "observe",
+      "warn",
+      "The policy only observes: nothing is refused. ",
+      link("What would be", "events", { outcome: "observed" }),
+    ],
+    [
+      state.undeclared_proxies.length,
+      "warn",
+      `Not in clients.trusted_proxies, but looks like a proxy: ${counted(state.undeclared_proxies.length, "peer")}. `,
+      link("Show them", "policy"),
+    ],
     many(state),
-    ...Object.entries(NOTEWORTHY).map(([name, [kind, text]]) => [state.events[name], kind, `${text} in the hour: ${count(state.events[name])}. `, link("Show them", "events", { event: name })]),
+    ...Object.entries(NOTEWORTHY).map(([name, [kind, text]]) => [
+      state.events[name],
+      kind,
+      `${text} in the hour: ${count(state.events[name])}. `,
+      link("Show them", "events", { event: name }),
+    ]),
     [state.log_dropped, "warn", `Lost: ${counted(state.log_dropped, "log line")}.`],
   ];
   const met = rules.filter(([isSo]) => isSo).map(([, ...finding]) => finding);
@@ -104,20 +165,45 @@ function findings(state) {
 
 // Said while a third of the requests is refused, with the client that most of it concerns.
 function many({ minutes, clients: [worst] }) {
-  const [requests, refused] = ["requests", "refused"].map((name) => minutes.slice(-2).reduce((sum, minute) => sum + minute[name], 0));
-  const who = worst ? [" Most often refused lately: ", link(worst.client, "events", { client: worst.client }), ` (${count(worst.refused)}).`] : [];
-  return [refused >= MANY && refused * 3 > requests, "warn", `Of the last two minutes' ${count(requests)} requests ${count(refused)} were refused.`, ...who];
+  const [requests, refused] = ["requests", "refused"].map((name) =>
+    minutes.slice(-2).reduce((sum, minute) => sum + minute[name], 0),
+  );
+  const who = worst
+    ? [
+        " Most often refused lately: ",
+        link(worst.client, "events", { client: worst.client }),
+        ` (${count(worst.refused)}).`,
+      ]
+    : [];
+  return [
+    refused >= MANY && refused * 3 > requests,
+    "warn",
+    `Of the last two minutes' ${count(requests)} requests ${count(refused)} were refused.`,
+    ...who,
+  ];
 }
 
 // --- numbers ---
 
 function tilesOf({ minutes, total, times, streams, active_requests: active, sessions, bans }) {
   const last = minutes.at(-2);
-  const kinds = Object.entries(streams).filter(([, number]) => number).map(([name, number]) => `${number} ${name}`);
+  const kinds = Object.entries(streams)
+    .filter(([, number]) => number)
+    .map(([name, number]) => `${number} ${name}`);
   return [
     tile("Requests", `${count(last.requests)}`, `last minute · ${count(total.requests)} in the hour`),
-    tile(link("Refused", "events", { outcome: "refused" }), percent(total.refused, total.requests), `${count(total.refused)} in the hour, ${count(last.refused)} last minute`, total.refused > total.requests / 5 ? "warn" : ""),
-    tile(link("Failed", "events", { outcome: "failed" }), percent(total.failed, total.requests), `${count(total.failed)} in the hour, ${count(last.failed)} last minute`, total.failed > total.requests / 100 ? "bad" : ""),
+    tile(
+      link("Refused", "events", { outcome: "refused" }),
+      percent(total.refused, total.requests),
+      `${count(total.refused)} in the hour, ${count(last.refused)} last minute`,
+      total.refused > total.requests / 5 ? "warn" : "",
+    ),
+    tile(
+      link("Failed", "events", { outcome: "failed" }),
+      percent(total.failed, total.requests),
+      `${count(total.failed)} in the hour, ${count(last.failed)} last minute`,
+      total.failed > total.requests / 100 ? "bad" : "",
+    ),
     tile("Time, p95", milliseconds(times.duration.p95), `in the sidecar ${milliseconds(times.overhead.p95)}`),
     tile("Open now", count(active), kinds.length ? `of them ${kinds.join(", ")}` : "no streams"),
     tile("Tokens", count(total.input_tokens + total.output_tokens), `${dollars(total.cost_usd)} in the hour`),
@@ -126,22 +212,43 @@ function tilesOf({ minutes, total, times, streams, active_requests: active, sess
 }
 
 function tile(name, number, hint, kind = "") {
-  return element("div", { className: "card tile" }, element("p", { className: "name" }, name), element("p", { className: `figure ${kind}` }, number), element("p", { className: "hint" }, hint));
+  return element(
+    "div",
+    { className: "card tile" },
+    element("p", { className: "name" }, name),
+    element("p", { className: `figure ${kind}` }, number),
+    element("p", { className: "hint" }, hint),
+  );
 }
 
-const percent = (part, whole) => (whole ? `${((part / whole) * 100).toFixed(part && part / whole < 0.1 ? 1 : 0)} %` : "–");
+const percent = (part, whole) =>
+  whole ? `${((part / whole) * 100).toFixed(part && part / whole < 0.1 ? 1 : 0)} %` : "–";
 
 function refusalsOf({ refusals, total }) {
   const most = Math.max(...refusals.map((row) => row.count), 1);
   const named = refusals.filter((row) => row.outcome === "refused").reduce((sum, row) => sum + row.count, 0);
-  const rows = total.refused > named ? [...refusals, { guard: "request", code: "NOT_FOUND and others without an event", outcome: "refused", count: total.refused - named }] : refusals;
+  const rows =
+    total.refused > named
+      ? [
+          ...refusals,
+          {
+            guard: "request",
+            code: "NOT_FOUND and others without an event",
+            outcome: "refused",
+            count: total.refused - named,
+          },
+        ]
+      : refusals;
   return section(
     "Refusals in the hour",
     table({
       caption: "Refusals in the last hour by guard and code",
       columns: [
         { title: "Guard", cell: (row) => row.guard || "–", className: "name" },
-        { title: "Code", cell: (row) => [code(row.code), row.outcome === "observed" && [" ", badge("observed only", "warn")]] },
+        {
+          title: "Code",
+          cell: (row) => [code(row.code), row.outcome === "observed" && [" ", badge("observed only", "warn")]],
+        },
         { title: "Requests", cell: (row) => count(row.count), className: "number" },
         { title: "Share", cell: (row) => share(row.count, most), className: "shares minor" },
       ],
@@ -223,10 +330,16 @@ function timesOf({ times }) {
       caption: "Percentiles of the last hour",
       columns: [
         { title: "What", cell: ([name]) => names[name] },
-        ...["p50", "p95", "p99"].map((part) => ({ title: part, cell: ([, values]) => milliseconds(values[part]), className: "number" })),
+        ...["p50", "p95", "p99"].map((part) => ({
+          title: part,
+          cell: ([, values]) => milliseconds(values[part]),
+          className: "number",
+        })),
       ],
       isDense: true,
-      rows: Object.entries(times).sort(([one], [other]) => Object.keys(names).indexOf(one) - Object.keys(names).indexOf(other)),
+      rows: Object.entries(times).sort(
+        ([one], [other]) => Object.keys(names).indexOf(one) - Object.keys(names).indexOf(other),
+      ),
     }),
   );
 }
@@ -247,7 +360,14 @@ function partsOf({ stores, backend, vault, policy, maintenance, dropped_headers:
         ["Backend", backendOf(backend)],
         ["Vault", vault ? counted(vault.credentials, "credential") : "off"],
         ["Dropped headers", headers.length ? [names.join(", "), " ", link("more", "policy")] : "none"],
-        ["Maintenance", [maintenance.on ? badge("on", "bad") : "off", " ", context.may("operator") && switchOf(maintenance, context, refresh)]],
+        [
+          "Maintenance",
+          [
+            maintenance.on ? badge("on", "bad") : "off",
+            " ",
+            context.may("operator") && switchOf(maintenance, context, refresh),
+          ],
+        ],
       ]),
     ),
   );
@@ -261,11 +381,12 @@ function backendOf({ not_ready: reason, errors, answered }) {
 
 function switchOf({ on }, { api, attempt, toast }, refresh) {
   if (on) {
-    const off = () => attempt(async () => {
-      await api.remove("/api/maintenance");
-      toast("This replica serves again.");
-      await refresh();
-    });
+    const off = () =>
+      attempt(async () => {
+        await api.remove("/api/maintenance");
+        toast("This replica serves again.");
+        await refresh();
+      });
     return button("Serve again", off);
   }
   return button("Switch on…", () =>
@@ -274,8 +395,21 @@ function switchOf({ on }, { api, attempt, toast }, refresh) {
       text: "From now on this replica refuses every request with 503 and this message. Other replicas have switches of their own.",
       action: "Refuse all requests",
       fields: [
-        field({ label: "Message", name: "message", value: "The service is under maintenance", required: true, maxLength: 500 }),
-        field({ label: "Clients try again after, in seconds", name: "seconds", kind: "number", value: 300, min: 1, max: 86400 }),
+        field({
+          label: "Message",
+          name: "message",
+          value: "The service is under maintenance",
+          required: true,
+          maxLength: 500,
+        }),
+        field({
+          label: "Clients try again after, in seconds",
+          name: "seconds",
+          kind: "number",
+          value: 300,
+          min: 1,
+          max: 86400,
+        }),
       ],
       work: async ({ message, seconds }) => {
         await api.post("/api/maintenance", { message, retry_after: Number(seconds) });

@@ -48,13 +48,24 @@ function stateOf({ digest, mode, loaded_at: loaded, source, successful }) {
 
 function listed(name, lines = [], kind) {
   if (!lines.length) return [];
-  return [section(name, element("ul", { className: `card problems ${kind}` }, lines.map((line) => element("li", {}, linked(line)))))];
+  return [
+    section(
+      name,
+      element(
+        "ul",
+        { className: `card problems ${kind}` },
+        lines.map((line) => element("li", {}, linked(line))),
+      ),
+    ),
+  ];
 }
 
 // "policy.yaml:16:3: mode: is wrong": the place leads to the line below.
 function linked(text) {
   const found = /^([^\s:]+):(\d+):\d+: /.exec(text);
-  return found && !found[1].startsWith("environment") ? [link(found[0].slice(0, -2), "policy", { line: found[2] }), `: ${text.slice(found[0].length)}`] : text;
+  return found && !found[1].startsWith("environment")
+    ? [link(found[0].slice(0, -2), "policy", { line: found[2] }), `: ${text.slice(found[0].length)}`]
+    : text;
 }
 
 // --- another policy ---
@@ -62,7 +73,14 @@ function linked(text) {
 function tryOut(state, { api, may }) {
   if (!may("operator")) return element("p", { className: "empty" }, "This takes a token of the role operator.");
   const result = element("div", { "aria-live": "polite" });
-  const yaml = field({ label: "Its YAML; here is the one in force, to change", name: "yaml", kind: "textarea", value: state.yaml, rows: 12, wrap: "off" });
+  const yaml = field({
+    label: "Its YAML; here is the one in force, to change",
+    name: "yaml",
+    kind: "textarea",
+    value: state.yaml,
+    rows: 12,
+    wrap: "off",
+  });
   const judge = async ({ yaml: text }) => {
     result.replaceChildren(element("p", { className: "soft" }, "Checking…"));
     try {
@@ -73,21 +91,38 @@ function tryOut(state, { api, may }) {
     }
   };
   const text = yaml.querySelector("textarea");
-  const file = element("input", { type: "file", accept: ".yaml,.yml", hidden: true, onchange: async () => (text.value = await file.files[0].text()) });
+  const file = element("input", {
+    type: "file",
+    accept: ".yaml,.yml",
+    hidden: true,
+    onchange: async () => (text.value = await file.files[0].text()),
+  });
   const made = form({
     label: "Try another policy",
     fields: [yaml],
     submit: "Check, compare and replay",
     onSubmit: judge,
-    extra: [button("Open a file", () => file.click()), file, button("Back to the one in force", () => (text.value = state.yaml))],
+    extra: [
+      button("Open a file", () => file.click()),
+      file,
+      button("Back to the one in force", () => (text.value = state.yaml)),
+    ],
   });
-  const hint = element("p", { className: "hint" }, "Nothing is changed: this says what would be, if it were in the place of the one in force. Environment variables of this process count in both.");
+  const hint = element(
+    "p",
+    { className: "hint" },
+    "Nothing is changed: this says what would be, if it were in the place of the one in force. Environment variables of this process count in both.",
+  );
   return element("div", { className: "card" }, hint, made, result);
 }
 
 async function judged(api, yaml) {
   const checked = await api.post("/api/policy/check", { yaml });
-  if (!checked.ok) return [element("h3", {}, badge(counted(checked.problems.length, "problem"), "bad"), " It would be rejected"), problemsOf(checked.problems)];
+  if (!checked.ok)
+    return [
+      element("h3", {}, badge(counted(checked.problems.length, "problem"), "bad"), " It would be rejected"),
+      problemsOf(checked.problems),
+    ];
   const compared = await api.post("/api/policy/diff", { yaml });
   const replayed = await api.post("/api/policy/replay", { yaml });
   return [
@@ -119,8 +154,16 @@ function changesOf(changes) {
       caption: "Values that would change",
       columns: [
         { title: "Key", cell: (each) => code(each.path), className: "key" },
-        { title: "Now", cell: (each) => (each.before === null ? element("span", { className: "soft" }, "not there") : code(each.before)) },
-        { title: "Then", cell: (each) => (each.after === null ? element("span", { className: "soft" }, "not there") : code(each.after)) },
+        {
+          title: "Now",
+          cell: (each) =>
+            each.before === null ? element("span", { className: "soft" }, "not there") : code(each.before),
+        },
+        {
+          title: "Then",
+          cell: (each) =>
+            each.after === null ? element("span", { className: "soft" }, "not there") : code(each.after),
+        },
       ],
       rows: changes,
     }),
@@ -129,11 +172,26 @@ function changesOf(changes) {
 
 function replayOf({ requests, refused_before: before, refused_after: after, more, less, since }) {
   if (!requests) return [element("h3", {}, "No recent request to replay")];
-  const differences = [["would be refused, and pass now", more, "bad"], ["would pass, and are refused now", less, "good"]].filter(([, groups]) => groups.length);
+  const differences = [
+    ["would be refused, and pass now", more, "bad"],
+    ["would pass, and are refused now", less, "good"],
+  ].filter(([, groups]) => groups.length);
   return [
-    element("h3", {}, `Of the last ${count(requests)} requests (since `, when(since), `) ${count(after)} would be refused; now it is ${count(before)}`),
-    ...(differences.length ? differences.flatMap(groupsOf) : [element("p", {}, "Each request would be decided as it is now.")]),
-    element("p", { className: "hint" }, "Decided again: address, route, origin, rate limits, session, sizes of body and message. Not: hosts, bans, patterns, markup."),
+    element(
+      "h3",
+      {},
+      `Of the last ${count(requests)} requests (since `,
+      when(since),
+      `) ${count(after)} would be refused; now it is ${count(before)}`,
+    ),
+    ...(differences.length
+      ? differences.flatMap(groupsOf)
+      : [element("p", {}, "Each request would be decided as it is now.")]),
+    element(
+      "p",
+      { className: "hint" },
+      "Decided again: address, route, origin, rate limits, session, sizes of body and message. Not: hosts, bans, patterns, markup.",
+    ),
   ];
 }
 
@@ -149,7 +207,10 @@ function groupsOf([name, groups, kind]) {
         { title: "Guard", cell: (group) => group.guard },
         { title: "Code", cell: (group) => code(group.code) },
         { title: "Network", cell: (group) => group.network },
-        { title: "For example", cell: (group) => group.examples.map((id) => [link(id.slice(-8), "events", { id }), " "]) },
+        {
+          title: "For example",
+          cell: (group) => group.examples.map((id) => [link(id.slice(-8), "events", { id }), " "]),
+        },
       ],
       rows: groups,
       most: 20,
@@ -161,21 +222,40 @@ function groupsOf([name, groups, kind]) {
 
 function textOf({ yaml }, { parameters }) {
   const wanted = Number(parameters.get("line"));
-  const lines = yaml.trimEnd().split("\n").map((text, index) => element("li", { className: index + 1 === wanted ? "target" : "" }, code(text || " ")));
-  return element("div", { className: "source", tabIndex: 0, role: "region", "aria-label": "The policy as it is written" }, element("ol", {}, lines));
+  const lines = yaml
+    .trimEnd()
+    .split("\n")
+    .map((text, index) => element("li", { className: index + 1 === wanted ? "target" : "" }, code(text || " ")));
+  return element(
+    "div",
+    { className: "source", tabIndex: 0, role: "region", "aria-label": "The policy as it is written" },
+    element("ol", {}, lines),
+  );
 }
 
 function valuesOf({ api, attempt }) {
   const place = element("div");
   const search = field({ label: "Show keys, values and origins with", name: "values", kind: "search" });
   const only = field({ label: "Leave out defaults", name: "written", kind: "checkbox", value: false });
-  const details = element("details", {}, element("summary", {}, "Show them"), element("div", { className: "bar" }, search, only), place);
+  const details = element(
+    "details",
+    {},
+    element("summary", {}, "Show them"),
+    element("div", { className: "bar" }, search, only),
+    place,
+  );
   let values = null;
   const draw = () => {
     const wanted = search.querySelector("input").value.trim().toLowerCase();
     const isWritten = only.querySelector("input").checked;
-    const rows = values.filter((each) => `${each.path} ${each.value} ${each.origin}`.toLowerCase().includes(wanted) && !(isWritten && each.origin === "default"));
-    place.replaceChildren(table({ caption: "Values in force", columns: VALUES, rows, most: MOST_VALUES, empty: "No value has that." }));
+    const rows = values.filter(
+      (each) =>
+        `${each.path} ${each.value} ${each.origin}`.toLowerCase().includes(wanted) &&
+        !(isWritten && each.origin === "default"),
+    );
+    place.replaceChildren(
+      table({ caption: "Values in force", columns: VALUES, rows, most: MOST_VALUES, empty: "No value has that." }),
+    );
   };
   details.ontoggle = () =>
     values === null &&
@@ -205,7 +285,17 @@ function reloadsOf({ reloads }) {
       { title: "Time", cell: (each) => when(each.at) },
       { title: "Result", cell: (each) => (each.successful ? badge("taken over", "good") : badge("rejected", "bad")) },
       { title: "In force afterwards", cell: (each) => code(each.digest) },
-      { title: "Problems", cell: (each) => (each.problems.length ? element("ul", { className: "plain" }, each.problems.slice(0, 5).map((line) => element("li", {}, line))) : "none") },
+      {
+        title: "Problems",
+        cell: (each) =>
+          each.problems.length
+            ? element(
+                "ul",
+                { className: "plain" },
+                each.problems.slice(0, 5).map((line) => element("li", {}, line)),
+              )
+            : "none",
+      },
     ],
     rows: reloads,
   });
@@ -213,18 +303,37 @@ function reloadsOf({ reloads }) {
 
 function undeclaredProxies(peers) {
   if (!peers.length) return [];
-  const hint = "They send forwarding headers and are not in clients.trusted_proxies: if they are proxies of yours, all their clients count as one.";
+  const hint =
+    "They send forwarding headers and are not in clients.trusted_proxies: if they are proxies of yours, all their clients count as one.";
   const rows = peers.map((peer) => ({ peer }));
-  return [section("Peers that may be proxies", element("p", { className: "hint" }, hint), table({ caption: "Peers that may be proxies", columns: [{ title: "Address", cell: ({ peer }) => code(peer) }], rows, isDense: true }))];
+  return [
+    section(
+      "Peers that may be proxies",
+      element("p", { className: "hint" }, hint),
+      table({
+        caption: "Peers that may be proxies",
+        columns: [{ title: "Address", cell: ({ peer }) => code(peer) }],
+        rows,
+        isDense: true,
+      }),
+    ),
+  ];
 }
 
 function droppedHeaders(counts) {
   const rows = Object.entries(counts);
   if (!rows.length) return [];
-  const hint = "Clients may not send these: clients.trusted_proxies names the proxies that may, clients.pass_headers lets one through.";
+  const hint =
+    "Clients may not send these: clients.trusted_proxies names the proxies that may, clients.pass_headers lets one through.";
   const columns = [
     { title: "Header", cell: ([name]) => code(name) },
     { title: "Times", cell: ([, times]) => count(times), className: "number" },
   ];
-  return [section("Request headers that were dropped", element("p", { className: "hint" }, hint), table({ caption: "Request headers that were dropped", columns, rows, isDense: true }))];
+  return [
+    section(
+      "Request headers that were dropped",
+      element("p", { className: "hint" }, hint),
+      table({ caption: "Request headers that were dropped", columns, rows, isDense: true }),
+    ),
+  ];
 }

@@ -18,12 +18,23 @@ export async function show(panel, context) {
   const refresh = async () => counts.replaceChildren(...counted(await api.get("/api/sessions"), context, refresh));
   await attempt(async () => {
     await refresh();
-    panel.replaceChildren(finder(result, context, refresh), result, counts, reason(context, "operator", "Ending sessions") ?? "");
+    panel.replaceChildren(
+      finder(result, context, refresh),
+      result,
+      counts,
+      reason(context, "operator", "Ending sessions") ?? "",
+    );
   });
 }
 
 function finder(result, context, refresh) {
-  const session = field({ label: "Session", name: "session", required: true, maxLength: 4096, hint: "The 8 characters that logs show, or the whole id. An id goes to the sidecar alone and is not kept." });
+  const session = field({
+    label: "Session",
+    name: "session",
+    required: true,
+    maxLength: 4096,
+    hint: "The 8 characters that logs show, or the whole id. An id goes to the sidecar alone and is not kept.",
+  });
   const made = form({
     label: "Find a session",
     className: "lookup",
@@ -52,11 +63,22 @@ async function found(result, text, context, refresh) {
         { title: "Last seen", cell: (each) => when(each.seen) },
         { title: "Ends", cell: (each) => fromNow(each.until) },
         ...(may("operator")
-          ? [{ title: "Action", cell: (each) => button("End", () => endOne(each), { className: "danger", "aria-label": `End session ${each.session}` }) }]
+          ? [
+              {
+                title: "Action",
+                cell: (each) =>
+                  button("End", () => endOne(each), {
+                    className: "danger",
+                    "aria-label": `End session ${each.session}`,
+                  }),
+              },
+            ]
           : []),
       ],
       rows: sessions,
-      empty: complete ? "There is no such session: it may have ended." : "Not found among the sessions that were looked at. Name its whole id or key.",
+      empty: complete
+        ? "There is no such session: it may have ended."
+        : "Not found among the sessions that were looked at. Name its whole id or key.",
     }),
     sessions.length && !complete ? element("p", { className: "hint" }, "There may be others that begin so.") : "",
   );
@@ -71,7 +93,9 @@ async function found(result, text, context, refresh) {
         const done = await api.post("/api/sessions/end", { session: each.key });
         result.replaceChildren(element("p", { className: "empty" }, `Session ${each.session} has ended.`));
         await refresh();
-        context.toast(`Session ${each.session} has ended.${done.handles_revoked ? "" : " Its handles could not be revoked."}`);
+        context.toast(
+          `Session ${each.session} has ended.${done.handles_revoked ? "" : " Its handles could not be revoked."}`,
+        );
       },
     });
   }
@@ -82,7 +106,8 @@ function counted({ count: total, organizations }, context, refresh) {
   const rows = Object.entries(organizations).map(([organization, sessions]) => ({ organization, sessions }));
   const endAll = (organization, fields = []) => change(ofAll(organization, fields, context, refresh));
   const shown = facts([[isForAll ? "Sessions" : `Sessions of ${grant.organization}`, count(total)]]);
-  const endOther = () => endAll("", [field({ label: "Organization", name: "organization", required: true, maxLength: 128 })]);
+  const endOther = () =>
+    endAll("", [field({ label: "Organization", name: "organization", required: true, maxLength: 128 })]);
   return [
     element("h2", {}, "All sessions"),
     shown,
@@ -92,13 +117,28 @@ function counted({ count: total, organizations }, context, refresh) {
         { title: "Organization", cell: (row) => row.organization },
         { title: "Sessions", cell: (row) => count(row.sessions), className: "number" },
         ...(may("operator")
-          ? [{ title: "Action", cell: (row) => button("End all", () => endAll(row.organization), { className: "danger", "aria-label": `End all sessions of ${row.organization}` }) }]
+          ? [
+              {
+                title: "Action",
+                cell: (row) =>
+                  button("End all", () => endAll(row.organization), {
+                    className: "danger",
+                    "aria-label": `End all sessions of ${row.organization}`,
+                  }),
+              },
+            ]
           : []),
       ],
       rows,
       empty: "There are no sessions.",
     }),
-    rows.length === LISTED && may("operator") ? element("div", { className: "actions" }, button("End all of another organization…", endOther, { className: "danger" })) : "",
+    rows.length === LISTED && may("operator")
+      ? element(
+          "div",
+          { className: "actions" },
+          button("End all of another organization…", endOther, { className: "danger" }),
+        )
+      : "",
   ];
 }
 
@@ -112,7 +152,7 @@ function ofAll(organization, fields, { api, toast }, refresh) {
     work: async (values) => {
       const name = organization || values.organization.trim();
       let ended = 0;
-      for (let more = true; more; ) {
+      for (let more = true; more;) {
         const done = await api.post("/api/sessions/end", { organization: name });
         ended += done.ended;
         more = done.more;

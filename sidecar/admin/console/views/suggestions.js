@@ -20,8 +20,20 @@ function howTo() {
   return element(
     "div",
     { className: "card" },
-    element("p", {}, "Nothing is observed now. For a chat system that has no kind (", code("sidecar kinds"), "), let the sidecar look on for a minute:"),
-    element("ol", {}, element("li", {}, "Write ", code("mode: observe"), " and ", code("suggestions: true"), " into the policy."), element("li", {}, "Chat for a minute, with several different messages."), element("li", {}, "Open this page again: it shows the routes to write, and where the texts are.")),
+    element(
+      "p",
+      {},
+      "Nothing is observed now. For a chat system that has no kind (",
+      code("sidecar kinds"),
+      "), let the sidecar look on for a minute:",
+    ),
+    element(
+      "ol",
+      {},
+      element("li", {}, "Write ", code("mode: observe"), " and ", code("suggestions: true"), " into the policy."),
+      element("li", {}, "Chat for a minute, with several different messages."),
+      element("li", {}, "Open this page again: it shows the routes to write, and where the texts are."),
+    ),
   );
 }
 
@@ -38,7 +50,11 @@ function suggestionsOf({ routes, yaml, incomplete }) {
         { title: "Method", cell: (route) => route.method },
         { title: "Path", cell: (route) => code(route.path) },
         { title: "Requests", cell: (route) => count(route.requests), className: "number" },
-        { title: "Texts at", cell: (route) => route.places.map((place) => [code(place.path), place.sure ? "" : [" ", badge("unsure", "warn")], " "]) },
+        {
+          title: "Texts at",
+          cell: (route) =>
+            route.places.map((place) => [code(place.path), place.sure ? "" : [" ", badge("unsure", "warn")], " "]),
+        },
         { title: "Answers stream as", cell: (route) => route.streams.join(", ") || "–" },
       ],
       rows: routes,
