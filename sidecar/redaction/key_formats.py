@@ -151,6 +151,8 @@ RULES: Final[tuple[KeyFormat, ...]] = (
     _at_least("cloud", "phc_ phx_ nfp_ rnd_ sbp_ CFPAT- dckr_pat_", 27, random=True),
     _exactly("cloud", "4b1d", 38),
     _at_least("cloud", "AQVN t1.9eu t1.7eu YCAJ", 34, rb"[\w.=-]"),
+    KeyFormat("cloud", (b"BUNDLE_ENTERPRISE__CONTRIBSYS__COM", b"BUNDLE_GEMS__CONTRIBSYS__COM"),
+         rb"\w{0,20}[\s\"'\\=>:,|?]{1,16}[a-f0-9]{8}:[a-f0-9]{8}", rb"[\w\s\"'\\=>:,|?]", 120),
     KeyFormat("cloud", (b"authress_", b"sc_", b"ext_", b"scauth_"),
          rb"(?i:[a-z0-9]{5,30}\.[a-z0-9]{4,6}\.acc[_-][a-z0-9-]{10,32}\.[a-z0-9+/_=-]{30,120})", rb"[\w.+/=-]"),
     KeyFormat("private_key", _PEM, rb"[^\"']{40,}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import Any
 
 import engine
 
@@ -16,12 +17,14 @@ from sidecar.secret import Secret
 
 sys.path.insert(0, str(engine.ROOT / "tests" / "support"))  # another package of the clients is called `tests`
 cut, run = map(vars(import_module("redaction")).get, ("cut", "run"))
-FORMATS = import_module("streams").FORMATS
+FORMATS, WOVEN = map(vars(import_module("streams")).get, ("FORMATS", "WOVEN"))
 
 KEY = "Zq7-never-in-the-data-4Xw"
 REDACTION = build_redaction(SecretMatcher([Secret(KEY)]), (), Problems())
 TYPES = (b"text/event-stream", b"application/x-ndjson", b"text/plain", b"application/json", b"text/html")
 NAMES = sorted(FORMATS)
+WEAVES = sorted(WOVEN)
+OTHER = "another text in which nothing is looked for, piece by piece"
 
 
 def target(data: engine.atheris.FuzzedDataProvider) -> None:
@@ -43,6 +46,20 @@ def target(data: engine.atheris.FuzzedDataProvider) -> None:
     shown = form.read(run(stream, cut(said, places)))
     assert KEY[3:] not in shown
     assert shown.endswith("[redacted] end")
+    interleaved(WOVEN[WEAVES[kind % len(WEAVES)]], pieces, places)
+
+
+def interleaved(form: Any, pieces: list[int], places: list[int]) -> None:
+    """Pass the pieces of two texts, which alternate as the cuts say."""
+    texts = [[piece.decode() for piece in cut(text.encode(), pieces)] for text in (f"see {KEY} end", OTHER)]
+    order = [*(place & 1 for place in places), *([0] * len(texts[0])), *([1] * len(texts[1]))]
+    woven = [(which, texts[which].pop(0)) for which in order if texts[which]]
+    stream = REDACTION.filter_for(form.media_type)
+    assert stream is not None
+    body = run(stream, cut(form.body(woven), places))
+    assert KEY[3:] not in form.read(body, 0)
+    assert form.read(body, 0).endswith("[redacted] end")
+    assert form.read(body, 1) == OTHER
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ KEYS = {
     "pypi": "pypi-AgEIcHlwaS5vcmc" + made(ALNUM, 60),
     "huggingface": "hf_" + made(ALNUM, 34),
     "handle": "phk_" + made(ALNUM, 40),
+    "cloud": "BUNDLE_GEMS__CONTRIBSYS__COM=" + made(HEX, 8) + ":" + made(HEX, 8),
     "url_password": "postgres://app:hunter2hunter2@db/x",
 }
 
