@@ -71,6 +71,7 @@ class Exchange:
     session_id: str = ""  # guards.session_id: what the client presented, if well-formed; guards.sessions: what begins
     session_key: str = ""  # its writers are those of the id: SHA-256 in hex
     handle: str = ""  # guards.egress: the id of a stored handle
+    key_fault: str = ""  # proxy.credential_injection: why no key goes into the request
     credential: str = ""  # proxy.credential_injection: the id of the credential whose key goes into the request
     session: Session | None = None  # guards.session; guards.sessions: one that begins, or is learned from the answer
     texts: int = 0  # messages.message_guard: texts that were looked at

@@ -165,7 +165,7 @@ class Body:
             elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12:
                 return float(value)
         except (ValueError, OverflowError):
-            pass
+            pass  # refused below, as every other value that is no date
         raise invalid(f"`{name}` is a date like 2027-01-31T12:00:00Z, or seconds since 1970")
 
     def has(self, name: str) -> bool:

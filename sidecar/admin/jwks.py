@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
@@ -43,6 +44,9 @@ _ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+_log = logging.getLogger(__name__)
+
+
 class KeySetError(SidecarError):
     """A key set cannot be read now."""
 
@@ -66,6 +70,7 @@ class KeySet:
         self._tried_at = -PAUSE
         self._reading = asyncio.Lock()
         self._wanted = asyncio.Event()
+        self._failing = False
         self.generation = 0
 
     def find(self, kid: str | None, key_type: str) -> Sequence[PublicKey]:
@@ -86,8 +91,16 @@ class KeySet:
             self._tried_at = now
             try:
                 self._keys = parse_keys(await self._read())
-            except KeySetError:
+            except KeySetError as error:
+                if not self._failing:
+                    self._failing = True
+                    _log.warning(
+                        "%s; keys that are known are used for %d seconds after they were read", error, self._keep
+                    )
                 return False
+            if self._failing:
+                self._failing = False
+                _log.warning("the key set is read again")
             self._read_at = now
             self.generation += 1
             return True

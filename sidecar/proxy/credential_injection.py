@@ -9,7 +9,7 @@ from sidecar.errors import StoreUnavailable
 from sidecar.exchange import Exchange
 from sidecar.head import Fields
 from sidecar.policy.policy import BackendTarget, Injection
-from sidecar.vault.errors import VaultError
+from sidecar.vault.errors import Unavailable, VaultError
 from sidecar.vault.models import Credential
 
 if TYPE_CHECKING:  # a sidecar without a vault needs neither its code nor the cryptography
@@ -30,24 +30,30 @@ class VaultKeys:
         """Return the header with the key, or None: no credential, an expired one, one that does not open."""
         vault = self._vault
         if vault is None:
+            exchange.key_fault = "no_vault"
             return None
         if injection.form == HANDLE:
             return self._handle(vault, exchange, injection)
         found = vault.cached(exchange.organization, injection.provider, exchange.now, injection.name)
         if found is None:
             return self._load(vault, exchange, injection, target)
-        exchange.credential = found.id
-        return _put(found, injection, target)
+        return _into(exchange, found, injection, target)
 
     async def _load(
         self, vault: Vault, exchange: Exchange, injection: Injection, target: BackendTarget
     ) -> Fields | None:
         try:
             found = await vault.credential(exchange.organization, injection.provider, exchange.now, injection.name)
-        except (VaultError, StoreUnavailable):
+        except Unavailable as error:
+            exchange.key_fault = error.cause
             return None
-        exchange.credential = found.id
-        return _put(found, injection, target)
+        except VaultError as error:
+            exchange.key_fault = error.reason
+            return None
+        except StoreUnavailable:
+            exchange.key_fault = "store_unavailable"
+            return None
+        return _into(exchange, found, injection, target)
 
     def _handle(self, vault: Vault, exchange: Exchange, injection: Injection) -> Fields | None:
         # Only a session that was found to exist: an id that was never issued is never logged out.
@@ -58,10 +64,19 @@ class VaultKeys:
         try:
             provider = vault.catalogue.get(injection.provider)
             token = vault.handles.mint(exchange.organization, injection.provider, session, exchange.now, ttl)
-        except VaultError:
+        except VaultError as error:
+            exchange.key_fault = error.reason
             return None
         name, value = provider.write_header(token)
         return [(name.encode(), value.encode())]
+
+
+def _into(exchange: Exchange, found: Credential, injection: Injection, target: BackendTarget) -> Fields | None:
+    exchange.credential = found.id
+    put = _put(found, injection, target)
+    if put is None:
+        exchange.key_fault = "host_not_sealed"
+    return put
 
 
 def _put(found: Credential, injection: Injection, target: BackendTarget) -> Fields | None:

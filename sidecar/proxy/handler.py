@@ -191,7 +191,8 @@ class Handler(ExchangeContext):
         if put is None:
             injection = self.route.injection
             assert injection is not None
-            self.refuse(Refuse(Code.CREDENTIAL_UNAVAILABLE, {"provider": injection.provider}, close=self.upgrading))
+            detail = {"provider": injection.provider, "reason": self.exchange.key_fault or None}
+            self.refuse(Refuse(Code.CREDENTIAL_UNAVAILABLE, detail, close=self.upgrading))
         else:
             self.send(put)
 

@@ -80,7 +80,7 @@ class SessionLearner:
         try:
             gone = await self._store.delete(exchange.session.key)
         except StoreUnavailable:
-            return
+            return  # the store has reported it; the session ends with its time
         exchange.session = None
         if gone:
             finding = await logged_out(exchange, self._ended)

@@ -273,7 +273,7 @@ def _read(text: bytes, told: ReportedUsage) -> None:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return
+        return  # it reports nothing: what was used is estimated
     for each in value if isinstance(value, list) else (value,):  # Google streams a JSON array, too
         told.learn(each)
 

@@ -114,7 +114,7 @@ class Stores:
         try:
             gone = await self.sessions.cleanup(now)
         except StoreUnavailable:
-            return
+            return  # the store has reported it; expired sessions are refused anyway, and dropped next time
         if gone:
             self._events.record(SecurityEvent(Event.SESSION_CLEANUP, Outcome.ALLOWED, now, detail={"sessions": gone}))
 

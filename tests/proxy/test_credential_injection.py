@@ -44,6 +44,9 @@ def to(url: str) -> BackendTarget:
     return BackendTarget(host, int(port), tls, host, rest.encode(), True, 1, 1, 1, 1, local)
 
 
+OPENAI = "https://api.openai.com:443"
+
+
 def asked(organization: str = "acme") -> Exchange:
     made = exchange("POST", "/api/chat", now=FakeClock().now())
     made.organization = organization
@@ -82,17 +85,22 @@ async def test_a_credential_may_be_named(vault: Vault):
 
 
 @pytest.mark.parametrize(
-    ("organization", "injection"),
+    ("organization", "injection", "url", "reason"),
     [
-        pytest.param("globex", HEADER, id="another-organization"),
-        pytest.param("acme", Injection("anthropic", "header"), id="another-provider"),
-        pytest.param("acme", Injection("openai", "header", name="none"), id="another-name"),
-        pytest.param("acme", Injection("nobody", "handle"), id="a-handle-of-no-provider"),
-        pytest.param("a" * 300, HANDLE, id="a-name-that-no-handle-holds"),
+        pytest.param("globex", HEADER, OPENAI, "missing", id="another-organization"),
+        pytest.param("acme", Injection("anthropic", "header"), OPENAI, "missing", id="another-provider"),
+        pytest.param("acme", Injection("openai", "header", name="none"), OPENAI, "missing", id="another-name"),
+        pytest.param("acme", Injection("nobody", "handle"), OPENAI, "invalid", id="a-handle-of-no-provider"),
+        pytest.param("a" * 300, HANDLE, OPENAI, "invalid", id="a-name-that-no-handle-holds"),
+        pytest.param("acme", HEADER, "https://evil.example.com:443", "host_not_sealed", id="another-host"),
     ],
 )
-async def test_without_a_key_nothing_is_put(vault: Vault, organization: str, injection: Injection):
-    assert await fields(vault, injection, "https://api.openai.com:443", asked(organization)) is None
+async def test_without_a_key_nothing_is_put_and_why_is_known(
+    vault: Vault, organization: str, injection: Injection, url: str, reason: str
+):
+    made = asked(organization)
+    assert await fields(vault, injection, url, made) is None
+    assert made.key_fault == reason
 
 
 async def test_without_a_vault_nothing_is_put():
