@@ -75,7 +75,7 @@ function tableOf(entries) {
       { title: "Action", cell: (entry) => code(entry.action), className: "name" },
       { title: "Outcome", cell: (entry) => badge(entry.outcome, entry.outcome === "done" ? "good" : "warn") },
       { title: "Organization", cell: (entry) => entry.organization || "–", className: "minor" },
-      { title: "Subject", cell: (entry) => entry.subject || "–", className: "mono" },
+      { title: "Subject", cell: (entry) => entry.subject || "–", className: "mono subject" },
       { title: "Detail", cell: detailOf, className: "mono minor" },
     ],
     rows: entries,
