@@ -412,6 +412,8 @@ class Running:
         for session in sessions:
             self.stores.revoke(Revoked(SubjectKind.SESSION, session, cause, organization))
         routes = self.live.current.schema.routes
+        if not sessions:
+            return True
         if self.vault is None or not any(route.credential and route.credential.form == "handle" for route in routes):
             return True
         if not organization:

@@ -83,6 +83,8 @@ class Costs:
 
         The others are summed up under no name, each day.
         """
+        if organization is not None and not is_organization(organization):
+            return {}
         if organization is not None:
             rows = await self._database.rows(f"{OF_DAYS} AND organization = ?", since, organization)
             return await _by_day(rows)

@@ -288,7 +288,7 @@ async def test_a_ban_says_why_and_is_lifted_and_one_is_added(console: Console, s
     bans = rows(page, "Bans")
     await expect(bans.first).to_contain_text("3 strikes")
     await expect(bans.first).to_contain_text("MESSAGE_INVALID × 3")
-    await expect(bans.first.get_by_role("link")).to_have_count(3)
+    await expect(bans.first.locator(".ids").get_by_role("link")).to_have_count(3)
 
     await console.click("Ban an address")
     dialog = page.get_by_role("dialog", name="Ban an address")
@@ -526,6 +526,8 @@ async def test_costs_are_shown_by_day_and_organization(console: Console, stage: 
     await page.get_by_text("As a table").click()
     await expect(page.locator("figure tbody tr")).to_have_count(7)
     await console.is_fine("costs")
+    await costs.first.get_by_role("link", name="globex").click()
+    await expect(rows(page, "Budgets of organization globex")).to_have_count(2)
     page = await console.open("costs", "viewer", "globex")
     await expect(costs).to_have_count(1)
     await expect(costs.first).to_contain_text("globex")

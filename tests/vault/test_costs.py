@@ -75,6 +75,7 @@ async def test_what_is_forgotten(url: str) -> None:
     await store.add({(TODAY, "acme"): Cost(1), ("2027-01-14", "acme"): Cost(1), (TODAY, ""): Cost(1)}, "2027-01-01")
     assert [await store.forget(name) for name in ("acme", "acme", "", "no\0name")] == [2, 0, 0, 0]
     assert await store.read("2027-01-01", None, 100) == {(TODAY, ""): Cost(1)}
+    assert await store.read("2027-01-01", "no\0name", 100) == {}
     await database.close()
 
 

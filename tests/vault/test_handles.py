@@ -145,6 +145,18 @@ async def test_a_revoked_session_takes_all_its_handles_along(url: str) -> None:
         assert await cause(vault.handles, signed) == "revoked"
 
 
+async def test_several_sessions_are_revoked_with_one_entry(url: str) -> None:
+    async with open_vault(url) as vault:
+        tokens = [vault.handles.mint("acme", "openai", name, NOW) for name in (SESSION, OTHER_SESSION, "third")]
+        await vault.handles.revoke_sessions(ALICE, "acme", [SESSION, OTHER_SESSION])
+        assert [await cause(vault.handles, token) for token in tokens] == ["revoked", "revoked", "fine"]
+        (entry,) = await vault.audit.recent("acme")
+        assert (entry["action"], entry["detail"]) == ("handle.revoke_session", '{"sessions": 2}')
+        with pytest.raises(Invalid):
+            await vault.handles.revoke_sessions(ALICE, "acme", ["third", "no key\n"])
+        assert await cause(vault.handles, tokens[2]) == "fine"
+
+
 async def test_signed_handles_survive_a_change_of_the_master_key(url: str) -> None:
     async with open_vault(url, "old") as vault:
         token = vault.handles.mint("acme", "openai", SESSION, NOW)

@@ -35,7 +35,11 @@ export async function show(panel, context) {
       table({
         caption: "Bans",
         columns: [
-          { title: "Address", cell: (ban) => ban.ip, className: "mono" },
+          {
+            title: "Address",
+            cell: (ban) => link(ban.ip, "limits", { type: "ip", key: ban.ip }, { title: "Its windows" }),
+            className: "mono",
+          },
           {
             title: "Ends",
             cell: (ban) => [when(ban.until), element("div", { className: "soft" }, fromNow(ban.until))],

@@ -1,7 +1,7 @@
 // What models have cost: a chart by day, a table by organization.
 
 import { DAYS, barChart, share } from "../chart.js";
-import { element } from "../dom.js";
+import { element, link } from "../dom.js";
 import { field } from "../form.js";
 import { facts, table } from "../table.js";
 import { count, dollars } from "../words.js";
@@ -62,7 +62,7 @@ function shown({ since, days, entries, total, kept }) {
     table({
       caption: "Costs by organization",
       columns: [
-        { title: "Organization", cell: (row) => row.organization ?? OTHERS, className: "name" },
+        { title: "Organization", cell: nameOf, className: "name" },
         { title: "Cost", cell: (row) => dollars(row.cost_usd), className: "number" },
         { title: "Share", cell: (row) => share(row.cost_usd, most, "passed"), className: "shares minor" },
         { title: "Requests", cell: (row) => count(row.requests), className: "number" },
@@ -75,6 +75,11 @@ function shown({ since, days, entries, total, kept }) {
     }),
   ];
 }
+
+const nameOf = ({ organization }) =>
+  organization
+    ? link(organization, "budgets", { type: "organization", key: organization }, { title: "Its budgets" })
+    : OTHERS;
 
 function summed(entries) {
   const sum = { cost_usd: 0, requests: 0, input_tokens: 0, output_tokens: 0 };

@@ -1,6 +1,6 @@
 // Sessions: how many there are, finding one, ending one or all of an organization.
 
-import { button, code, element } from "../dom.js";
+import { button, element, link } from "../dom.js";
 import { change } from "../dialog.js";
 import { field, form } from "../form.js";
 import { reason } from "../permission.js";
@@ -49,6 +49,12 @@ function finder(result, context, refresh) {
   return element("div", { className: "bar" }, made);
 }
 
+const sessionOf = ({ session, key }) =>
+  link(session, "limits", { type: "session", key }, { title: "Its windows", className: "mono" });
+
+const clientOf = ({ client }) =>
+  client ? link(client, "limits", { type: "ip", key: client }, { title: "Its windows" }) : "sealed";
+
 async function found(result, text, context, refresh) {
   const { api, may } = context;
   const { sessions, complete } = await api.post("/api/sessions/find", { session: text });
@@ -57,9 +63,9 @@ async function found(result, text, context, refresh) {
     table({
       caption: "Sessions that were found",
       columns: [
-        { title: "Session", cell: (each) => code(each.session) },
+        { title: "Session", cell: sessionOf },
         { title: "Organization", cell: (each) => each.organization ?? "not known" },
-        { title: "Client", cell: (each) => each.client ?? "sealed", className: "mono" },
+        { title: "Client", cell: clientOf, className: "mono" },
         { title: "Last seen", cell: (each) => when(each.seen) },
         { title: "Ends", cell: (each) => fromNow(each.until) },
         ...(may("operator")
