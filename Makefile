@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test clients fuzz check bench test-alerts schema rules fmt lock sbom audit clean
+.PHONY: help demo test clients fuzz check bench test-alerts schema rules fmt lock sbom audit pins clean
 
 help:            ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -111,6 +111,9 @@ sbom: .venv-audit/.installed ## write dist/sbom.cdx.json (CycloneDX) from the lo
 
 audit: .venv-audit/.installed ## ask the registry for known vulnerabilities of what is locked
 	.ci/audit
+
+pins: ## list images that are named without a digest; PINS=--require fails where there is one
+	.ci/pins $(PINS)
 
 .venv-audit/.installed: requirements-audit.lock | $(VENV)/.uv
 	$(sync)

@@ -71,17 +71,18 @@ class Found(NamedTuple):
 
 
 class AllowedHosts:
-    """Hosts by name; `*.example.com` is every host below example.com."""
+    """Hosts by name; `*.example.com` is every host below example.com, `*` every host."""
 
-    __slots__ = ("_below", "_names")
+    __slots__ = ("_below", "_every", "_names")
 
     def __init__(self, hosts: Iterable[str]) -> None:
         hosts = [host.lower().rstrip(".") for host in hosts]
         self._names = frozenset(hosts)
+        self._every = "*" in self._names
         self._below = tuple(host[1:] for host in hosts if host.startswith("*."))
 
     def __contains__(self, host: str) -> bool:
-        return host in self._names or host.endswith(self._below)
+        return self._every or host in self._names or host.endswith(self._below)
 
 
 class LinkScanner:

@@ -168,3 +168,13 @@ def test_hostile_text_costs_in_proportion(unit: str) -> None:
     once = operations(text)
     assert once < 16 * len(text), "tens of calls for each byte would stall the loop"
     assert operations(text * 3) < 4 * once + 200
+
+
+def test_every_host_may_be_linked_to_while_images_are_looked_at() -> None:
+    scanner = LinkScanner(AllowedHosts(["*"]), AllowedHosts(["img.example.com"]), "chat.example.com", OnOther.DEFANG)
+    text = (
+        b"[a](https://a.example/x) ![b](https://b.example/x) ![c](https://img.example.com/x) <a href=https://d.example>"
+    )
+    hits, _ = scanner.scan(text, b"", True)
+    assert [hit.mark for hit in hits] == [b"hxxp:https://b.example/x"]
+    assert [found.host for found in scanner.take()] == ["b.example"]

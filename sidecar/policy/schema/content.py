@@ -85,13 +85,15 @@ class Redaction(Section):
 class AnswerLinks(Section):
     """Links and images in answers that a page may show."""
 
-    allow: Many[Annotated[str, strings.HOST]] = Field(
+    allow: Many[Annotated[str, strings.HOSTS]] = Field(
         default=(),
-        description="hosts that answers may link to; `*.` before a name: every host below it; our own host always",
-        examples=[["docs.example.com", "*.wikipedia.org"]],
+        description="hosts that answers may link to; `*.` before a name: every host below it; `*`: every host, so that "
+        "images alone are looked at; our own host always",
+        examples=[["docs.example.com", "*.wikipedia.org"], ["*"]],
     )
     images: Many[Annotated[str, strings.HOST]] | None = Field(
-        default=None, description="hosts that images may be loaded from; null: those of `allow`"
+        default=None,
+        description="hosts that images, and what else a page loads by itself, may come from; null: those of `allow`",
     )
     on_other: Literal["observe", "defang", "remove"] = Field(
         default="observe",

@@ -75,6 +75,11 @@ FILE: Final = text(r"[^\x00-\x1f]+", "a path of a file", "one, like /etc/sidecar
 HOST: Final = text(
     rf"(?:\*\.)?{_HOST}|\[[0-9A-Fa-f:.]+\]", "a host", "one without scheme, port or path, like chat.example.com"
 )
+HOSTS: Final = text(
+    rf"\*|(?:\*\.)?{_HOST}|\[[0-9A-Fa-f:.]+\]",
+    "a host",
+    'one without scheme, port or path, like chat.example.com, or "*" for every host',
+)
 SERVED_HOST: Final = text(
     rf"(?:(?:\*\.)?{_HOST}|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{{0,4}})?",
     "a host",
