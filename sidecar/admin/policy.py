@@ -15,12 +15,13 @@ MAX_VALUES: Final = 5000
 
 async def show(call: ApiRequest) -> ApiResponse:
     """`GET /api/policy`: which one is live; for tokens of all organizations the whole of it, as it is written and with
-    its defaults, its latest reloads, and which request headers were dropped because clients may not send them.
+    its defaults, its latest reloads, and which request headers were dropped because clients may not send them. With
+    `?only=state` just which one, as for an organization's token.
     """
     state = dict(call.parts.policy.state())
     if isinstance(state.get("loaded_at"), int | float):
         state["loaded_at"] = iso(state["loaded_at"])
-    if call.grant.organization is None:
+    if call.grant.organization is None and call.text("only") != "state":
         dropped = call.parts.dropped_headers()
         seen = {"dropped_headers": dropped, "undeclared_proxies": list(call.parts.undeclared_proxies())}
         policy = call.parts.policy

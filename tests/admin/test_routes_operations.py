@@ -341,8 +341,9 @@ async def test_the_policy_is_shown_as_written_with_its_reloads_and_values(panel,
     assert shown["reloads"] == [
         {"at": "2027-01-15T08:00:00.000Z", "successful": False, "digest": "ab12", "problems": ["policy.yaml:3:1: bad"]}
     ]
-    _, shown = await call(panel, client, "GET", "/api/policy", role="viewer", organization="acme")
-    assert set(shown) == {"digest", "mode", "loaded_at", "successful"}
+    for path, organization in (("/api/policy", "acme"), ("/api/policy?only=state", "*")):
+        _, shown = await call(panel, client, "GET", path, role="viewer", organization=organization)
+        assert set(shown) == {"digest", "mode", "loaded_at", "successful"}
     _, shown = await call(panel, client, "GET", "/api/policy/values", role="viewer")
     assert shown == {"values": [{"path": "mode", "value": "enforce", "origin": "default"}], "count": 1}
 

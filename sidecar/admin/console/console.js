@@ -132,6 +132,7 @@ function tokenOfLink() {
   return decodeURIComponent(token);
 }
 
+byId("link-command").textContent = `sidecar token --role viewer --console ${location.origin}`;
 window.onhashchange = () => {
   const token = tokenOfLink();
   if (token && !session) signIn(token);

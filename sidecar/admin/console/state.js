@@ -11,7 +11,7 @@ const ENDING = 600; // seconds before a token's end in which it is said
 export function frameState(session, onSignedOut) {
   const { context, end } = contextOf({ ...session, name: "", parameters: new URLSearchParams(), onSignedOut });
   context.every(EVERY, async () => {
-    const state = await context.api.get("/api/policy");
+    const state = await context.api.get("/api/policy?only=state");
     const left = (new Date(session.grant.expires) - context.now()) / 1000;
     if (!context.signal.aborted) byId("state").replaceChildren(...shown(state, left));
   });

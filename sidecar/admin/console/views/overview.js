@@ -186,22 +186,23 @@ function many({ minutes, clients: [worst] }) {
 // --- numbers ---
 
 function tilesOf({ minutes, total, times, streams, active_requests: active, sessions, bans }) {
-  const last = minutes.at(-2);
+  const whole = minutes.at(-2);
+  const [last, named] = whole.requests ? [whole, "last minute"] : [minutes.at(-1), "this minute"];
   const kinds = Object.entries(streams)
     .filter(([, number]) => number)
     .map(([name, number]) => `${number} ${name}`);
   return [
-    tile("Requests", `${count(last.requests)}`, `last minute · ${count(total.requests)} in the hour`),
+    tile("Requests", `${count(last.requests)}`, `${named} · ${count(total.requests)} in the hour`),
     tile(
       link("Refused", "events", { outcome: "refused" }),
       percent(total.refused, total.requests),
-      `${count(total.refused)} in the hour, ${count(last.refused)} last minute`,
+      `${count(total.refused)} in the hour, ${count(last.refused)} ${named}`,
       total.refused > total.requests / 5 ? "warn" : "",
     ),
     tile(
       link("Failed", "events", { outcome: "failed" }),
       percent(total.failed, total.requests),
-      `${count(total.failed)} in the hour, ${count(last.failed)} last minute`,
+      `${count(total.failed)} in the hour, ${count(last.failed)} ${named}`,
       total.failed > total.requests / 100 ? "bad" : "",
     ),
     tile("Time, p95", milliseconds(times.duration.p95), `in the sidecar ${milliseconds(times.overhead.p95)}`),
