@@ -189,6 +189,8 @@ function detailsOf(event) {
       id && link(event.outcome === "refused" ? "Why was it refused?" : "All of this request", "events", { id }),
       event.path && link("Explain such a request", "explain", { method: event.method, path: event.path, ip: client }),
       client && link("All of this client", "events", { client }),
+      client && link("Its windows", "limits", { type: "ip", key: client }),
+      event.session && link("Windows of the session", "limits", { type: "session", key: event.session }),
       event.event && link(`All ${event.event}`, "events", { event: event.event }),
       copyButton(JSON.stringify(event), "Copy as JSON"),
     ),
