@@ -375,7 +375,7 @@ def play(run: Run) -> None:
             attack.attack()
             run.phase("three minutes of an attack", {
                 "ChatSidecarAttackByRatio": 180, "ChatSidecarAttackByCount": 180, "ChatSidecarBanSurge": 90,
-                "ChatSidecarAuthFailures": 90, "ChatSidecarUndeclaredProxy": 180, "ChatSidecarSecretRedacted": 60,
+                "ChatSidecarAuthFailures": 120, "ChatSidecarUndeclaredProxy": 180, "ChatSidecarSecretRedacted": 60,
             }, 180, lasts=True)  # fmt: skip
         run.phase("the attack is over; users go on", {}, 7 * 60, ends=True)
         assert stage.backend is not None
