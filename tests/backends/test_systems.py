@@ -33,6 +33,18 @@ async def test_markup_runs_in_an_unguarded_page(browser: Browser, start: Start):
             pytest.fail("the payload did not run, or was not seen to")
 
 
+async def test_a_file_that_a_page_shows_as_a_message_is_harmless(browser: Browser, start: Start, tmp_path: Path):
+    assert PANEL.page is not None
+    file = tmp_path / "note.html"
+    file.write_text("<img src=x onerror=\"window.__xss='ran'\"> to finish")
+    with front(tmp_path, await start(PANEL), "panel") as running:
+        async with visiting(browser, PANEL.page, f"http://127.0.0.1:{running.public}") as visit:
+            await visit.open()
+            await visit.upload(file)
+            await visit.hear("src=x onerror")
+            assert await visit.effects() == []
+
+
 BACKENDS = """
 backends: {{ desk: {{ url: "{}", kind: streamlit }} }}
 routes: [{{ name: desk, match: {{ path: /desk/* }}, backend: desk }}]
