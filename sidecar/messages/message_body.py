@@ -10,6 +10,7 @@ from sidecar.exchange import Exchange
 from sidecar.json_path import EMBEDDED, Location
 from sidecar.messages import content_type, forms, socketio
 from sidecar.messages.field_names import FormNames
+from sidecar.messages.odd_values import odd
 from sidecar.messages.protocols.catalogue import AUTO
 from sidecar.messages.protocols.definition import Protocol
 from sidecar.messages.protocols.pages import NICEGUI, SENDING, SOCKET_IO
@@ -176,6 +177,9 @@ class MessageReader:
                 value = parse(packet.body)
                 if type(value) is Fault:
                     return BodyProblem(Code.MESSAGE_INVALID, value.value)
+                fault = odd(self.protocol, value, packet.body)
+                if fault:
+                    return BodyProblem(Code.MESSAGE_INVALID, fault, event=Event.MESSAGE_UNREADABLE)
                 found = self.finder.find(value)
                 if found is None or self.finder.disguised(value):
                     return BodyProblem(Code.MESSAGE_INVALID, "no_text", uninspectable=False)

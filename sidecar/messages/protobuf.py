@@ -119,6 +119,22 @@ def _walk(
             _walk(data, field.start, field.end, path, (*within, field), paths, inner, found)
 
 
+def sizes(data: bytes, paths: frozenset[FieldPath]) -> list[int]:
+    """Return the lengths in bytes of the values at these paths, but of empty ones; raise Malformed."""
+    inner = frozenset(path[:depth] for path in paths for depth in range(1, len(path)))
+    found: list[int] = []
+    waiting: list[tuple[int, int, FieldPath]] = [(0, len(data), ())]
+    while waiting:
+        start, end, at = waiting.pop()
+        for field in fields(data, start, end):
+            path = (*at, field.number)
+            if field.wire == LENGTH and path in inner:
+                waiting.append((field.start, field.end, path))
+            elif field.wire == LENGTH and path in paths and field.end > field.start:
+                found.append(field.end - field.start)
+    return found
+
+
 def put_back(data: bytes, found: list[Text], changes: Mapping[int, str]) -> bytes:
     """Return the message with the texts of these numbers in `found` changed; lengths around them are written anew."""
     edits: dict[tuple[int, int], bytes] = {}  # (start, end) of a value → what is there instead

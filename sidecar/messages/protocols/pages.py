@@ -24,7 +24,7 @@ PLAIN = Protocol(
 )
 GRADIO = Protocol(
     "gradio",
-    paths("$.data..*", "$.data"),
+    paths("$.data..*", "$.data", "$.event_data..*"),  # the latter: what was clicked, which examples send as a message
     skipped=frozenset({"path", "url", "orig_name", "mime_type"}),  # of uploaded files: read again as they were given
     labels=frozenset({"role", "type"}),
     lenient=True,

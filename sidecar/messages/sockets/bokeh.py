@@ -164,7 +164,7 @@ class BokehInspector(SocketInspector):
     def chosen(self, value: Any, texts: Texts) -> Texts:
         """Return the texts with the contents of text files in place of their data, and without other files."""
         self._files = bokeh_files.places(value)
-        chosen, self.unread = bokeh_files.opened(texts, self._files)
+        chosen, self.unread = bokeh_files.opened(value, texts, self._files)
         return chosen
 
     def written(self, changes: Mapping[Location, str]) -> Mapping[Location, str]:

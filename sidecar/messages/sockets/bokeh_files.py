@@ -16,6 +16,7 @@ import orjson
 from sidecar.messages.text_finder import Texts
 
 ATTRIBUTES: Final = frozenset({"filename", "mime_type"})
+ENCODED: Final = frozenset({"bytes", "ndarray", "typed_array"})
 BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 BINARY: Final = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # ESC is in coloured logs
 BYTE_ORDER_MARK: Final = "\ufeff"
@@ -44,17 +45,30 @@ def _is_data(value: Any) -> bool:
     return isinstance(value, str) and BASE64.fullmatch(value) is not None
 
 
-def opened(texts: Texts, files: set[tuple[object, ...]]) -> tuple[Texts, int]:
-    """Return the texts with the contents of text files in place of their data, and how many files are no text."""
+def opened(value: Any, texts: Texts, files: set[tuple[object, ...]]) -> tuple[Texts, int]:
+    """Return the texts with the contents of text files in place of their data, and how many files are no text.
+
+    Bytes and arrays that are written as base64 count as such files.
+    """
     found: Texts = []
     unread = 0
     for where, text in texts:
+        if where[-1:] == ("data",) and _is_encoded(value, where) and _is_data(text):
+            unread += 1
+            continue
         content = text_of(text) if where[:2] in files else text
         if content is None:
             unread += 1
         elif content or where[:2] not in files:
             found.append((where, content))
     return found, unread
+
+
+def _is_encoded(value: Any, where: tuple[object, ...]) -> bool:
+    """Return whether a place is that of the data of `{"type": "bytes", "data": …}`, or of an array."""
+    for step in where[:-1]:
+        value = value[step]
+    return isinstance(value, dict) and value.get("type") in ENCODED
 
 
 def text_of(data: str) -> str | None:

@@ -14,6 +14,7 @@ from sidecar.decision import Detail, Finding
 from sidecar.json_path import Location
 from sidecar.messages import refusals
 from sidecar.messages.message_body import may_be_textless
+from sidecar.messages.odd_values import odd
 from sidecar.messages.protocols.catalogue import AUTO
 from sidecar.messages.protocols.model_apis import OPENAI_REALTIME
 from sidecar.messages.protocols.pages import PLAIN
@@ -116,6 +117,9 @@ class SocketInspector:
         if type(value) is Fault:
             self._value = None
             return self.unreadable(value.value)
+        fault = odd(self.rules.protocol, value, body)
+        if fault:
+            return self.unreadable(fault)
         texts = self.rules.finder.find(value)
         if texts is None or self.rules.finder.disguised(value):
             return self.refused(Code.MESSAGE_INVALID, {"reason": "no_text"})

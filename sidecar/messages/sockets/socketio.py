@@ -8,15 +8,25 @@ from typing import Any, Final
 
 import orjson
 
+from sidecar.decision import Finding
 from sidecar.messages.protocols.catalogue import AUTO
 from sidecar.messages.protocols.pages import CHAINLIT, NICEGUI, SENDING
 from sidecar.messages.socketio import KEEPALIVES, PACKET, start_of_json
 from sidecar.messages.sockets.inspector import SocketInspector, first, message
-from sidecar.messages.sockets.results import HOLD_MESSAGE, KEEP_MESSAGE, Inspected, RefuseMessage, SocketMessage
+from sidecar.messages.sockets.results import (
+    HOLD_MESSAGE,
+    KEEP_MESSAGE,
+    Inspected,
+    KeepMessage,
+    RefuseMessage,
+    SocketMessage,
+)
 from sidecar.messages.strict_json import Fault, parse
 from sidecar.messages.text_finder import Texts
-from sidecar.vocabulary import Code
+from sidecar.vocabulary import Code, Event
 
+SOUND: Final = ("audio_chunk",)
+"""Packets whose attachments are sound, ten and more a second."""
 TYPED: Final = re.compile(r',\s*"args"\s*:\s*\[\s*"\\"')
 """Where an event of NiceGUI has what was typed: JSON of a string, in a string."""
 
@@ -51,7 +61,11 @@ class SocketIoInspector(SocketInspector):
         """Decide about one attachment."""
         if self._attachments:
             self._attachments -= 1
-            return HOLD_MESSAGE if self._dropped else KEEP_MESSAGE
+            if self._dropped:
+                return HOLD_MESSAGE
+            if first(self._value, 0) in SOUND:
+                return KEEP_MESSAGE
+            return KeepMessage((Finding(Event.MESSAGE_UNREADABLE, {"reason": "binary", "bytes": len(data)}),))
         return super().binary(data) if self.rules.protocol is AUTO else self.unreadable("binary")
 
     def too_big(self, head: bytes, size: int, *, binary: bool) -> Inspected | None:

@@ -32,6 +32,7 @@ STRINGS: Final = (*STATE, 9, 1)  # string_array_value.data
 JSON: Final = (*STATE, 10)  # json_value: custom components, edited tables
 JSON_TRIGGER: Final = (*STATE, 16)
 FILES: Final = ((*STATE, 13, 2, 2), (*STATE, 15, 2, 2, 2), (*STATE, 15, 3, 2))  # names of uploaded files
+DATA: Final = frozenset({(*STATE, 11), (*STATE, 12)})  # arrow_value, bytes_value: of custom components
 TEXTS: Final = frozenset({CHAT, TRIGGER, STRING, STRINGS, JSON, JSON_TRIGGER, *FILES})
 SENT: Final = frozenset({CHAT, TRIGGER, JSON_TRIGGER})
 """Texts that are sent once; the others are the state of the page, sent again with each of its messages."""
@@ -57,13 +58,14 @@ class StreamlitInspector(SocketInspector):
         try:
             kinds = {field.number for field in protobuf.fields(data, 0, len(data))}
             found = protobuf.texts(data, TEXTS)
+            unread = protobuf.sizes(data, DATA)
         except Malformed:
             return self.unreadable("not_protobuf")
         if not kinds & KINDS:
             return self.unreadable("unknown_message")
-        return self._judged(data, found)
+        return self._judged(data, found, sum(unread))
 
-    def _judged(self, data: bytes, found: list[Text]) -> Inspected:
+    def _judged(self, data: bytes, found: list[Text], unread: int) -> Inspected:
         texts = located(found)
         if texts is None:
             return self.unreadable("json")
@@ -74,12 +76,13 @@ class StreamlitInspector(SocketInspector):
         counts = self._counts(found)
         changes, done = judged
         characters = sum(len(text) for _, text in texts)
+        findings = (Finding(Event.MESSAGE_UNREADABLE, {"reason": "binary", "bytes": unread}),) if unread else ()
         if not done:
-            return KeepMessage((), len(texts), characters, counts) if texts else KEEP_MESSAGE
+            return KeepMessage(findings, len(texts), characters, counts) if texts or findings else KEEP_MESSAGE
         changed = protobuf.put_back(data, found, whole(found, changes))
         finding = Finding(Event.MESSAGE_SANITIZED, done.detail())
         message = SocketMessage(changed, binary=True)
-        return RewriteMessage((message,), (finding,), len(texts), characters, counts)
+        return RewriteMessage((message,), (finding, *findings), len(texts), characters, counts)
 
     def _counts(self, found: list[Text]) -> bool:
         """Return whether there is a new text: a chat message, or a changed text input."""

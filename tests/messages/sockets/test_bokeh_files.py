@@ -68,5 +68,11 @@ def test_files_are_opened_and_others_are_counted():
         (("events", 2, "new"), ""),
         (("events", 3, "new"), "note.txt"),
     ]
-    assert opened(texts, files) == ([(("events", 0, "new"), "<b>"), (("events", 3, "new"), "note.txt")], 1)
+    assert opened({}, texts, files) == ([(("events", 0, "new"), "<b>"), (("events", 3, "new"), "note.txt")], 1)
     assert data_of("&lt;b>") == data(b"&lt;b>")
+
+
+def test_encoded_bytes_are_files_that_are_not_read():
+    value = {"events": [{"new": {"type": "bytes", "data": data(b"<b>")}}, {"new": {"type": "x", "data": data(b"<b>")}}]}
+    texts = [(("events", at, "new", "data"), data(b"<b>")) for at in (0, 1)]
+    assert opened(value, texts, set()) == (texts[1:], 1)

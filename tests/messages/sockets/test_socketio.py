@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import json
 
+from sidecar.decision import Finding
 from sidecar.messages.sockets.results import HOLD_MESSAGE, KEEP_MESSAGE, KeepMessage, RefuseMessage, RewriteMessage
-from sidecar.vocabulary import Code
+from sidecar.vocabulary import Code, Event
 from tests.support.sockets import inspector
 
 
@@ -117,6 +118,18 @@ def test_a_beginning_that_says_nothing_is_refused_all_the_same():
         found = inspector("nicegui").too_big(head, 2_000_000, binary=False)
         assert isinstance(found, RefuseMessage)
         assert found.forward == ()
+
+
+def test_attachments_that_are_no_sound_are_recorded_as_unread():
+    socket = inspector("chainlit")
+    assert isinstance(
+        socket.text('451-["call_action",{"output":"hi","file":{"_placeholder":true,"num":0}}]'), KeepMessage
+    )
+    found = socket.binary(b"\x00\x01")
+    assert isinstance(found, KeepMessage)
+    assert found.findings == (Finding(Event.MESSAGE_UNREADABLE, {"reason": "binary", "bytes": 2}),)
+    socket.text('451-["audio_chunk",{"data":{"_placeholder":true,"num":0}}]')
+    assert socket.binary(b"\x00\x01") == KEEP_MESSAGE
 
 
 def test_attachments_go_with_their_packet():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.decision import Finding
 from sidecar.messages.protobuf import number
 from sidecar.messages.sockets.results import KEEP_MESSAGE, KeepMessage, RefuseMessage, RewriteMessage
 from sidecar.vocabulary import Code, Event
@@ -104,3 +105,20 @@ def test_what_is_new_counts():
         frame(field(6, b"other"), chat("hi")), frame(field(6, b"other"), b"\x10\x01"),
     )]  # fmt: skip
     assert [each.counts for each in said if isinstance(each, KeepMessage)] == [False, True, False, True, True, False]
+
+
+@pytest.mark.parametrize("key", [11, 12], ids=["arrow", "bytes"])
+def test_data_of_components_is_recorded_as_unread(key):
+    unread = Finding(Event.MESSAGE_UNREADABLE, {"reason": "binary", "bytes": 3})
+    found = inspector("streamlit").binary(frame(field(key, b"<b>")))
+    assert isinstance(found, KeepMessage)
+    assert (found.findings, found.counts) == ((unread,), False)
+    found = inspector("streamlit").binary(frame(field(key, b"<b>"), chat("<b>")))
+    assert isinstance(found, RewriteMessage)
+    assert found.findings[1:] == (unread,)
+
+
+def test_a_message_that_was_not_kept_is_refused_with_a_toast():
+    found = inspector("streamlit").too_big(b"Z", 5_000_000, binary=True)
+    assert isinstance(found, RefuseMessage)
+    assert (found.detail, [each.data for each in found.replies]) == ({"bytes": 5_000_000}, [TOAST])
