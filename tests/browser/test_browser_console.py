@@ -380,6 +380,21 @@ async def test_the_navigation_on_a_phone(visit: Visit) -> None:
     await expect(link).to_be_hidden()
 
 
+async def test_a_phone_shows_two_filters_and_all_of_them_when_asked(visit: Visit, deployment: Deployment) -> None:
+    page = visit.page
+    await visit.look("light-390")
+    await page.goto(f"{deployment.base}/console/#/events")
+    outcome = page.get_by_label("Outcome")
+    await expect(page.get_by_label("Client", exact=True)).to_be_visible()
+    await expect(outcome).to_be_hidden()
+    await page.get_by_role("button", name="More filters").click()
+    await outcome.select_option("refused")
+    await page.reload()
+    await page.goto(deployment.link() + "&view=events")
+    await page.goto(f"{deployment.base}/console/#/events?outcome=refused")
+    await expect(outcome).to_be_visible()
+
+
 async def test_a_token_of_one_organization_sees_its_own_views(browser: Browser, deployment: Deployment) -> None:
     page = await browser.new_page()
     await page.goto(deployment.link(Role.VIEWER, "acme"))

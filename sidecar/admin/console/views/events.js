@@ -32,38 +32,32 @@ export function show(panel, context) {
 
 // --- filters ---
 
+const LABELS = { id: "Request id", client: "Client", route: "Route", event: "Event", outcome: "Outcome" };
+
 function filterBar(filters, tools, onChange) {
-  const labels = { id: "Request id", client: "Client", route: "Route", event: "Event", outcome: "Outcome" };
-  const lists = Object.fromEntries(
-    ["route", "event"].map((name) => [name, element("datalist", { id: `known-${name}` })]),
-  );
-  const fields = FILTERS.map((name) =>
-    name === "outcome"
-      ? field({ label: labels[name], name, kind: "select", options: OUTCOMES, value: filters[name] })
-      : field({
-          label: labels[name],
-          name,
-          kind: "search",
-          value: filters[name],
-          maxLength: 128,
-          list: lists[name] && `known-${name}`,
-        }),
-  );
+  const lists = Object.fromEntries(["route", "event"].map((name) => [name, knownOf(name)]));
   const clear = button("Clear", () => {
     for (const input of node.elements) if (input.name) input.value = "";
     changed();
   });
+  const more = button("More filters", () => showAll(!node.classList.contains("all")), { className: "phone" });
   const node = element(
     "form",
     { className: "bar filters", "aria-label": "Filter events", autocomplete: "off" },
-    fields,
-    element("div", { className: "actions" }, clear, tools),
+    FILTERS.map((name) => filterField(name, filters[name], lists[name])),
+    element("div", { className: "actions" }, clear, more, tools),
     Object.values(lists),
   );
   const changed = () => {
     for (const name of FILTERS) filters[name] = node.elements[name].value.trim();
     onChange();
   };
+  // A phone shows the first two of them, unless another one is set.
+  const showAll = (isAll) => {
+    node.classList.toggle("all", isAll);
+    more.setAttribute("aria-expanded", String(isAll));
+  };
+  showAll(FILTERS.slice(2).some((name) => filters[name]));
   node.oninput = changed;
   node.onsubmit = (submitted) => submitted.preventDefault();
   const offer = (known) => {
@@ -72,6 +66,14 @@ function filterBar(filters, tools, onChange) {
     }
   };
   return { node, offer };
+}
+
+const knownOf = (name) => element("datalist", { id: `known-${name}` });
+
+function filterField(name, value, known) {
+  const label = LABELS[name];
+  if (name === "outcome") return field({ label, name, kind: "select", options: OUTCOMES, value });
+  return field({ label, name, kind: "search", value, maxLength: 128, list: known?.id });
 }
 
 function matches(event, { id, client, route, event: name, outcome }) {
