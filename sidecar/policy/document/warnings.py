@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from typing import Final
+from urllib.parse import urlsplit
 
 from sidecar.errors import Problem, Problems
 from sidecar.guards.clients.address import UNIX_PEERS
+from sidecar.guards.origins.origin import is_loopback
 from sidecar.policy.kinds.coverage import uncovered
 from sidecar.policy.schema.policy_schema import PolicySchema
 
@@ -15,6 +17,7 @@ _PROTECTING: Final = frozenset(
 )
 """Guards of access and of secrets: while one of them only observes, nothing is protected by it."""
 
+EVERY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 _WIDEST: Final = 7
 """Bits of a network that may be one's own: `10.0.0.0/8` and `fc00::/7`."""
 
@@ -23,6 +26,7 @@ def remarks(schema: PolicySchema) -> list[Problem]:
     """Return every remark."""
     notes = Problems()
     _dangers(schema, notes)
+    _own_address(schema, notes)
     _embedding(schema, notes)
     _unread(schema, notes)
     _nothing_comes_of_it(schema, notes)
@@ -45,6 +49,19 @@ def _dangers(schema: PolicySchema, notes: Problems) -> None:
         if network != UNIX_PEERS and ip_network(network).prefixlen < _WIDEST:
             what = "trusts a large part of the internet: its hosts can choose the client address"
             notes.at(f"clients.trusted_proxies[{index}]").add(what, "write the networks of your proxies")
+
+
+def _own_address(schema: PolicySchema, notes: Problems) -> None:
+    """Note a backend at the port where the sidecar listens: many chats and the sidecar have 8080 by default."""
+    public = schema.listen.public.address
+    servers = [("backend", schema.backend), *((f"backends.{name}", one) for name, one in schema.backends.items())]
+    for place, server in servers:
+        parts = urlsplit(server.url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        host = parts.hostname or ""
+        if public.port == port and is_loopback(host) and public.host in (*EVERY_ADDRESS, host):
+            what = "is where this sidecar listens itself (listen.public)"
+            notes.at(f"{place}.url").add(what, "give the backend another port, or write listen.public.address")
 
 
 def _embedding(schema: PolicySchema, notes: Problems) -> None:

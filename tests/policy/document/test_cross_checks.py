@@ -459,3 +459,22 @@ def test_every_rule_is_asked() -> None:
 def test_embedding_with_cookies_for_frames_is_no_remark() -> None:
     for cookies in ("{ partitioned: true }", "{ same_site: none }"):
         assert read(BASE + f"security_headers: {{ preset: embeddable }}\ncookies: {cookies}").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("url", "listen", "noted"),
+    [
+        ("http://127.0.0.1:8080", "", True),
+        ("http://localhost:8080", "", True),
+        ("http://127.0.0.1:8081", "", False),
+        ("http://backend:8080", "", False),
+        ("http://127.0.0.1:8080", 'listen: { public: { address: "10.0.0.5:8080" } }\n', False),
+        ("http://127.0.0.1:8080", 'listen: { public: { address: "127.0.0.1:8080" } }\n', True),
+        ("unix:/run/app.sock", "", False),
+    ],
+    ids=["default", "a name", "another port", "another machine", "another address", "the same address", "a socket"],
+)
+def test_a_backend_where_the_sidecar_listens_is_remarked(url: str, listen: str, noted: bool) -> None:
+    notes = read(f"version: 1\nbackend: {{ url: '{url}' }}\n{listen}").notes
+    what = "is where this sidecar listens itself (listen.public); give the backend another port, or write listen.public.address"
+    assert [str(each) for each in notes] == ([f"backend.url: {what}"] if noted else [])
