@@ -35,6 +35,13 @@ async def _complete(request: web.Request) -> web.StreamResponse:
     return answer
 
 
+async def _embed(request: web.Request) -> web.Response:
+    texts = (await request.json())["input"]
+    count = len(texts) if isinstance(texts, list) else 1
+    rows = [{"object": "embedding", "index": at, "embedding": [0.1] * 8} for at in range(count)]
+    return web.json_response({"object": "list", "model": "parrot", "data": rows})
+
+
 async def _models(_: web.Request) -> web.Response:
     return web.json_response({"object": "list", "data": [{"id": "parrot", "object": "model", "owned_by": "tests"}]})
 
@@ -44,6 +51,7 @@ async def parrot(port: int = 0) -> AsyncIterator[str]:
     """Serve while the block runs; yields the base URL that clients call with `/chat/completions`."""
     app = web.Application()
     app.add_routes([web.post("/v1/chat/completions", _complete), web.get("/v1/models", _models)])
+    app.add_routes([web.post("/v1/embeddings", _embed)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -233,7 +233,7 @@ class Backend:
         ]
         own = {"HOME": str(folder), "CHAINLIT_APP_ROOT": str(folder), "DATA_DIR": str(folder)}
         path = f"{binaries}{os.pathsep}{os.environ['PATH']}"
-        models = {"OPENAI_API_BASE_URL": model, "PARROT_URL": model}
+        models = {"OPENAI_API_BASE_URL": model, "RAG_OPENAI_API_BASE_URL": model, "PARROT_URL": model}
         self.process = Process(argv, env={**QUIET, **own, **models, **system.env, "PATH": path}, cwd=folder)
         self._first = system.first
 
