@@ -112,7 +112,7 @@ def readable(size: int) -> tuple[bytes, bytes]:
     in_hex = [
         rb"(?:[2-7]N[0-9A-Fa-f]N(?:0N[dD]N0N[aA]N)?){%d}".replace(b"N", rb"[\r\n]*") % pairs,
         rb"(?:[2-7]N[0-9A-Fa-f]N){2}0N[dD]N0N[aA]N(?:[2-7]N[0-9A-Fa-f]N){2}".replace(b"N", rb"[\r\n]*"),
-        (rb"(?:(?:[2-7]N[0-9A-Fa-f]N){1,8}" + _UNSEEN + b"N){2}").replace(b"N", rb"[\r\n]*"),
+        (rb"[2-7]N[0-9A-Fa-f]N" + _UNSEEN + rb"N[2-7]N[0-9A-Fa-f]").replace(b"N", rb"[\r\n]*"),
         b"(?:[2-7]N[0-9A-Fa-f]N0N0N){%d}|(?:0N0N[2-7]N[0-9A-Fa-f]N){%d}".replace(b"N", rb"[\r\n]*") % (wide, wide),
     ]
     in_base64 = [

@@ -186,6 +186,11 @@ def test_a_backtick_before_what_no_reader_sees_in_utf_16(outer: str, size: int) 
     assert b"[redacted]" in run(SecretMatcher([Secret(key)]).filter(), every(b"see " + text + b" end", size))
 
 
+def test_a_character_that_no_reader_sees_among_the_first_in_hex() -> None:
+    text = b"see 30303030303132e2808b253330 end"
+    assert run(SecretMatcher([Secret("0000012%30")]).filter(), [text]) == b"see [redacted] end"
+
+
 def test_two_spellings_over_two_lines_of_one_event() -> None:
     key = " DYGE;=ZlF%q"
     said = LAYERS["base64-second"](LAYERS["base64-url"](key.encode())).decode()
