@@ -15,7 +15,7 @@ import pytest
 from tests.support.backends import Message, Serving
 from tests.support.backends import answer as saying
 from tests.support.raw import post
-from tests.support.sidecar import Running, threaded
+from tests.support.sidecar import Running, threaded, until
 
 KEY = "sk-proj-" + "Ab3dEf6hIj9kLm2n" * 4
 COMPLETION = {
@@ -249,3 +249,26 @@ def test_the_tokens_of_a_refused_answer_count(tmp_path: Path) -> None:
         assert ask(running).status == 403
         assert running.metric("sidecar_llm_tokens_total", direction="output") == 5
         assert running.metric("sidecar_budget_remaining_ratio", budget="day") == pytest.approx(1 - 12 / 1000)
+
+
+@pytest.mark.parametrize("when", ["while the answer comes", "while it is judged"])
+def test_a_client_that_leaves_ends_the_exchange(tmp_path: Path, when: str) -> None:
+    body = completion("all is well")
+    said = length(body)[:-10] if when == "while the answer comes" else length(body)
+    with stage(tmp_path, slow, said, on_failure="pass") as (running, backend, _):
+        request = post("/v1/chat/completions", json.dumps({"messages": [{"role": "user", "content": "hi"}]}).encode())
+        with running.connect() as client:
+            client.send(request)
+            until(lambda: len(backend.seen) == 1, "the backend to be asked")
+            assert running.metric("sidecar_active_requests") == 1
+        until(lambda: running.metric("sidecar_active_requests") == 0, "the exchange to end", 5)
+        assert [line for line in running.lines() if line["level"] == "error"] == []
+        assert running.alive()
+
+
+def test_many_pieces_of_a_long_answer_arrive_in_their_order(tmp_path: Path) -> None:
+    """Held as far as the bound, then passed on with what follows."""
+    body = completion(" ".join(f"word{number}" for number in range(60_000)))
+    with stage(tmp_path, llama_guard, chunked(body), max_response="64KiB", on_failure="pass") as (running, _, service):
+        answer = ask(running)
+        assert (answer.status, answer.body == body, service.seen) == (200, True, [])
