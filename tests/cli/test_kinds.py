@@ -35,7 +35,7 @@ def test_one_kind_says_what_it_makes(capsys):
         "path": "/gradio_api/run/*",
         "methods": ["POST"],
         "protocol": "gradio",
-        "texts": ["$.data..*", "$.data"],
+        "texts": ["$.data..*", "$.data", "$.event_data..*"],
     }
     assert kind["textless"][0]["why"] == "the stream of answers"
 
