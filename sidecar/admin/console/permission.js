@@ -1,4 +1,4 @@
-// What a token may not do is said once, in place of the buttons.
+// What a token may not do, or a deployment does not keep, is said once, in place of the buttons.
 
 import { element } from "./dom.js";
 
@@ -7,4 +7,15 @@ export function reason({ may, grant }, role, what) {
   return may(role)
     ? null
     : element("p", { className: "hint" }, `${what} takes a token of the role ${role}; yours is ${grant.role}.`);
+}
+
+// Runs what fills a panel; without a vault it says so.
+export async function ifKept(panel, work) {
+  try {
+    await work();
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    const hint = "It has no vault: set ENCRYPTION_KEY and start it again.";
+    panel.replaceChildren(element("p", { className: "empty" }, `${error.message}. ${hint}`));
+  }
 }

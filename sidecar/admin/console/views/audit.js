@@ -3,6 +3,7 @@
 import { badge, button, code, element } from "../dom.js";
 import { copyButton } from "../dialog.js";
 import { field, form } from "../form.js";
+import { ifKept } from "../permission.js";
 import { table } from "../table.js";
 import { when } from "../words.js";
 
@@ -54,15 +55,17 @@ export async function show(panel, context) {
       await turn();
     },
   });
-  await attempt(async () => {
-    await turn();
-    panel.replaceChildren(
-      element("div", { className: "bar" }, isForAll ? filter : "", isForAll ? verifier(verdict, context) : ""),
-      isForAll ? "" : element("p", { className: "hint" }, "Verifying the log takes a token for all organizations."),
-      verdict,
-      page,
-    );
-  });
+  await attempt(() =>
+    ifKept(panel, async () => {
+      await turn();
+      panel.replaceChildren(
+        element("div", { className: "bar" }, isForAll ? filter : "", isForAll ? verifier(verdict, context) : ""),
+        isForAll ? "" : element("p", { className: "hint" }, "Verifying the log takes a token for all organizations."),
+        verdict,
+        page,
+      );
+    }),
+  );
 }
 
 function tableOf(entries) {

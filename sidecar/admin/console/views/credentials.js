@@ -3,7 +3,7 @@
 import { badge, button, code, element } from "../dom.js";
 import { change } from "../dialog.js";
 import { field } from "../form.js";
-import { reason } from "../permission.js";
+import { ifKept, reason } from "../permission.js";
 import { table } from "../table.js";
 import { when } from "../words.js";
 
@@ -15,46 +15,48 @@ const SOON = 7;
 
 export async function show(panel, context) {
   const { api, attempt, may, isForAll, parameters, keep, now } = context;
-  await attempt(async () => {
-    const { credentials } = await api.get("/api/api-credentials");
-    const refresh = () => show(panel, context);
-    const organizations = [...new Set(credentials.map((each) => each.organization))].sort();
-    const wanted = organizations.includes(parameters.get("organization")) ? parameters.get("organization") : "";
-    const place = element("div");
-    const draw = (organization) =>
-      place.replaceChildren(
-        tableOf(
-          credentials.filter((each) => !organization || each.organization === organization),
-          context,
-          refresh,
+  await attempt(() =>
+    ifKept(panel, async () => {
+      const { credentials } = await api.get("/api/api-credentials");
+      const refresh = () => show(panel, context);
+      const organizations = [...new Set(credentials.map((each) => each.organization))].sort();
+      const wanted = organizations.includes(parameters.get("organization")) ? parameters.get("organization") : "";
+      const place = element("div");
+      const draw = (organization) =>
+        place.replaceChildren(
+          tableOf(
+            credentials.filter((each) => !organization || each.organization === organization),
+            context,
+            refresh,
+          ),
+        );
+      const filter = field({
+        label: "Organization",
+        name: "organization",
+        kind: "select",
+        options: [["", "all"], ...organizations],
+        value: wanted,
+      });
+      filter.querySelector("select").onchange = ({ target }) => {
+        parameters.set("organization", target.value);
+        keep({ organization: target.value });
+        draw(target.value);
+      };
+      draw(wanted);
+      panel.replaceChildren(
+        element(
+          "div",
+          { className: "bar" },
+          isForAll && organizations.length > 1 ? filter : "",
+          may("admin")
+            ? button("Add a credential", () => attempt(() => add(context, refresh)), { className: "main" })
+            : "",
         ),
+        reason(context, "admin", "Adding and changing credentials") ?? "",
+        place,
       );
-    const filter = field({
-      label: "Organization",
-      name: "organization",
-      kind: "select",
-      options: [["", "all"], ...organizations],
-      value: wanted,
-    });
-    filter.querySelector("select").onchange = ({ target }) => {
-      parameters.set("organization", target.value);
-      keep({ organization: target.value });
-      draw(target.value);
-    };
-    draw(wanted);
-    panel.replaceChildren(
-      element(
-        "div",
-        { className: "bar" },
-        isForAll && organizations.length > 1 ? filter : "",
-        may("admin")
-          ? button("Add a credential", () => attempt(() => add(context, refresh)), { className: "main" })
-          : "",
-      ),
-      reason(context, "admin", "Adding and changing credentials") ?? "",
-      place,
-    );
-  });
+    }),
+  );
 
   function tableOf(rows, ofView, refresh) {
     return table({

@@ -3,7 +3,7 @@
 import { badge, button, code, element } from "../dom.js";
 import { change, reveal } from "../dialog.js";
 import { field } from "../form.js";
-import { reason } from "../permission.js";
+import { ifKept, reason } from "../permission.js";
 import { table } from "../table.js";
 import { fromNow, when } from "../words.js";
 
@@ -20,48 +20,50 @@ const LENGTHS = [
 export async function show(panel, context) {
   const { api, attempt, may, now } = context;
   const refresh = () => show(panel, context);
-  await attempt(async () => {
-    const { handles } = await api.get("/api/handles");
-    const isLiving = (each) => !each.revoked_at && new Date(each.expires_at) > now();
-    panel.replaceChildren(
-      may("admin")
-        ? element(
-            "div",
-            { className: "bar" },
-            button("Make a handle", () => make(context, refresh), { className: "main" }),
-          )
-        : "",
-      reason(context, "admin", "Making and revoking handles") ?? "",
-      table({
-        caption: "Handles",
-        columns: [
-          { title: "Id", cell: (each) => code(each.id), className: "name" },
-          { title: "Organization", cell: (each) => each.organization, className: "name" },
-          { title: "Provider", cell: (each) => each.provider, className: "name" },
-          { title: "Name", cell: (each) => each.name || "–" },
-          { title: "State", cell: (each) => stateOf(each, now()) },
-          { title: "Made", cell: (each) => when(each.created_at) },
-          { title: "Ends", cell: (each) => fromNow(each.expires_at) },
-          ...(may("admin")
-            ? [
-                {
-                  title: "Action",
-                  cell: (each) =>
-                    isLiving(each)
-                      ? button("Revoke", () => revoke(each, context, refresh), {
-                          className: "danger",
-                          "aria-label": `Revoke ${each.id}`,
-                        })
-                      : null,
-                },
-              ]
-            : []),
-        ],
-        rows: handles,
-        empty: "No handle is stored. A backend sends one to the egress listener in place of a provider's key.",
-      }),
-    );
-  });
+  await attempt(() =>
+    ifKept(panel, async () => {
+      const { handles } = await api.get("/api/handles");
+      const isLiving = (each) => !each.revoked_at && new Date(each.expires_at) > now();
+      panel.replaceChildren(
+        may("admin")
+          ? element(
+              "div",
+              { className: "bar" },
+              button("Make a handle", () => make(context, refresh), { className: "main" }),
+            )
+          : "",
+        reason(context, "admin", "Making and revoking handles") ?? "",
+        table({
+          caption: "Handles",
+          columns: [
+            { title: "Id", cell: (each) => code(each.id), className: "name" },
+            { title: "Organization", cell: (each) => each.organization, className: "name" },
+            { title: "Provider", cell: (each) => each.provider, className: "name" },
+            { title: "Name", cell: (each) => each.name || "–" },
+            { title: "State", cell: (each) => stateOf(each, now()) },
+            { title: "Made", cell: (each) => when(each.created_at) },
+            { title: "Ends", cell: (each) => fromNow(each.expires_at) },
+            ...(may("admin")
+              ? [
+                  {
+                    title: "Action",
+                    cell: (each) =>
+                      isLiving(each)
+                        ? button("Revoke", () => revoke(each, context, refresh), {
+                            className: "danger",
+                            "aria-label": `Revoke ${each.id}`,
+                          })
+                        : null,
+                  },
+                ]
+              : []),
+          ],
+          rows: handles,
+          empty: "No handle is stored. A backend sends one to the egress listener in place of a provider's key.",
+        }),
+      );
+    }),
+  );
 }
 
 function stateOf({ revoked_at: revoked, expires_at: expires }, now) {
