@@ -50,12 +50,10 @@ async def end(call: ApiRequest) -> ApiResponse:
     text = body.text("session", MAX_ID) if body.has("session") else None
     organization = body.text("organization", 128) if body.has("organization") else None
     body.done()
-    if (text is None) == (organization is None):
-        raise invalid("give `session` or `organization`")
-    if organization is not None:
+    if organization is not None and text is None:
         return await _end_all(call, call.within(organization))
-    if text is None:
-        raise AssertionError
+    if text is None or organization is not None:
+        raise invalid("give `session` or `organization`")
     found, _ = await _found(call, text)
     if not found:
         raise refuse(Code.NOT_FOUND, "There is no such session")
@@ -76,9 +74,15 @@ async def _end_all(call: ApiRequest, organization: str) -> ApiResponse:
 async def _end(call: ApiRequest, organization: str, sessions: list[SessionFacts]) -> bool:
     """End sessions; return whether the handles that were made for them are refused too."""
     await call.note()
-    for session in sessions:
-        await _store(call).delete(session.key, session.organization)
-    return await call.parts.end_sessions(call.actor, organization, [session.key for session in sessions])
+    ended: list[str] = []
+    try:
+        for session in sessions:
+            await _store(call).delete(session.key, session.organization)
+            ended.append(session.key)
+    finally:
+        # What runs for those that have ended must not go on because the store went away after them.
+        refused = await call.parts.end_sessions(call.actor, organization, ended)
+    return refused
 
 
 async def _found(call: ApiRequest, text: str) -> tuple[tuple[SessionFacts, ...], bool]:

@@ -6,8 +6,10 @@ import json
 
 import aiohttp
 
+from sidecar.errors import StoreUnavailable
 from sidecar.revoked import Cause, Revoked, SubjectKind
 from sidecar.session import Session, key_of, seal_of
+from sidecar.stores.memory_sessions import MemorySessionStore
 from tests.support.management import management
 
 ID = "the-id-of-a-session-0123456789"
@@ -107,3 +109,19 @@ async def test_one_of_the_two_is_asked_for(panel, client):
 async def test_a_deployment_without_sessions():
     async with management(sessions=None) as panel, aiohttp.ClientSession(panel.base) as client:
         assert (await call(panel, client, "GET", "/api/sessions"))[0] == 404
+
+
+async def test_a_store_that_goes_away_meanwhile_leaves_nothing_running_of_those_that_ended():
+    class Leaving(MemorySessionStore):
+        async def delete(self, key, organization=""):
+            if await self.count(0.0) == 2:
+                raise StoreUnavailable("Redis is not available")
+            return await super().delete(key, organization)
+
+    store = Leaving()
+    async with management(sessions=store) as panel, aiohttp.ClientSession(panel.base) as client:
+        panel.sessions = store
+        for number in range(3):
+            await begin(panel, f"session {number}")
+        status, _ = await call(panel, client, "POST", "/api/sessions/end", {"organization": "acme"})
+        assert (status, len(panel.revoked)) == (503, 1)
