@@ -174,15 +174,22 @@ async function add({ api, toast, isForAll, grant }, refresh) {
       }),
       where,
       expiryField(null),
+      field({ label: "Ask the provider first, and store nothing if it says no", name: "test", kind: "checkbox" }),
     ],
-    work: async ({ organization, provider: of, name, hosts: text, expires }) => {
-      const value = key.take();
-      const made = await api.post("/api/api-credentials", {
+    work: async ({ organization, provider: of, name, hosts: text, expires, test: isTested }) => {
+      const wanted = {
         organization: organization.trim(),
         provider: of,
-        value,
-        ...(name.trim() ? { name: name.trim() } : {}),
+        value: key.take(),
         ...(hostsOf(text).length ? { hosts: hostsOf(text) } : {}),
+      };
+      if (isTested) {
+        const { valid, message } = await api.post("/api/api-credentials/test", wanted);
+        if (!valid) throw new Error(message);
+      }
+      const made = await api.post("/api/api-credentials", {
+        ...wanted,
+        ...(name.trim() ? { name: name.trim() } : {}),
         ...(expires ? { expires_at: endOf(expires) } : {}),
       });
       await refresh();
