@@ -35,6 +35,7 @@ SHOTS = os.environ.get("SCREENSHOTS", "")
 """A folder for screenshots of the views."""
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 LOOKS = {f"{scheme}-{size['width']}": (scheme, size) for scheme in ("light", "dark") for size in (DESKTOP, PHONE)}
+WIDTHS = (320, 390, 800, 1000, 1201, 1280, 1920)
 FOREIGN = "https://malicious-site.example"
 BANNED = "203.0.113.66"
 
@@ -143,10 +144,12 @@ async def test_every_view_is_accessible_and_fits_in_light_and_dark_on_desktop_an
         await visit.open(title)
         await page.wait_for_load_state("networkidle") if title != "Events" else None
         await expect(page.locator("#panel > *").first).to_be_visible()
+        for size in WIDTHS:
+            await page.set_viewport_size({"width": size, "height": 800})
+            width = await page.evaluate("document.documentElement.scrollWidth")
+            assert width <= size, f"{title} on {size}: {width} wide"
         for look in LOOKS:
             await visit.look(look)
-            width = await page.evaluate("document.documentElement.scrollWidth")
-            assert width <= LOOKS[look][1]["width"], f"{title}, {look}: {width} wide"
             if look in ("light-1280", "dark-390"):
                 assert await violations(page) == [], f"{title}, {look}"
             if SHOTS:
