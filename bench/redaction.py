@@ -57,13 +57,21 @@ class Nothing:
         return b""
 
 
-def keys(count: int) -> SecretMatcher:
+def keys(count: int, prefix: str = "sk-proj-") -> SecretMatcher:
     alphabet = string.ascii_letters + string.digits
-    return SecretMatcher(Secret("sk-proj-" + "".join(DICE.choices(alphabet, k=48))) for _ in range(count))
+    return SecretMatcher(Secret(prefix + "".join(DICE.choices(alphabet, k=48))) for _ in range(count))
 
 
-def build(known: int, patterns: tuple[str, ...]) -> Redaction:
-    return build_redaction(keys(known), patterns, Problems())
+def build(known: int, patterns: tuple[str, ...], prefix: str = "sk-proj-") -> Redaction:
+    return build_redaction(keys(known, prefix), patterns, Problems())
+
+
+def reading() -> None:
+    """Print what reading in keys costs, which happens in a thread when the vault changes, and one new key at once."""
+    for name, count, prefix in (("alike", 1000, "sk-proj-"), ("unlike", 1000, ""), ("alike", 1, "sk-proj-")):
+        began = time.process_time()
+        _ = keys(count, prefix).forms
+        print(f"reading in {count} keys that begin {name}: {(time.process_time() - began) * 1e3:.1f} ms")
 
 
 def bodies() -> dict[str, tuple[bytes, list[bytes]]]:
@@ -117,6 +125,7 @@ HOSTILE = {
     "base64 in base64": (b"YzJzdGNISnZhaTFCWWpsNk1ERXlNelExTmpjPQ== ", "sk-proj-Ab9z0123456789x"),
     "escapes, odd secret": (b"%5c\\u0073&#x73;", 'Pa%41\\x"q&12#'),
     "backslashes, as secret": (b"\\", "\\" * 40),
+    "beginning of an odd secret": (b'Pa%41\\x"q&1', 'Pa%41\\x"q&12#'),
 }
 
 
@@ -143,6 +152,7 @@ def main() -> None:
     setups = {
         "1 key": build(1, ()),
         "1000 keys": build(1000, ()),
+        "1000 that begin unlike": build(1000, (), ""),
         "1 key + default patterns": build(1, DEFAULT),
         "1 key + every shape": build(1, tuple(SHAPES)),
         "1 key + generic": build(1, (*DEFAULT, "generic")),
@@ -163,6 +173,7 @@ def main() -> None:
                 f"{name:20}{setup:28}{took / size * 1e3:9.2f} ms{took / len(pieces) * 1e6:9.1f} µs{floor / len(pieces) * 1e6:7.1f} µs"
             )
     hostile()
+    reading()
 
 
 if __name__ == "__main__":

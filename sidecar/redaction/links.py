@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -26,6 +27,7 @@ _REMOVED: Final = b"about:blank#removed"
 _LOOK_BACK: Final = 512  # bytes before a URL in which its `![` or its attribute is looked for
 _TWO_SLASHES: Final = 2
 _HOST_WITHIN: Final = 1024
+_REMEMBERED: Final = 256  # names in other scripts, which take long to read
 _SECRETIVE: Final = 24  # characters of a query or path segment that may carry data out …
 _ENTROPY: Final = 3.6  # … with so many bits each
 
@@ -168,11 +170,12 @@ def named_host(raw: bytes, *, whole: bool) -> str | None:
     """
     if not whole and _UNFINISHED.search(raw) is not None:
         return None
-    url = html.unescape(raw[:_HOST_WITHIN].decode("utf-8", "replace"))
-    url = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), url)
+    url = raw[:_HOST_WITHIN].decode("utf-8", "replace")
+    if "&" in url or "\\" in url:
+        url = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), html.unescape(url))
     url = re.sub(r"[\x00-\x20]", "", url)
     # A backslash may escape (Markdown, JSON) or stand for a slash (HTML): the first reading that names a host counts.
-    for reading in (re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", url), url):
+    for reading in (re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", url), url) if "\\" in url else (url,):
         found = _AUTHORITY.match(reading)
         assert found is not None
         scheme, slashes, host = found["scheme"], found["slashes"], found["host"]
@@ -187,10 +190,15 @@ def _name(host: str) -> str:
     host = unquote(host).rpartition("@")[2]
     host = host if host.startswith("[") else host.partition(":")[0]
     host = host.strip().rstrip(".").lower()
+    return host[:253] or "?" if host.isascii() else _in_ascii(host)
+
+
+@lru_cache(_REMEMBERED)
+def _in_ascii(host: str) -> str:
     try:
         return host.encode("idna").decode() or "?"
     except UnicodeError:
-        return host[:253] or "?"
+        return host[:253]
 
 
 def _is_judged(passed: bytes) -> bool:
