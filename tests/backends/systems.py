@@ -239,7 +239,7 @@ class Backend:
 
     @property
     def url(self) -> str:
-        self.process.until_listening(self.port, seconds=120)
+        self.process.until_listening(self.port, seconds=300)
         url = f"http://127.0.0.1:{self.port}"
         if self._first:
             body, headers = json.dumps({"email": "", "password": ""}).encode(), {"Content-Type": "application/json"}

@@ -99,12 +99,15 @@ LANGGRAPH = Protocol(
 )
 MCP = Protocol(
     "mcp",
-    paths("$.params.arguments..*", "$[*].params.arguments..*", "$.result..*", "$[*].result..*"),
+    paths(
+        "$.params.arguments..*", "$[*].params.arguments..*", "$.result..*", "$[*].result..*",
+        "$.params.argument.value", "$[*].params.argument.value",  # what is completed
+    ),
     lenient=True,
     textless=(when("$.jsonrpc"), when("$[*].jsonrpc")),  # most methods carry no arguments
     endings=("/mcp",),
     shape=Shape.JSON_RPC,
-)
+)  # fmt: skip
 A2A = Protocol(
     "a2a",
     paths("$.params.message.parts[*].text", "$.params.message.parts[*].data..*"),
