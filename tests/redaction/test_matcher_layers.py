@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import base64
 import codecs
+import html
+import itertools
+import json
 import os
 import string
+import zlib
+from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 from hypothesis import assume, given, settings
@@ -213,6 +219,9 @@ NOT_FOUND = {
     "base85": base64.b85encode(KEY.encode()),
     "quoted-printable": b"".join(b"=%02X" % byte for byte in KEY.encode()),
     "base64-three-times": base64.b64encode(base64.b64encode(base64.b64encode(KEY.encode()))),
+    "compressed": zlib.compress(KEY.encode()),
+    "in-words": b"ess kay dash proj dash capital A b nine underscore z and so on",
+    "over-64-bytes-each": "".join(f"&#{ord(c):063};" for c in KEY).encode(),
     "look-alikes": KEY.replace("o", "о").encode(),  # a Cyrillic letter
 }
 
@@ -221,3 +230,27 @@ NOT_FOUND = {
 def test_what_the_documentation_says_is_not_found(way: str) -> None:
     text = b"<" + NOT_FOUND[way] + b">"
     assert run(KNOWN.filter(), [text]) == text
+
+
+ESCAPES: dict[str, Callable[[str], str]] = {
+    "json": lambda s: json.dumps(s)[1:-1],
+    "url": lambda s: quote(s, safe=""),
+    "html": html.escape,
+}
+
+
+@pytest.mark.parametrize("ways", list(itertools.product(ESCAPES, repeat=3)), ids="-".join)
+def test_a_key_that_holds_escapes_is_found_in_layers_of_different_kinds(ways: tuple[str, ...]) -> None:
+    key = 'Pa%41\\x"q&12#'
+    said = key
+    for way in (*ways, *ways[:2]):
+        said = ESCAPES[way](said)
+    assert b"[redacted]" in run(SecretMatcher([Secret(key)]).filter(), [b"see " + said.encode() + b" end"])
+
+
+def test_a_key_over_two_answers_passes_as_the_documentation_says() -> None:
+    redaction = build_redaction(KNOWN, (), Problems())
+    for part in (KEY[:9].encode(), KEY[9:].encode()):
+        stream = redaction.filter_for(b"text/plain")
+        assert stream is not None
+        assert run(stream, [part]) == part
