@@ -85,6 +85,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A sidecar that has refused a request, and a key in its vault."""
     folder = tmp_path_factory.mktemp("commands")
     made = Shell(folder, KEY=KEY)
+    (folder / "pinned.yaml").write_text(f"image: registry.example.com/chat@sha256:{'0' * 64}\n")
     (folder / "key.txt").write_text(KEY.replace("a", "n"))
     made.sh('printf %s "$KEY" | sidecar credentials add acme openai')
     with Serving() as backend, sidecar(folder, backend.url, SECRETS, **SECTIONS) as made.running:
@@ -105,6 +106,10 @@ def here(command: str, shell: Shell) -> str:
         "REQUEST_ID": shell.variables["REFUSED"],
         "events.log": str(shell.running.log),
         "OLD NEW": "old.yaml new.yaml",
+        "your/overlay/*.yaml": "pinned.yaml",
+        "<digest>": "0" * 64,
+        ".ci/pins": str(ROOT / ".ci/pins"),
+        " Dockerfile": f" {ROOT / 'Dockerfile'}",
         "your/overlay": str(ROOT / "deploy/kubernetes/overlay"),
         "ORG PROVIDER": "globex openai",
         "ORG ID": "acme crd_01",
