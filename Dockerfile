@@ -1,8 +1,10 @@
 # The sidecar as an image: glibc, a numeric user, no package manager or build tool left in the virtual environment,
 # nothing that needs a shell. Its root may be read-only; what it writes goes to /data.
 ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
+# The same release with a C compiler: what it builds is left behind with it.
+ARG BUILDER=docker.io/library/python:3.11-bookworm
 
-FROM ${PYTHON} AS build
+FROM ${BUILDER} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 # The locked wheels first: this layer changes only with the lock.
@@ -13,8 +15,10 @@ RUN python -m venv /opt/sidecar \
  && /opt/build/bin/python -m pip install --require-hashes --only-binary :all: -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY sidecar sidecar
+COPY deploy/native.py deploy/native.py
 RUN /opt/build/bin/python -m hatchling build -t wheel -d /wheel \
  && /opt/sidecar/bin/python -m pip install --no-deps --no-index /wheel/*.whl \
+ && /opt/build/bin/python deploy/native.py --into /opt/sidecar/lib/python3.11/site-packages \
  && /opt/sidecar/bin/python -m pip uninstall --yes setuptools pip \
  && python -m compileall -q -j 0 /opt/sidecar/lib \
  && mkdir /data

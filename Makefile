@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test clients fuzz check bench test-alerts schema rules fmt lock sbom audit pins clean
+.PHONY: help demo native test clients fuzz check bench test-alerts schema rules fmt lock sbom audit pins clean
 
 help:            ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -11,8 +11,12 @@ help:            ## print the targets
 demo: $(VENV)/.runtime ## run a small chat behind a sidecar
 	$(BIN)/python -m sidecar demo
 
+native: $(VENV)/.dev ## compile the modules of the hot path to C, beside their sources (a minute; needs a C compiler)
+	$(BIN)/python deploy/native.py $(NATIVE)
+
 test: $(VENV)/.dev ## run every test; installs what it needs (ARGS: options of pytest)
 	bash tests/support/install-tools
+	$(MAKE) --no-print-directory native NATIVE=--optional
 	$(MAKE) --no-print-directory clients backends
 	$(BIN)/python -m pytest $(ARGS)
 
@@ -37,7 +41,7 @@ check: $(VENV)/.dev ## format, lint and types, as CI runs them
 	$(BIN)/ruff check --output-format=concise .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev ## measure beside peers
+bench: native ## measure beside peers
 	bash tests/support/install-tools
 	$(BIN)/python bench/run.py $(ARGS)
 
@@ -66,7 +70,7 @@ lock: ## write the lock files again from pyproject.toml
 		$$(sed -n 's/^# uv: //p' tests/backends/requirements/$$each.in) \
 		-o tests/backends/requirements/$$each.lock tests/backends/requirements/$$each.in; done
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-audit.lock requirements-audit.in
-	echo 'hatchling>=1.27,<2' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements-dev.lock -o requirements-build.lock -
+	printf 'hatchling>=1.27,<2\nmypy[mypyc]>=2,<3\n' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements-dev.lock -o requirements-build.lock -
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

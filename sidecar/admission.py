@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
 from sidecar.decision import KEEP, PASS, Answer, Decision, Inspection, Keep, Pass, Refuse, Rewrite
@@ -16,12 +15,12 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
 class Waiting(Generic[A, T]):
     """A guard is waiting: hand what comes of `awaitable` to `resume`, which goes on with the guards after it."""
 
-    awaitable: Awaitable[A]
-    resume: Callable[[A], T | Waiting[A, T]]
+    def __init__(self, awaitable: Awaitable[A], resume: Callable[[A], T | Waiting[A, T]]) -> None:
+        self.awaitable = awaitable
+        self.resume = resume
 
 
 Admission: TypeAlias = Waiting[Decision, Decision]

@@ -15,7 +15,7 @@ Detail: TypeAlias = Mapping[str, str | int | float | bool | None]
 NOTHING: Detail = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finding:
     """Something worth recording about a request that goes on."""
 
@@ -23,14 +23,14 @@ class Finding:
     detail: Detail = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pass:
     """Go on to the next guard."""
 
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """Answer here, successfully, without the backend (a preflight, a session, a status)."""
 
@@ -40,7 +40,7 @@ class Answer:
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Refuse:
     """Answer here with a refusal. `fields` come on top of what every refusal carries.
 
@@ -67,14 +67,14 @@ Decision: TypeAlias = Pass | Answer | Refuse
 PASS = Pass()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Keep:
     """The body goes on as it came."""
 
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rewrite:
     """The body goes on changed; `changes` is the value of `X-Sidecar-Sanitized`, for the page.
 

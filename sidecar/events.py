@@ -14,7 +14,7 @@ MAX_PATH: Final = 2048
 """Characters of a path that a log line has; records wait in queues, so their paths are cut one after it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SecurityEvent:
     """One recorded fact. Fields that do not apply are empty; `at` is seconds since the epoch.
 

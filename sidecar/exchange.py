@@ -12,7 +12,7 @@ from sidecar.session import Session
 from sidecar.trace_context import TraceContext
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Client:
     """The client of a request.
 
@@ -51,7 +51,7 @@ class TokensUsed(NamedTuple):
 UNKNOWN_CLIENT = Client("", "", "")
 
 
-@dataclass(slots=True)
+@dataclass
 class Exchange:
     """A request on its way. Each mutable field names its one writer."""
 

@@ -15,7 +15,7 @@ HOP_BY_HOP: Final = frozenset({
 """RFC 9110 §7.6.1 and what older agents use the same way."""
 
 
-@dataclass(slots=True)
+@dataclass
 class RequestHead:
     """A request's head that has passed the strict grammar of RFC 9112.
 

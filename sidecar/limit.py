@@ -30,7 +30,7 @@ class Counts(StrEnum):
     ALL = "all"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limit:
     """At most `limit` admitted requests in any `window` seconds.
 
@@ -45,7 +45,7 @@ class Limit:
     named_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ask:
     """May one more request of this subject pass? `subject` is an address, an organization, a hash.
 

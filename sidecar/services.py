@@ -58,7 +58,7 @@ def _uncounted(*_: object) -> None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Services:
     """The stores, clocks and counters of the process.
 

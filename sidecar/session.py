@@ -10,7 +10,7 @@ from typing import Final
 SEAL_LABEL: Final = b"chat-sidecar session seal v1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Session:
     """One browser's conversation.
 

@@ -22,6 +22,7 @@ LAYERS: list[set[str]] = [
         "head",
         "limit",
         "json_path",
+        "native",
         "prices",
         "process_memory",
         "revoked",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
 
-from sidecar import __version__
+from sidecar import FORM, __version__
 
 COMMANDS: Final = {
     "run": "run all listeners",
@@ -40,7 +40,7 @@ COMMANDS: Final = {
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the parsed arguments; `run` is the command's function. Wrong usage exits with 2."""
     parser = argparse.ArgumentParser(prog="sidecar", description="A security sidecar for chat backends.")
-    parser.add_argument("--version", action="version", version=f"sidecar {__version__}")
+    parser.add_argument("--version", action="version", version=f"sidecar {__version__} ({FORM})")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     wanted = next((word for word in argv if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():

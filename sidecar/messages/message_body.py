@@ -25,7 +25,7 @@ MAX_OPENED: Final = 1 << 20
 NO_FIELDS: Final = FormNames(())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BodyProblem:
     """Why a body is not a message: the code for the client, a reason for the log.
 
@@ -43,7 +43,7 @@ UNREAD: Final = BodyProblem(Code.MESSAGE_INVALID, "no_text", event=Event.MESSAGE
 """No text was found where the operation has one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Packet:
     """One packet of a long-polling body; its texts are in the message under its number."""
 
@@ -51,7 +51,7 @@ class Packet:
     body: bytes
 
 
-@dataclass(slots=True)  # not frozen: that would make each of its fields a call
+@dataclass  # not frozen: that would make each of its fields a call
 class Message:
     """A body that was read. `body` is without its content coding, and `opened` says that one was named;
     `value` is None for a form.
@@ -107,7 +107,7 @@ class Message:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MessageReader:
     """How the bodies of one route are read."""
 

@@ -22,7 +22,7 @@ DROP: Final = (b"content-encoding",)
 MODES: Final = ("refuse", "pass")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MessageGuard:
     """Inspect the bodies of one route. `max_chars` None: any length; `roles` empty: all are sanitized."""
 

@@ -26,7 +26,7 @@ class Markup(StrEnum):
     KEEP = "keep"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Counts:
     """What was done to a text: tags escaped or removed, hidden characters removed, links defanged."""
 

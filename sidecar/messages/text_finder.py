@@ -36,7 +36,7 @@ def is_label(where: Location, value: Any, labels: frozenset[str]) -> bool:
     return name in labels or (where[-1] == 0 and value.lower() in ROLES)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
     """One path of texts, and what else than a string may be there."""
 
@@ -68,7 +68,7 @@ class Place:
         ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TextFinder:
     """Where the texts of one route are."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from sidecar.vocabulary import Code
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EarlyEnd:
     """Why an exchange ends before its end.
 

@@ -57,7 +57,7 @@ def _no_place(_: str, __: str, ___: Detail) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ProxyServices:
     """What every exchange needs, built once by the composition root.
 

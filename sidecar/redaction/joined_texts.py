@@ -33,7 +33,7 @@ _VALUE: Final = re.compile(rb'(?<=[^\\]":)[0-9]{1,6}(?=[,}\]])')
 LIVE_AT_THE_BOUND: Final = "undecided"
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Record:
     """One record on its way: its bytes, its texts, and what becomes of them."""
 
@@ -60,7 +60,7 @@ class _Text:
         self.covered = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Hole:
     """What changes from record to record: a text, or a short number; `after` follows it in every record."""
 
@@ -72,7 +72,7 @@ class _Hole:
     after: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Template:
     """A record that others are like, but for what is in its holes."""
 

@@ -22,7 +22,7 @@ Found: TypeAlias = Callable[[Exchange, str], Awaitable[None]]
 _SPACE: Final = b" \t"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class IdRule:
     """Paths that are searched in bodies, and the function that each text or integer found there is passed to.
 

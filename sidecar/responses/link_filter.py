@@ -19,7 +19,7 @@ _PAGE_PARTS: Final = frozenset({b"text/css", b"text/javascript", b"application/j
 _PAGES: Final = frozenset({b"text/html", b"application/xhtml+xml", b"image/svg+xml", b"application/xml", b"text/xml"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LinkRules:
     """The policy's `answers.links`, for one route.
 

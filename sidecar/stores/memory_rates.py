@@ -17,7 +17,7 @@ KNOWN: Final = 4096
 """Limits whose table is remembered by identity: some reloads' worth."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Spent:
     """What one subject was admitted under one limit: pairs of (seconds ago, how many)."""
 

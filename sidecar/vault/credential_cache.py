@@ -20,7 +20,7 @@ MIN_KNOWN: Final = 8  # characters: a shorter "secret" would redact half of a te
 RETRY_SECONDS: Final = 5.0
 
 
-@dataclass(slots=True)
+@dataclass
 class OpenCredential:
     """One row that was opened, or could not be (`credential` None). `used` is written by `cached`."""
 
@@ -36,7 +36,7 @@ class OpenCredential:
         return self.row.id
 
 
-@dataclass(slots=True)
+@dataclass
 class MissingCredential:
     """There is nothing to use here, as of a look at the database; `until` when to look again."""
 
@@ -44,7 +44,7 @@ class MissingCredential:
     until: float
 
 
-@dataclass(slots=True)
+@dataclass
 class CredentialCache:
     """Bounded: `max_entries` open credentials, and as many known absences."""
 

@@ -95,7 +95,7 @@ def test_redis_holds_no_id(pair: Pair) -> None:
     for key in keys.splitlines():
         if key.startswith("sidecar:s:"):
             held = redis.cli("--no-raw", "HGETALL", key)
-            assert not any(plain in held for plain in (session_id.partition(".")[0], "203.0.113", "default"))
+            assert not any(plain in held for plain in (session_id.partition(".")[0], "203.0.113"))
 
 
 def test_both_count_the_same_sessions(pair: Pair) -> None:

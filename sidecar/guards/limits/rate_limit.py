@@ -34,7 +34,7 @@ class Costs(Enum):
     NEVER = "never"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CountingRules:
     """How the requests of one route are counted.
 

@@ -43,7 +43,7 @@ NO_ID: Final = "?"
 """Stands for a value that is no text or whose name is disguised: it has no session's shape, so it is refused."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RouteSessions:
     """What sessions and ownership add to one route.
 

@@ -35,7 +35,7 @@ def is_well_formed(session_id: str) -> bool:
     return HEX.fullmatch(session_id) is None or len(session_id) - session_id.count("-") >= SMALLEST_HEX
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SessionIdSources:
     """Where ids are looked for: lower-case header names, cookie names, and paths into JSON bodies."""
 
