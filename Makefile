@@ -18,7 +18,7 @@ test: $(VENV)/.dev ## run every test; installs what it needs (ARGS: options of p
 	bash tests/support/install-tools
 	$(MAKE) --no-print-directory native NATIVE=--optional
 	$(MAKE) --no-print-directory clients backends
-	$(BIN)/python -m pytest $(ARGS)
+	bash tests/support/run-all $(ARGS)
 
 # Real clients and servers of the chat protocols, and the fuzzer, apart from all that the project itself needs.
 clients: .venv-clients/.installed tests/clients/node/node_modules/.installed ## install the real clients that tests use
