@@ -4,7 +4,7 @@
 
 Reads [tool.native] of pyproject.toml; mypyc does the work, with the types that mypy has checked. `--into` is the
 directory that holds the package `sidecar` (default: this checkout). `--optional`: without a C compiler say so,
-and leave all modules interpreted. Nothing is done when what is there is newer than all that it is made of.
+and leave all modules interpreted. Nothing is done when what is there was made of the same sources.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ import sys
 import sysconfig
 import tempfile
 import tomllib
+from hashlib import sha256
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+MAKER = "deploy/native.py"
 SUFFIX = EXTENSION_SUFFIXES[0]
 LIBRARY = f"sidecar__mypyc{SUFFIX}"
+SOURCES = "sidecar__mypyc.sources"
+"""What the native modules were made of, as sha256sum writes it; the package looks at it (sidecar/native.py)."""
 
 
 def main() -> int:
@@ -31,7 +35,8 @@ def main() -> int:
     into: Path = arguments.into.resolve()
     modules: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["native"]["modules"]
     sources = [f"sidecar/{each}.py" for each in modules]
-    if fresh(into, sources):
+    digests = "".join(f"{sha256((ROOT / each).read_bytes()).hexdigest()}  {each}\n" for each in [*sources, MAKER])
+    if fresh(into, sources, digests):
         return 0
     missing = missing_tool()
     if missing:
@@ -49,7 +54,8 @@ def main() -> int:
         for each in built.rglob(f"*{SUFFIX}"):
             if each.name != LIBRARY:
                 shutil.copy(each, into / each.relative_to(built))
-        shutil.copy(built / LIBRARY, into)  # last: its time says that all of it is there
+        shutil.copy(built / LIBRARY, into)
+        (into / SOURCES).write_text(digests)  # last: it says that all of it is there
     return 0
 
 
@@ -60,15 +66,13 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def fresh(into: Path, sources: list[str]) -> bool:
-    """Return whether native modules are there, all of them and no other, newer than all that they are made of."""
-    library = into / LIBRARY
+def fresh(into: Path, sources: list[str], digests: str) -> bool:
+    """Return whether native modules are there, all of them and no other, made of the same sources."""
     there = {str(each.relative_to(into)) for each in (into / "sidecar").rglob(f"*{SUFFIX}")}
-    if not library.exists() or there != {each.removesuffix(".py") + SUFFIX for each in sources}:
+    if there != {each.removesuffix(".py") + SUFFIX for each in sources} or not (into / LIBRARY).exists():
         return False
-    made = library.stat().st_mtime
-    of = [__file__, ROOT / "pyproject.toml", *(ROOT / each for each in sources)]
-    return all(Path(each).stat().st_mtime <= made for each in of)
+    made = into / SOURCES
+    return made.exists() and made.read_text() == digests
 
 
 def missing_tool() -> str:
@@ -83,6 +87,7 @@ def missing_tool() -> str:
 
 def remove(into: Path) -> None:
     """Remove what an earlier build made."""
+    (into / SOURCES).unlink(missing_ok=True)
     (into / LIBRARY).unlink(missing_ok=True)
     for each in (into / "sidecar").rglob(f"*{SUFFIX}"):
         each.unlink()

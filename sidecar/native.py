@@ -1,36 +1,39 @@
 """Chooses between the native and the interpreted form of the modules of the hot path.
 
 deploy/native.py puts extension modules beside their sources, and Python imports those first. They are left aside
-when a source is newer (a checkout that was edited), and with SIDECAR_NATIVE=off (to profile, to compare).
+when a source has changed since (a checkout that was edited), and with SIDECAR_NATIVE=off (to profile, to compare).
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from hashlib import sha256
 from importlib.abc import PathEntryFinder
-from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from pathlib import Path
 from typing import Final
 
-LIBRARY: Final = f"sidecar__mypyc{EXTENSION_SUFFIXES[0]}"
-"""Holds the code of all native modules; lies beside the package, and is written last."""
+SOURCES: Final = "sidecar__mypyc.sources"
+"""What native modules were made of: lines of a SHA-256 digest and a path. Lies beside the package, written last."""
 
 VARIABLE: Final = "SIDECAR_NATIVE"
 
 
 def form(package: Path, environ: Mapping[str, str]) -> str:
     """Return `native`, or why the modules below a package's folder are interpreted."""
-    library = package.parent / LIBRARY
-    if not library.exists():
+    made_of = package.parent / SOURCES
+    if not made_of.exists():
         return "interpreted"
     if environ.get(VARIABLE, "").lower() in {"off", "0", "false", "no"}:
         return f"interpreted: {VARIABLE} is off"
-    made = library.stat().st_mtime
-    for each in package.rglob(f"*{EXTENSION_SUFFIXES[0]}"):
-        source = each.with_name(each.name.removesuffix(EXTENSION_SUFFIXES[0]) + ".py")
-        if not source.exists() or source.stat().st_mtime > made:
-            return f"interpreted: {source.relative_to(package)} is newer than its native form"
+    for line in made_of.read_text().splitlines():
+        digest, _, path = line.partition("  ")
+        if not path.startswith(f"{package.name}/"):
+            continue
+        source = package.parent / path
+        if not source.exists() or sha256(source.read_bytes()).hexdigest() != digest:
+            return f"interpreted: {path} has changed since its native form was made"
     return "native"
 
 

@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from hashlib import sha256
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 
-from sidecar.native import LIBRARY, form
+from sidecar.native import SOURCES, form
 
 ROOT = Path(__file__).parents[1]
 SUFFIX = EXTENSION_SUFFIXES[0]
@@ -22,25 +23,26 @@ SHOWN = "import sidecar, sidecar.admission; print(sidecar.FORM); print(sidecar.a
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A package with one native module, made after its source."""
+    """A package of which one module is native."""
     folder = tmp_path / "sidecar"
     folder.mkdir()
-    for name, made in (("a.py", 1000), (f"a{SUFFIX}", 2000), ("b.py", 3000)):
-        (folder / name).touch()
-        os.utime(folder / name, (made, made))
-    (tmp_path / LIBRARY).touch()
-    os.utime(tmp_path / LIBRARY, (2000, 2000))
+    for name in ("a.py", f"a{SUFFIX}", "b.py"):
+        (folder / name).write_text(name)
+    digests = [f"{sha256(b'a.py').hexdigest()}  sidecar/a.py", f"{sha256(b'maker').hexdigest()}  deploy/native.py"]
+    (tmp_path / SOURCES).write_text("\n".join(digests))
     return folder
 
 
-def test_native_while_no_source_is_newer(package: Path):
+def test_native_while_its_sources_are_the_same(package: Path):
     assert form(package, {}) == "native"
-    os.utime(package / "a.py", (2001, 2001))
-    assert form(package, {}) == "interpreted: a.py is newer than its native form"
+    (package / "b.py").write_text("changed")
+    assert form(package, {}) == "native"
+    (package / "a.py").write_text("changed")
+    assert form(package, {}) == "interpreted: sidecar/a.py has changed since its native form was made"
 
 
-def test_interpreted_without_the_library(package: Path):
-    (package.parent / LIBRARY).unlink()
+def test_interpreted_until_all_is_there(package: Path):
+    (package.parent / SOURCES).unlink()
     assert form(package, {}) == "interpreted"
 
 
@@ -79,12 +81,12 @@ def test_what_an_interpreter_imports():
 def test_an_edited_checkout_is_interpreted(tmp_path: Path):
     need_native()
     shutil.copytree(ROOT / "sidecar", tmp_path / "sidecar", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy2(ROOT / LIBRARY, tmp_path)
-    (tmp_path / "sidecar/admission.py").touch()
-    assert run(tmp_path) == [
-        "interpreted: admission.py is newer than its native form",
-        f"{tmp_path}/sidecar/admission.py",
-    ]
+    for each in ROOT.glob("sidecar__mypyc.*"):
+        shutil.copy(each, tmp_path)
+    with (tmp_path / "sidecar/admission.py").open("a") as source:
+        source.write("# edited\n")
+    said = "interpreted: sidecar/admission.py has changed since its native form was made"
+    assert run(tmp_path) == [said, f"{tmp_path}/sidecar/admission.py"]
 
 
 @pytest.mark.parametrize("module", MODULES)
