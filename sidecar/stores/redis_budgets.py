@@ -54,7 +54,7 @@ class RedisBudgets:
             return []
         clock = "" if self._clock is None else str(int(self._clock() * MICRO))
         calls = []
-        for budget in budgets:  # one run each: on a Cluster they lie on several nodes
+        for budget in budgets:  # one run each: on a Cluster their keys are on several nodes
             key = self._account(budget, subject)
             calls.append(self._looking.call([key, f"{key}:holds"], clock, width_of(budget.window)))
         answers = await self._wire.submit(calls, PATIENCE)
