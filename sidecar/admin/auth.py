@@ -93,10 +93,15 @@ def _grant(claims: Mapping[str, Any]) -> Grant:
     role, organization, subject = claims.get("role"), claims.get("org"), claims.get("sub")
     if not isinstance(role, str) or role not in ROLES:
         raise TokenRefused("role")
-    if not isinstance(organization, str) or not organization:
+    if not isinstance(organization, str) or not organization or _stored(organization) != organization:
         raise TokenRefused("organization")
-    actor = subject[:MAX_ACTOR] if isinstance(subject, str) and subject else "token"
+    actor = _stored(subject[:MAX_ACTOR]) if isinstance(subject, str) and subject else "token"
     return Grant(actor, ROLES[role], None if organization == EVERY else organization, float(claims["exp"]))
+
+
+def _stored(value: str) -> str:
+    """Return a text as every database can hold it: JSON also spells NUL and halves of surrogate pairs."""
+    return value.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def _unauthorized(reason: str) -> Refused:

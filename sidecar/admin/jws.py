@@ -58,7 +58,7 @@ def claims_under(key: OctKey | PublicKey, token: str) -> Mapping[str, Any] | Non
 
     try:
         return jwt.decode(token, key, registry=_registry()).claims
-    except (JoseError, ValueError):
+    except (JoseError, ValueError, RecursionError):
         return None
 
 

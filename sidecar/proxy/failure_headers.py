@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from sidecar.head import Fields
+from sidecar.responses.interfaces import ResponseFilters
 from sidecar.vocabulary import Code
 
 _PASSED: Final = frozenset({
@@ -49,11 +50,14 @@ def passed_on_failure(lines: Fields, removed: frozenset[bytes]) -> list[bytes]:
     ]
 
 
-def provider_request_id(index: Mapping[bytes, bytes], own: str) -> str:
-    """Return the id that a provider or backend gave the request, "" for none, an odd one, or the one that we gave."""
+def provider_request_id(index: Mapping[bytes, bytes], own: str, filters: ResponseFilters | None) -> str:
+    """Return the id that a provider or backend gave the request.
+
+    "" for none, an odd one, one that holds a secret (it is logged), or the one that we gave.
+    """
     for name in _REQUEST_IDS:
         value = index.get(name)
-        if value is not None and _ID.fullmatch(value):
+        if value is not None and _ID.fullmatch(value) and (filters is None or filters.clean(value) == value):
             text = value.decode("ascii")
             if text != own:
                 return text

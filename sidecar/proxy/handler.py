@@ -292,7 +292,7 @@ class Handler(ExchangeContext):
             self.judged = True
             if self.hold(answer, back, filters.held):
                 return
-        self.provider_id = provider_request_id(answer.index, exchange.id)
+        self.provider_id = provider_request_id(answer.index, exchange.id, filters)
         self.reusable = answer.reusable
         body = back.peek_whole()
         if body is not None and exchange.head.method != "HEAD" and answer.status not in _LOOKED_AT:
@@ -430,7 +430,7 @@ class Handler(ExchangeContext):
 
     def replace(self, answer: ResponseHead, instead: Refuse) -> None:
         """Send our own body for a backend's 5xx; the backend's is read only if that is cheap."""
-        self.provider_id = provider_request_id(answer.index, self.exchange.id)
+        self.provider_id = provider_request_id(answer.index, self.exchange.id, self.filters)
         instead.fields.extend(response_heads.failure_lines(answer, self.exchange, self.route, self.filters))
         if self.route.outward and self.provider_id:
             instead.fields.append((b"X-Provider-Request-ID", self.provider_id.encode()))

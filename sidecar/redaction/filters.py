@@ -57,7 +57,8 @@ RECORDS: Final = frozenset(
         b"text/jsonl",
     }
 )
-_DOCUMENTS: Final = frozenset({b"text/html", b"text/css", b"text/javascript", b"application/javascript"})
+_NEVER_RECORDS: Final = (b"image/", b"audio/", b"video/", b"font/")
+_DOCUMENTS: Final = frozenset({b"text/css", b"text/javascript", b"application/javascript"})
 
 
 class RedactionFilter(Protocol):
@@ -116,7 +117,9 @@ class Redaction:
                 return None
             if self._binary is None:
                 self._binary = BinaryScanner(self._known, self._known.forms)
-            return StreamFilter(self._binary)
+            if kind.startswith(_NEVER_RECORDS):
+                return StreamFilter(self._binary)
+            return RecordLinesFilter(self._binary, Body.TEXT)
         if self._text is None:
             return None
         return text_filter(kind, self._text, self._question)

@@ -12,7 +12,7 @@ from typing import Final
 
 from sidecar.redaction.joined_texts import JoinedTexts, Record, leave
 from sidecar.redaction.prefilter import Question
-from sidecar.redaction.records import Piece, clean_record, read_message, read_tokens
+from sidecar.redaction.records import Piece, clean_record, is_json, read_message, read_tokens
 from sidecar.redaction.scanner import Scanner, StreamFilter
 
 MAX_LINE: Final = 256 * 1024
@@ -23,12 +23,21 @@ _SMALL: Final = 4096
 _READ: Final = 16 * 1024
 """Bytes of an array that are read for texts in pieces whatever the size of the chunks."""
 
-_LINE: Final = re.compile(rb"[^\n]*\n")
+_LINE: Final = re.compile(rb"[^\n\x1e]*[\n\x1e]")
+_END: Final = re.compile(rb"[\n\x1e]")
+# The same where values follow one another with nothing between: `{"a":1}{"a":2}`; strings are passed over.
+_VALUE: Final = re.compile(rb'(?:[^"\n\x1e}]++|"(?:[^"\\\n]|\\.)*+"|\}(?![ \t\r]*\{))*+(?:[\n\x1e]|\}(?=[ \t\r]*\{))')
+_ADJOINED: Final = (b"}{", b"} {")
 # An element of an array, or a line of one: strings are passed over.
 _ELEMENT: Final = re.compile(rb'(?:[^"\n}]++|"(?:[^"\\\n]|\\.)*+"|\}(?![ \t\r]*,))*+(?:\n|\}[ \t\r]*,)')
 _BLANK: Final = re.compile(rb"[ \t\r\n\x1e]*")
-_RECORD: Final = re.compile(rb'[ \t\x1e]*(?:[\w-]{1,16}:[ ]?["\[{\dtfn]|\{[ \t]*["}]|\["?)')
-_MAYBE: Final = re.compile(rb"[ \t\x1e]*(?:[\w-]{1,16}(?::[ ]?)?|\{[ \t]*)?\Z")
+_RECORD: Final = re.compile(
+    rb'[ \t\x1e]*(?:(?:data|event|id|retry|):[ \n]|[\w-]{1,16}:[ ]?["\[{\dtfn]|\{[ \t]*["}]|\["?'
+    rb"|\d{1,6}(?:/[\w/.-]{1,64},)?\d{0,6}[\[{])"  # a packet of engine.io
+)
+_MAYBE: Final = re.compile(
+    rb"[ \t\x1e]*(?:[\w-]{1,16}(?::[ ]?)?|:|\{[ \t]*|\d{1,6}/[\w/.-]{0,64}|\d{1,6}/[\w/.-]{1,64},\d{0,6})?\Z"
+)
 _OPEN: Final = re.compile(rb"[{\[,:][ \t\r]*\n\Z")
 _ARRAY: Final = re.compile(rb"\[[ \t\r\n]*(?:\{|\Z)")
 
@@ -114,10 +123,10 @@ class RecordLinesFilter:
         text = self._pending + chunk
         begin = _BLANK.match(text)
         start = begin.end() if begin is not None else 0
-        if self._body is Body.JSON:
-            if start == len(text):
-                out.append(chunk)
-                return b""
+        if self._body is Body.JSON and start == len(text):
+            out.append(chunk)
+            return b""
+        if self._body is Body.JSON and text[start] in b'{["':
             is_array = _ARRAY.match(text, start) is not None
             self._mode = _Mode.ELEMENTS if is_array else _Mode.LINES if text[start] in b'{"' else _Mode.BYTES
         elif _RECORD.match(text, start):
@@ -144,15 +153,18 @@ class RecordLinesFilter:
     def _lines(self, text: bytes, out: list[bytes]) -> None:
         at = 0
         if self._plain is not None:
-            end = text.find(b"\n") + 1
-            self._emit((self._plain.feed(text[: end or len(text)]),), out)
-            if not end:
+            found = _END.search(text)
+            end = found.end() if found is not None else len(text)
+            self._emit((self._plain.feed(text[:end]),), out)
+            if found is None:
                 return
             self._emit((self._plain.finish(),), out)
             self._plain = None
             at = end
-        cut = _ELEMENT if self._mode is _Mode.ELEMENTS else _LINE
-        while (found := cut.match(text, at)) is not None:
+        cut = other = _ELEMENT if self._mode is _Mode.ELEMENTS else _LINE
+        if cut is _LINE and len(text) <= _READ and any(mark in text for mark in _ADJOINED):
+            cut = _VALUE
+        while (found := cut.match(text, at) or other.match(text, at)) is not None:
             line = found.group()
             if not self._records and self._mode is _Mode.LINES and _OPEN.search(line) is not None:
                 self._mode = _Mode.BYTES  # the first line of a document that is written over many
@@ -163,6 +175,9 @@ class RecordLinesFilter:
             at = found.end()
         rest = text[at:]
         self._pending = b""
+        if rest.endswith(b"}") and cut is not _ELEMENT and len(rest) <= MAX_SEEN_LINE and is_json(rest):
+            self._record(rest, out)  # no line has to end for it to be one
+            return
         if not rest or (len(rest) <= self._longest() and self._waits(rest)):
             self._pending = rest
             return

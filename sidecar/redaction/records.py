@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -29,10 +30,17 @@ TEXT_NAMES: Final = frozenset(
 _STRING: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _TOKEN: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)(?:"([ \t]*:)?|\Z)', re.DOTALL)
 _PREFIX: Final = re.compile(rb'[^\s"{\[]{0,32}[ ]?(?=[{\["])')  # `0:"…"`, `42["…"]`, a record separator
+_CONTROL: Final = re.compile(rb"[\x00-\x1f]")
 _BREAK: Final = re.compile(rb"\r\n|\n|\r")
 _LINE: Final = re.compile(rb"([^\r\n]*)(?:\r\n|\n|\r|\Z)")
 _BOM: Final = b"\xef\xbb\xbf"
-_EDGE: Final = 2  # bytes of framing at the edges of a string that an escape may seem to take in
+_ESCAPE: Final = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.", re.DOTALL)
+_OPENING: Final = (b"{", b"[")
+_CLOSING: Final = (b"}", b"]")
+_INNER: Final = "json"
+_SEPARATOR: Final = b"\x1e"  # of records (RFC 7464), and of packets of engine.io and SignalR
+_EDGE: Final = 2
+"""Bytes of framing at the edges of a string that an escape may seem to take in; twice as many in a string in it."""
 _PLAIN: Final = "plain"
 
 
@@ -43,6 +51,7 @@ class Piece(NamedTuple):
     text        what a reader gets, as UTF-8
     quoted      it is in a JSON string
     patient     the record waits even when only one byte of the text may begin a secret
+    depth       in how many JSON strings it is: that of a value may hold JSON itself
     """
 
     place: Place
@@ -51,6 +60,7 @@ class Piece(NamedTuple):
     text: bytes
     quoted: bool
     patient: bool
+    depth: int = 1
 
 
 def read_json(raw: bytes, spans: Iterable[tuple[int, int]], place: Place) -> list[Piece] | None:
@@ -65,11 +75,40 @@ def read_json(raw: bytes, spans: Iterable[tuple[int, int]], place: Place) -> lis
     if len(strings) != len(leaves):
         return read_tokens(raw, spans, place)  # names that occur twice: a parser keeps the last
     pairs = [(leaf, span) for leaf, span in zip(leaves, strings, strict=True) if leaf is not None]
-    return [
+    pieces = [
         Piece(leaf, start, end, _text(raw[start:end]), True, len(leaf) == len(place) or leaf[-1] in TEXT_NAMES)
         for leaf, (start, end) in pairs[:MAX_TEXTS]
         if start < end
     ]
+    if b'\\"' not in raw:
+        return pieces
+    return [below for piece in pieces for below in _inner(raw, piece)][:MAX_TEXTS]
+
+
+def _inner(raw: bytes, piece: Piece) -> list[Piece]:
+    """Return the texts of a text that is JSON itself; the text where it is none."""
+    text = piece.text
+    if text[:1] not in _OPENING or text.rstrip()[-1:] not in _CLOSING:
+        return [piece]
+    pieces = read_json(text, ((0, len(text)),), (*piece.place, _INNER))
+    if not pieces:
+        return [piece]
+    in_text, in_raw = _escapes(raw[piece.start : piece.end])
+
+    def moved(place: int) -> int:
+        at = bisect_right(in_text, place) - 1
+        return piece.start + in_raw[at] + place - in_text[at]
+
+    return [below._replace(start=moved(below.start), end=moved(below.end), depth=below.depth + 1) for below in pieces]
+
+
+def _escapes(raw: bytes) -> tuple[list[int], list[int]]:
+    """Return where a JSON string's text goes on after each of its escapes: in the text, and in the string."""
+    in_text, in_raw = [0], [0]
+    for found in _ESCAPE.finditer(raw):
+        in_text.append(in_text[-1] + found.start() - in_raw[-1] + len(_text(found.group())))
+        in_raw.append(found.end())
+    return in_text, in_raw
 
 
 def read_tokens(raw: bytes, spans: Iterable[tuple[int, int]], place: Place) -> list[Piece]:
@@ -93,7 +132,8 @@ def read_value(raw: bytes, start: int, end: int, place: Place, *, patient: bool 
     prefix = _PREFIX.match(raw, start, end)
     if prefix is not None:
         begin = prefix.end()
-        named = (*place, prefix.group()) if begin > start else place
+        # Control characters before a value are framing, as the length before a message is.
+        named = (*place, prefix.group()) if begin > start and _CONTROL.search(raw, start, begin) is None else place
         pieces = read_json(raw, ((begin, end),), named)
         if pieces is None and begin == start and raw[start] != 0x22:
             pieces = read_tokens(raw, ((start, end),), named) or None
@@ -104,7 +144,16 @@ def read_value(raw: bytes, start: int, end: int, place: Place, *, patient: bool 
 
 def read_message(raw: bytes) -> list[Piece]:
     """Return the texts of a message or a line."""
-    return read_value(raw, 0, len(raw.rstrip(b"\r\n")), ())
+    return read_value(raw, 0, len(raw.rstrip(b"\r\n" + _SEPARATOR)), ())
+
+
+def is_json(raw: bytes) -> bool:
+    """Return whether this is a whole JSON value."""
+    try:
+        orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def read_event(raw: bytes) -> list[Piece]:
@@ -159,8 +208,12 @@ def rewritten(raw: bytes, pieces: list[Piece], changed: dict[int, bytes]) -> byt
     at = 0
     for start, number in sorted((pieces[number].start, number) for number in changed if pieces[number].start >= 0):
         text = changed[number]
-        out += (raw[at:start], _quoted(text) if pieces[number].quoted else text)
-        at = pieces[number].end
+        piece = pieces[number]
+        if piece.quoted:
+            for _ in range(piece.depth):
+                text = _quoted(text)
+        out += (raw[at:start], text)
+        at = piece.end
     return b"".join((*out, raw[at:]))
 
 
@@ -175,18 +228,18 @@ def clean_record(raw: bytes, scanner: Scanner, counts: dict[str, int], read: Cal
     hits, live = scanner.scan(raw, OUTSIDE, True)
     if not hits:
         return raw
-    strings = [(piece.start, piece.end) for piece in read(raw) if piece.quoted]
+    strings = [(piece.start, piece.end, _EDGE << (piece.depth - 1)) for piece in read(raw) if piece.quoted]
     edit = rewrite(raw, [_within(hit, strings) for hit in hits], live, 0)
     tally(counts, edit.kinds)
     return edit.clean
 
 
-def _within(hit: Hit, strings: list[tuple[int, int]]) -> Hit:
+def _within(hit: Hit, strings: list[tuple[int, int, int]]) -> Hit:
     start, end = hit.start, hit.end
-    for first, last in strings:
-        if first <= start < last < end <= last + _EDGE:
+    for first, last, edge in strings:
+        if first <= start < last < end <= last + edge:
             end = last
-        if first - _EDGE <= start < first < end <= last:
+        if first - edge <= start < first < end <= last:
             start = first
     return hit._replace(start=start, end=end)
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from sidecar.redaction.joined_texts import JoinedTexts, Record
 from sidecar.redaction.records import Piece, clean_record, read_message
-from sidecar.redaction.scanner import OUTSIDE, Hit, Scanner, clean, context, rewrite, tally
+from sidecar.redaction.scanner import OUTSIDE, Hit, Scanner, context, rewrite, tally
 
 MAX_REASON: Final = 123
 """Bytes of a close reason (RFC 6455 §5.5)."""
@@ -32,7 +32,9 @@ class FrameFilter:
     def take(self, message: bytes, *, binary: bool) -> list[tuple[bytes, bool]]:
         """Take a complete message; return the messages that may be sent now, each with whether it is binary."""
         raw = clean_record(message, self._scanner, self.counts, read_message)
-        pieces = [Piece(("plain",), 0, len(raw), raw, False, True)] if binary and raw else read_message(raw)
+        pieces = read_message(raw)
+        if binary and raw and not all(piece.quoted for piece in pieces):
+            pieces = [Piece(("plain",), 0, len(raw), raw, False, True)]  # no JSON, but bytes
         return _messages(self._joined.push(Record(raw, pieces, binary)))
 
     def finish(self) -> list[bytes]:
@@ -48,23 +50,29 @@ class FrameFilter:
 
         It cannot wait for the next one: an end that may begin a secret is replaced, too.
         """
-        size = len(payload)
-        hits, live = self._scanner.scan(payload, self._before, False)
+        shown = self._alone(payload, self._before)
         self._before = context(self._before, payload)
+        return shown[:MAX_CONTROL]
+
+    def close_reason(self, reason: bytes) -> bytes:
+        """Return the reason of a close frame as the client may see it; it stays valid UTF-8.
+
+        Servers cut reasons that are too long, and may so cut a secret.
+        """
+        shown = self._alone(reason, OUTSIDE)
+        return reason if shown == reason else shown[:MAX_REASON].decode("utf-8", "ignore").encode()
+
+    def _alone(self, payload: bytes, before: bytes) -> bytes:
+        """Return what cannot wait for more without secrets, and without an end that may begin one."""
+        size = len(payload)
+        hits, live = self._scanner.scan(payload, before, False)
         if size - live >= _SHORT:
             hits = [*(hit for hit in hits if hit.start < live), Hit(live, size, "undecided")]
         if not hits:
             return payload
         edit = rewrite(payload, hits, size, 0)
         tally(self.counts, edit.kinds)
-        return edit.clean[:MAX_CONTROL]
-
-    def close_reason(self, reason: bytes) -> bytes:
-        """Return the reason of a close frame as the client may see it; it stays valid UTF-8."""
-        shown = clean(reason, self._scanner, self.counts)
-        if shown == reason:
-            return reason
-        return shown[:MAX_REASON].decode("utf-8", "ignore").encode()
+        return edit.clean
 
 
 def _messages(records: list[Record]) -> list[tuple[bytes, bool]]:

@@ -68,6 +68,9 @@ REFUSED_CLAIMS = {
     "organization as object": {"org": '{"*":1}'},
     "no organization": {"org": None},
     "empty organization": {"org": '""'},
+    "half a character as organization": {"org": '"\\ud800"'},
+    "NUL in the organization": {"org": '"acme\\u0000"'},
+    "a claim of 3000 lists": {"aud": "[" * 3000 + "]" * 3000},
     "role as list": {"role": '["admin"]'},
     "role in capitals": {"role": '"ADMIN"'},
     "unknown role": {"role": '"root"'},
@@ -81,6 +84,15 @@ async def test_claims_that_do_not_hold(panel, client, changes):
 
 async def test_an_audience_may_be_one_of_a_list(panel, client):
     assert await status(client, signed(HEADER, claims(panel, aud='["other","sidecar"]'))) == 200
+
+
+async def test_a_subject_that_no_database_holds_is_written_as_one_that_it_does(panel, client):
+    token = signed(HEADER, claims(panel, sub='"a\\u0000\\ud800"'))
+    body = {"reason": "x", "type": "ip", "key": "203.0.113.9"}
+    async with client.post(
+        "/api/rate-limit/reset", json=body, headers={"Authorization": f"Bearer {token}"}
+    ) as response:
+        assert response.status < 500
 
 
 REFUSED_HEADERS = {

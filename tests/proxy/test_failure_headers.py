@@ -30,7 +30,16 @@ def test_what_passes_on_a_failure() -> None:
     ],
 )
 def test_the_providers_id(index, found) -> None:
-    assert provider_request_id(index, "own") == found
+    assert provider_request_id(index, "own", None) == found
+
+
+def test_an_id_that_is_a_secret_is_not_logged() -> None:
+    class Filters:
+        def clean(self, text: bytes) -> bytes:
+            return text.replace(b"sk-proj-1", b"[redacted]")
+
+    index = {b"x-request-id": b"sk-proj-1", b"cf-ray": b"8f-FRA"}
+    assert provider_request_id(index, "own", Filters()) == "8f-FRA"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

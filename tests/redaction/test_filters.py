@@ -141,7 +141,16 @@ def test_pieces_that_the_documentation_says_are_not_joined() -> None:
     assert (redaction.redact_value(first), redaction.redact_value(second)) == (first, second), "two header fields"
     places = b'{"title":"' + first + b'"}\n{"text":"' + second + b'"}\n'
     parts = b"--x\r\n\r\n" + first + b"\r\n--x\r\nContent-Range: bytes 9-20/40\r\n\r\n" + second + b"\r\n--x--"
-    for kind, body in ((b"application/x-ndjson", places), (b"multipart/byteranges; boundary=x", parts)):
+    elements = b"data: <i>%b</i>\n\ndata: <i>%b</i>\n\n" % (first, second)
+    binary = b"\x81\xa1d\xa9%b\x81\xa1d\xad%b" % (first, second)  # MessagePack
+    array = b'{"tokens":["%b","%b"]}' % (first, second)
+    for kind, body in (
+        (b"application/x-ndjson", places),
+        (b"multipart/byteranges; boundary=x", parts),
+        (b"text/event-stream", elements),
+        (b"application/vnd.msgpack", binary),
+        (b"application/json", array),
+    ):
         stream = redaction.filter_for(kind)
         assert stream is not None
         assert run(stream, [body]) == body

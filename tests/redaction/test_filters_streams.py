@@ -87,6 +87,13 @@ def test_text_is_not_held_until_its_line_ends() -> None:
     ]  # fmt: skip
 
 
+def test_a_value_is_not_held_until_the_next_one_begins() -> None:
+    stream = KNOWN.filter_for(b"application/json")
+    assert stream is not None
+    sent = [b'{"a":"b}{"}', b'{"a":', b'"c"}{"a":"d"}', b"\n", b'{"a":"e"}\n']
+    assert [stream.feed(piece) for piece in sent] == [sent[0], b"", sent[1] + sent[2], sent[3], sent[4]]
+
+
 def test_a_document_over_many_lines_passes_as_it_comes() -> None:
     stream = KNOWN.filter_for(b"application/json")
     assert stream is not None

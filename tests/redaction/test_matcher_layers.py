@@ -222,6 +222,11 @@ NOT_FOUND = {
     "compressed": zlib.compress(KEY.encode()),
     "in-words": b"ess kay dash proj dash capital A b nine underscore z and so on",
     "over-64-bytes-each": "".join(f"&#{ord(c):063};" for c in KEY).encode(),
+    "elements-between": b"<b></b>".join(b"%c" % byte for byte in KEY.encode()),
+    "escapes-of-css": b"".join(b"\\%x " % byte for byte in KEY.encode()),
+    "escapes-of-rtf": b"".join(b"\\'%02x" % byte for byte in KEY.encode()),
+    "numbers": ", ".join(str(byte) for byte in KEY.encode()).encode(),
+    "iso-2022-jp": b"\x1b(B".join(b"%c" % byte for byte in KEY.encode()),
     "look-alikes": KEY.replace("o", "о").encode(),  # a Cyrillic letter
 }
 

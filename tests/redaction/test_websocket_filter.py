@@ -40,6 +40,28 @@ def test_control_frames() -> None:
     assert len(socket.control((KEY[:8] + " ").encode() * 12 + KEY.encode()[:17])) <= MAX_CONTROL
 
 
+@pytest.mark.parametrize("head", [b"", b"\x00\x00\x00\x1a", b"42"], ids=["plain", "length", "number"])
+@pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
+def test_json_in_pieces_in_messages_of_either_kind(binary: bool, head: bytes) -> None:
+    socket = frames()
+    sent = [head + b'{"d":"%s"}' % piece for piece in (b"my sk-proj-", b"Ab9_z012", b"3456789x!")]
+    shown = [one for message in sent for one, _ in socket.take(message, binary=binary)]
+    assert shown == [head + b'{"d":"%s"}' % piece for piece in (b"my [redacted]", b"", b"!")]
+
+
+def test_json_in_a_json_string_as_sockjs_sends_it() -> None:
+    socket = frames()
+    sent = [rb'a["{\"d\":\"%s\"}"]' % piece for piece in (b"my sk-proj-", b"Ab9_z012", b"3456789x!")]
+    shown = [one for message in sent for one, _ in socket.take(message, binary=False)]
+    assert shown == [rb'a["{\"d\":\"%s\"}"]' % piece for piece in (b"my [redacted]", b"", b"!")]
+
+
+def test_a_close_reason_that_was_cut_within_a_key() -> None:
+    reason = b"provider said: Incorrect API key provided: " + KEY.encode()[:19]
+    assert frames().close_reason(reason) == b"provider said: Incorrect API key provided: [redacted]"
+    assert frames().close_reason(b"going away, ask") == b"going away, ask"
+
+
 @pytest.mark.parametrize("reason", [KEY + "é" * 49, KEY, "é" * 47 + KEY])
 def test_close_reasons(reason: str) -> None:
     shown = frames().close_reason(reason.encode()).decode()

@@ -50,6 +50,20 @@ def choice(text: str) -> dict[str, Any]:
     return {"id": "chatcmpl-17", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
 
 
+def concatenated(body: bytes) -> list[Any]:
+    """Return JSON values that follow one another with nothing between."""
+    found, text, at = [], body.decode(), 0
+    while at < len(text):
+        value, at = json.JSONDecoder().raw_decode(text, at)
+        found.append(value)
+    return found
+
+
+def packets(body: bytes) -> list[Any]:
+    """Return the events of engine.io's polling transport."""
+    return [json.loads(packet.removeprefix(b"42")) for packet in body.split(b"\x1e") if packet]
+
+
 SSE = b"text/event-stream"
 FORMATS: dict[str, Format] = {
     "openai": Format(
@@ -106,6 +120,47 @@ FORMATS: dict[str, Format] = {
         joins(lambda e: e["text"], b"\x1e"),
     ),
     "vercel": Format(b"text/plain", lambda text: b"0:" + dumped(text) + b"\n", joins(str, b"0:")),
+    "ndjson-as-html": Format(  # what Flask calls a generator's answer
+        b"text/html; charset=utf-8",
+        lambda text: dumped({"response": text, "done": False}) + b"\n",
+        joins(lambda e: e["response"], b""),
+    ),
+    "ndjson-as-bytes": Format(
+        b"application/octet-stream",
+        lambda text: dumped({"response": text, "done": False}) + b"\n",
+        joins(lambda e: e["response"], b""),
+    ),
+    "concatenated": Format(
+        b"application/json",
+        lambda text: dumped({"response": text, "why": "}{"}),
+        lambda body: "".join(e["response"] for e in concatenated(body)),
+    ),
+    "events-as-json": Format(b"application/json", lambda text: event({"delta": text}), joins(lambda e: e["delta"])),
+    "events-as-text": Format(
+        b"text/plain",
+        lambda text: event({"delta": text}, b"event: message\n"),
+        joins(lambda e: e["delta"]),
+    ),
+    "events-as-bytes": Format(
+        b"application/octet-stream",
+        lambda text: event({"delta": text}, b": ping\n"),
+        joins(lambda e: e["delta"]),
+    ),
+    "engine-io-polling": Format(
+        b"text/plain; charset=UTF-8",
+        lambda text: b"42" + dumped(["token", {"data": {"content": text}}]) + b"\x1e",
+        lambda body: "".join(e[1]["data"]["content"] for e in packets(body)),
+    ),
+    "json-in-json": Format(
+        SSE,
+        lambda text: event({"event": "message", "data": json.dumps({"content": text, "smile": "\U0001f600"})}),
+        joins(lambda e: json.loads(e["data"])["content"]),
+    ),
+    "json-in-json-in-json": Format(
+        b"application/x-ndjson",
+        lambda text: dumped([json.dumps([1, json.dumps({"a": text}, ensure_ascii=False)])]) + b"\n",
+        joins(lambda e: json.loads(json.loads(e[0])[1])["a"], b""),
+    ),
     "bytes": Format(b"text/plain", str.encode, bytes.decode),
     "html": Format(b"text/html", str.encode, bytes.decode),
     "gemini": Format(

@@ -45,17 +45,20 @@ BEGINNINGS: Final = (
     # authentication by a proxy
     b"x-auth-request-", b"x-authenticated-", b"x-authentik-", b"x-webauth-", b"x-pomerium-", b"x-consumer-",
     b"x-credential-identifier", b"x-anonymous-consumer", b"tailscale-user-", b"oidc-claim-", b"mellon-", b"shib-",
-    b"iv-user", b"iv-groups", b"iv-creds", b"x-jwt-assertion", b"x-jwt-payload", b"x-userinfo",
+    b"iv-user", b"iv-groups", b"iv-creds", b"x-iv-", b"x-jwt-assertion", b"x-jwt-payload", b"x-userinfo", b"x-vouch-",
+    b"x-tailscale-", b"x-shib-", b"x-spiffe-", b"x-saml-", b"x-oidc-", b"sm-user", b"x-okta-", b"x-kong-jwt-",
+    b"gap-auth",
     # clouds, meshes, CDNs
     b"x-envoy-", b"x-ms-client-principal", b"x-ms-token-", b"x-azure-", b"x-amzn-oidc-", b"x-amzn-mtls-",
     b"x-goog-iap-", b"x-goog-authenticated-", b"x-appengine-", b"x-apigateway-", b"x-endpoint-api-userinfo",
     b"cf-connecting-", b"cf-access-", b"cf-ip", b"cf-visitor", b"cf-pseudo-", b"cf-worker", b"fastly-client",
     b"fastly-ssl", b"akamai-", b"x-akamai-", b"fly-client-", b"fly-forwarded-", b"x-vercel-forwarded-", b"x-vercel-ip-",
-    b"x-vercel-oidc-", b"x-nf-",
+    b"x-vercel-oidc-", b"x-vercel-proxied-", b"x-nf-",
 )  # fmt: skip
 ENDINGS: Final = (
     b"-client-ip", b"-clientip", b"-connecting-ip", b"-connection-ip", b"-real-ip", b"-remote-ip", b"-remote-addr",
     b"-remote-user", b"-user-ip", b"-source-ip", b"-socket-ip", b"-socketip", b"-originating-ip", b"-proxyuser-ip",
+    b"-peer-ip", b"-src-ip", b"-jwt-assertion",
     b"-forwarded-for", b"-forwarded-host", b"-forwarded-proto", b"-forwarded-user", b"-original-url", b"-rewrite-url",
 )  # fmt: skip
 NAMES: Final = frozenset({

@@ -15,6 +15,22 @@ from sidecar.guards.clients.identity_headers import (
 )
 
 CLAIMS = [
+    "X-Vouch-User",
+    "X-Vouch-Idp-Claims-Email",
+    "X-Tailscale-User",
+    "X-Shib-User",
+    "X-Spiffe-Id",
+    "X-Saml-Attribute",
+    "X-Oidc-Email",
+    "X-Okta-User",
+    "X-Iv-User",
+    "Sm-User",
+    "Gap-Auth",
+    "X-Kong-Jwt-Claim-Sub",
+    "Teleport-Jwt-Assertion",
+    "X-Peer-IP",
+    "X-Cdn-Src-Ip",
+    "X-Vercel-Proxied-For",
     "Forwarded-For",
     "Forwarded-User",
     "X-Forwarded",
