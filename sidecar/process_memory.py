@@ -6,9 +6,12 @@ import ctypes
 import logging
 import resource
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
+MADV_DONTNEED: Final = 4  # asm-generic/mman-common.h
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -23,7 +26,29 @@ def keep_memory_private() -> None:
 
 
 def give_back_memory() -> None:
-    """Return to the system what was freed since the start: compiling a policy leaves some MiB of it."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it; musl gives back by itself
+    """Return to the system what only the start needed: some MiB that were freed, and twice as many of code that ran.
+
+    A page of a library's code that runs again is mapped again from the page cache: some 250 of them, within the first
+    requests, for about a microsecond each.
+    """
+    libc = ctypes.CDLL(None)
+    trim = getattr(libc, "malloc_trim", None)  # glibc has it; musl gives back by itself
     if trim is not None:
         trim(0)
+    if sys.platform == "linux":
+        for start, size in _code():
+            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), MADV_DONTNEED)
+
+
+def _code() -> list[tuple[int, int]]:
+    """Return address and size of each mapping of a file's code: executable, private, never written (proc(5))."""
+    lines: list[str] = []
+    with suppress(OSError):  # no /proc: the code stays mapped
+        lines = Path("/proc/self/maps").read_text("utf-8", "replace").splitlines()
+    found = []
+    for line in lines:
+        bounds, permissions, _, _, inode, *_ = line.split(maxsplit=5)
+        if permissions == "r-xp" and inode != "0":
+            start, end = (int(each, 16) for each in bounds.split("-"))
+            found.append((start, end - start))
+    return found

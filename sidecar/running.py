@@ -27,7 +27,6 @@ from sidecar.exchange import Exchange
 from sidecar.explain.candidate import Candidates, listing
 from sidecar.explain.explainer import Explainer
 from sidecar.explain.provenance import Provenance
-from sidecar.explain.why import reason
 from sidecar.guards.budgets.build import budget_of
 from sidecar.guards.clients.networks import parse_address
 from sidecar.limit import Limit
@@ -56,7 +55,6 @@ from sidecar.services import Services
 from sidecar.settings import Settings
 from sidecar.stores.budget_ledger import BudgetLedger
 from sidecar.stores.factory import Stores
-from sidecar.suggest.yaml_text import document
 from sidecar.telemetry.cost_ledger import CostLedger
 from sidecar.telemetry.fanout import Fanout
 from sidecar.telemetry.gauges import CredentialState, Gauges, PolicyState, WebhookState
@@ -449,6 +447,8 @@ class Running:
 
     def _why(self, request_id: str, organization: str | None) -> Mapping[str, Any] | None:
         """Return why a request was refused, from what is kept of it; None when nothing of it is a refusal."""
+        from sidecar.explain.why import reason  # not for a sidecar that is never asked
+
         found = reason(self._foundation.recent.latest(limit=MOST_EVENTS, organization=organization), request_id)
         history = self._foundation.history
         if found is None and history.about(request_id, organization):
@@ -486,6 +486,8 @@ class Running:
         schema, services = self.live.current.schema, self._services
         if schema.mode != "observe" or not schema.suggestions:
             return None
+        from sidecar.suggest.yaml_text import document  # not for a policy that enforces
+
         return document(services.observations, violations=services.csp.pairs(), proxies=services.proxies.peers())
 
     def _gauges(self) -> Gauges:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 64
 TIMEOUT: Final = 5.0
+_JSON_ONLY: Final = {"Accept": "application/json"}
 PAUSE: Final = 10.0  # seconds between two readings that tokens with unknown keys ask for
 MIN_RSA: Final = 2048  # RFC 7518 §3.3
 MAX_RSA: Final = 8192  # more would only cost time
@@ -136,10 +138,12 @@ def from_url(url: str) -> Callable[[], Awaitable[bytes]]:
     async def read() -> bytes:
         # A session for each reading: they are minutes apart, and no connection, cookie or redirect outlives one.
         timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+        # In a thread: it reads the system's authorities. Not aiohttp's own context: a running sidecar drops that.
+        trusted = await asyncio.to_thread(ssl.create_default_context)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session,
-                session.get(url, allow_redirects=False, headers={"Accept": "application/json"}) as response,
+                session.get(url, ssl=trusted, allow_redirects=False, headers=_JSON_ONLY) as response,
             ):
                 if response.status != 200:
                     raise KeySetError(f"the key set's server answered {response.status}")

@@ -23,6 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; return 0 after an orderly end."""
+    from sidecar.proxy.codec.default_trust import drop_default_trust
+
+    drop_default_trust()
     from sidecar.app import Sidecar, serve
     from sidecar.proxy.descriptors import raise_limit
 

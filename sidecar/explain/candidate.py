@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sidecar.errors import PolicyError, Problem
-from sidecar.explain.diff import changes
-from sidecar.explain.replay import Replay, replay
 from sidecar.policy.compile import Compiled, compile_policy
 from sidecar.policy.document.effective_values import values
 from sidecar.policy.document.read import PolicyDocument
@@ -51,6 +49,8 @@ class Candidates:
         current = self._current()
 
         def compared(compiled: Compiled) -> dict[str, Any]:
+            from sidecar.explain.diff import changes  # as for replays: not for a sidecar that is never asked
+
             found = changes(current.schema, compiled.document.schema)
             rows = [{"path": each.path, "before": each.before, "after": each.after} for each in found]
             return {"ok": True, "digest": compiled.document.digest, "changes": rows}
@@ -62,6 +62,8 @@ class Candidates:
         current, kept = self._current(), self._kept()
 
         def replayed(compiled: Compiled) -> dict[str, Any]:
+            from sidecar.explain.replay import Replay, replay
+
             lines = lines_of(kept)
             old = Replay(compile_policy(current, isolated_services()))
             report = replay(lines, Replay(compiled), old).plain()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.admin.ports import Question
-from sidecar.explain.evaluation import Evaluation, HasKey
-from sidecar.explain.explanation import Explanation
 from sidecar.policy.compile import Compiled, compile_policy
 from sidecar.policy.document.read import PolicyDocument
 from sidecar.policy.dry_run import AssumedSessions, read_only_services
 from sidecar.services import Services
+
+if TYPE_CHECKING:
+    from sidecar.explain.evaluation import HasKey
+    from sidecar.explain.explanation import Explanation
 
 
 class Explainer:
@@ -26,6 +28,8 @@ class Explainer:
 
     async def __call__(self, question: Question) -> Mapping[str, Any]:
         """Raise ValueError when the question is none."""
+        from sidecar.explain.evaluation import Evaluation  # not for a sidecar that is never asked
+
         document = self._current()
         compiled = self._compiled
         if compiled is None or compiled.document is not document:
@@ -35,6 +39,8 @@ class Explainer:
 
 async def explain_request(document: PolicyDocument, services: Services, question: Question) -> Explanation:
     """Explain from a policy alone: rate limit windows are empty, and a presented session counts as live."""
+    from sidecar.explain.evaluation import Evaluation
+
     sessions = AssumedSessions(services.sessions)
     services = read_only_services(services, sessions)
     said = await Evaluation(compile_policy(document, services), services, question, None, sessions).explained()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sidecar.errors import Problems
 from sidecar.guard import BodyStep, Enforced
 from sidecar.messages.content_filter import ContentFilterGuard, compile_patterns
-from sidecar.messages.guardrail import AnswerGuardrail, GuardrailGuard, QuestionKeeper
 from sidecar.messages.message_body import MessageReader
 from sidecar.messages.message_guard import MessageGuard, build_message_guard
-from sidecar.messages.moderation import ModerationGuard, OnFailure, OpenAIModerator
 from sidecar.messages.open_webui_turns import RefusedTurns, TurnBegins, TurnGoesOn
 from sidecar.messages.protocols.pages import OPEN_WEBUI
 from sidecar.messages.websocket_messages import WebSocketMessageGuard, frame_guard
@@ -19,6 +18,10 @@ from sidecar.policy.schema.custom_guards import Guardrail
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route
 from sidecar.services import Services
+
+if TYPE_CHECKING:
+    from sidecar.messages.guardrail import AnswerGuardrail
+    from sidecar.messages.moderation import ModerationGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,10 @@ class Messages:
         if self._services.key_of is None:
             return []
         asked = self._asked_on(route)
+        if not asked:
+            return []
+        from sidecar.messages.guardrail import GuardrailGuard, QuestionKeeper  # not for a policy without any
+
         steps: list[BodyStep] = [
             BodyStep(
                 GuardrailGuard(guard.reader, section, tls, self._services.clock),
@@ -104,6 +111,11 @@ class Messages:
         """Return what judges the answers of a route with a message, in the policy's order."""
         if route is None or route.message is None or self._services.key_of is None:
             return []
+        asked = self._asked_on(route)
+        if not asked:
+            return []
+        from sidecar.messages.guardrail import AnswerGuardrail
+
         return [
             AnswerGuardrail(
                 section,
@@ -111,7 +123,7 @@ class Messages:
                 self._services.clock,
                 enforce=not section.observe and enforced(f"guardrails.{section.name}"),
             )
-            for section, tls in self._asked_on(route)
+            for section, tls in asked
             if section.about != "requests"
         ]
 
@@ -122,6 +134,8 @@ class Messages:
         section = self._filter.moderation
         if section is None or self._services.key_of is None:
             return None
+        from sidecar.messages.moderation import ModerationGuard, OnFailure, OpenAIModerator
+
         return ModerationGuard(
             guard.reader,
             judge=OpenAIModerator(model=section.model, timeout=section.timeout),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sidecar.decision import Refuse
 from sidecar.exchange import Exchange
@@ -16,7 +17,9 @@ from sidecar.limit import LimitReport
 from sidecar.messages.websocket_messages import WebSocketMessageGuard
 from sidecar.policy.routes import RouteTable
 from sidecar.responses.interfaces import ResponseFilters
-from sidecar.suggest.observer import Observer
+
+if TYPE_CHECKING:
+    from sidecar.suggest.observer import Observer
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.errors import Problems
 from sidecar.guard import Enforced
@@ -12,7 +12,6 @@ from sidecar.guards.sessions.build import RouteSessions, SessionGuards
 from sidecar.guards.sessions.ownership import Ownership
 from sidecar.guards.sessions.session import Binding
 from sidecar.json_path import Path, compile_path
-from sidecar.messages.guardrail import AnswerGuardrail
 from sidecar.messages.protocols.catalogue import AUTO, BY_NAME, KNOWN
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route as RouteSchema
@@ -22,7 +21,6 @@ from sidecar.redaction.known_secrets import KnownSecretsSource
 from sidecar.redaction.links import AllowedHosts, OnOther
 from sidecar.responses.budget_meter import BudgetMeter
 from sidecar.responses.filters import ResponseObserver, RouteResponseFilters
-from sidecar.responses.held_answers import HeldAnswers
 from sidecar.responses.id_extraction import IdRule
 from sidecar.responses.link_filter import AnswerLinks, LinkRules
 from sidecar.responses.session_learning import (
@@ -35,6 +33,10 @@ from sidecar.responses.session_learning import (
 )
 from sidecar.responses.token_usage import TokenUsage, UsageCounter
 from sidecar.services import SecretMatchers, Services
+
+if TYPE_CHECKING:
+    from sidecar.messages.guardrail import AnswerGuardrail
+    from sidecar.responses.held_answers import HeldAnswers
 
 BACKEND: Final = "backend"
 """The provider of a route whose backend calls its model by itself, in metrics."""
@@ -71,12 +73,20 @@ class Responses:
         keys = self.known_secrets if section.known_secrets else None
         observers = (*self._learning(route, sessions, guards), *self._usage(route, metered=metered), *also)
         links = self._links(route, enforced)
-        held = HeldAnswers(guardrails, self._services.events) if guardrails else None
+        held = self._held(guardrails)
         if keys is None and not section.patterns and not observers and links is None and held is None:
             return None
         return RouteResponseFilters(
             redaction, keys, observers, self._services.events, links=links, held=held, enforce=enforced("redaction")
         )
+
+    def _held(self, guardrails: Sequence[AnswerGuardrail]) -> HeldAnswers | None:
+        """Return what holds a route's answers until services have judged them; None where none is asked."""
+        if not guardrails:
+            return None
+        from sidecar.responses.held_answers import HeldAnswers
+
+        return HeldAnswers(guardrails, self._services.events)
 
     def _links(self, route: RouteSchema | None, enforced: Enforced) -> AnswerLinks | None:
         """Return what looks for links in a route's answers; None where the policy says nothing of them."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.services import Services
-from sidecar.suggest.observer import Observer
+
+if TYPE_CHECKING:
+    from sidecar.suggest.observer import Observer
 
 
 def build(schema: PolicySchema, services: Services) -> Observer | None:
     """Return the observer of `mode: observe`, unless `suggestions` is false."""
-    return Observer(services.observations) if schema.mode == "observe" and schema.suggestions else None
+    if schema.mode != "observe" or not schema.suggestions:
+        return None
+    from sidecar.suggest.observer import Observer
+
+    return Observer(services.observations)

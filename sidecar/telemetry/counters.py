@@ -6,9 +6,13 @@ dict in one step (`list(d.items())` does not release the interpreter's lock); nu
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, TypeVar
+
+from sidecar.vocabulary import Event, Outcome
 
 OTHER: Final = "other"
 """The label of what is beyond a bound, or not in a closed set."""
@@ -20,7 +24,14 @@ METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
 )  # RFC 9110 §9
 
+_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/@+-]{0,99}")
+
 T = TypeVar("T")
+
+
+def label(value: str) -> str:
+    """Return a value that others chose as a label, or `other` when it is no plain short name."""
+    return value if _LABEL.fullmatch(value) else OTHER
 
 
 class BoundCounters(dict[str, T]):
@@ -109,3 +120,25 @@ class LimitCounts:
     def __init__(self) -> None:
         self.allowed = 0
         self.refused = 0
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What one scrape shows of what was counted, copied.
+
+    events            number by event, route and outcome; those of the routes of the policy in force from 0 on
+    tokens            number by organization, provider, model and direction
+    costs             nano-dollars by organization, provider and model
+    most_series       labels of organizations beyond this number are `other`
+    most_credentials  credentials beyond this number are not shown
+    """
+
+    version: str
+    events: dict[tuple[Event, str, Outcome], int]
+    routes: list[tuple[str, RouteCounts]]
+    limits: list[tuple[str, LimitCounts]]
+    tokens: list[tuple[tuple[str, str, str, str], int]]
+    costs: list[tuple[tuple[str, str, str], int]]
+    sink_failures: int
+    most_series: int
+    most_credentials: int

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import Final
 
 from sidecar.errors import Problems
+from sidecar.spelling import nearest
 
 VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 LONGEST: Final = 4096
@@ -88,10 +88,8 @@ def check_csp(value: str, problems: Problems) -> None:
         name, *sources = part.split()
         lowered = name.lower()
         if lowered not in DIRECTIVES:
-            close = get_close_matches(lowered, DIRECTIVES, 1)
-            problems.add(
-                f"{name!r} is not a CSP directive", f"did you mean {close[0]}?" if close else "see CSP Level 3"
-            )
+            close = nearest(lowered, DIRECTIVES)
+            problems.add(f"{name!r} is not a CSP directive", f"did you mean {close}?" if close else "see CSP Level 3")
         elif lowered in seen:
             problems.add(f"{name} occurs twice, browsers follow the first", "join the two")
         seen.add(lowered)

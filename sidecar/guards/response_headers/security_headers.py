@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Final
 
 from sidecar.errors import Problems
@@ -11,6 +10,7 @@ from sidecar.exchange import Exchange
 from sidecar.guards.response_headers.csp_directives import with_directives
 from sidecar.guards.response_headers.security_header_presets import PRESETS
 from sidecar.guards.response_headers.security_header_values import check_value
+from sidecar.spelling import nearest
 
 BACKEND: Final = "backend"
 """Written for a header's value: the backend's own passes."""
@@ -98,8 +98,8 @@ def _spelled(name: str, problems: Problems) -> str | None:
     spellings = {known.lower(): known for known in KNOWN}
     found = spellings.get(name.lower())
     if found is None:
-        close = get_close_matches(name.lower(), spellings, 1)
-        hint = f"did you mean {spellings[close[0]]}?" if close else f"write one of {', '.join(KNOWN)}"
+        close = nearest(name.lower(), spellings)
+        hint = f"did you mean {spellings[close]}?" if close else f"write one of {', '.join(KNOWN)}"
         problems.at(name).add("is not a security header", hint)
     return found
 

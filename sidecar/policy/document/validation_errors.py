@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
@@ -15,6 +14,7 @@ from pydantic_core import ErrorDetails
 from sidecar.errors import Problem
 from sidecar.policy.document.load import Document
 from sidecar.policy.schema.policy_schema import PolicySchema
+from sidecar.spelling import nearest
 
 Loc = tuple[int | str, ...]
 
@@ -88,9 +88,9 @@ def _choice(given: Any, choices: list[str]) -> tuple[str, str]:
     """Name the allowed values; suggest one of them when the given one is similar."""
     if not isinstance(given, str):
         return "is not a word that is known here", f"write {_one_of(choices)}"
-    near = get_close_matches(given.lower()[:64], choices, 1, 0.6)
+    near = nearest(given.lower(), choices)
     # What was written is not repeated: a key that was pasted here by mistake must not reach a log.
-    return "is not known here", f'did you mean "{near[0]}"?' if near else f"write {_one_of(choices)}"
+    return "is not known here", f'did you mean "{near}"?' if near else f"write {_one_of(choices)}"
 
 
 def _one_of(words: list[str]) -> str:
@@ -103,10 +103,10 @@ def _unknown(loc: Loc, root: type[BaseModel]) -> tuple[str, str]:
     names = [field.alias or name for name, field in model.model_fields.items()] if model else []
     wrong = str(loc[-1])
     folded = {name.lower(): name for name in names}
-    near = get_close_matches(wrong.lower()[:64].replace("-", "_"), folded, 1, 0.7)
-    near = near or get_close_matches(wrong.lower()[:64], folded, 1, 0.6)
+    near = nearest(wrong.lower().replace("-", "_"), folded, 0.7)
+    near = near or nearest(wrong.lower(), folded)
     if near:
-        return "is not a key that is known here", f'did you mean "{folded[near[0]]}"?'
+        return "is not a key that is known here", f'did you mean "{folded[near]}"?'
     return "is not a key that is known here", f"there are {', '.join(names)}" if names else "remove it"
 
 

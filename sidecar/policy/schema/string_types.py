@@ -6,12 +6,12 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sidecar.json_path import PathError, compile_path
 from sidecar.policy.schema.base_model import Read, refuse
+from sidecar.spelling import nearest
 
 _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # no look-around: the JSON Schema is read by Go too
 _HOST: Final = rf"{_LABEL}(?:\.{_LABEL})*\.?"
@@ -101,8 +101,8 @@ def one_of(words: Iterable[str], what: str) -> Read:
 
     def read(value: Any) -> str:
         if not isinstance(value, str) or value not in known:
-            near = get_close_matches(value.lower()[:64], written, 1, 0.6) if isinstance(value, str) else ()
-            instead = f'did you mean "{written[near[0]]}"?' if near else f"write one of {', '.join(known)}"
+            near = nearest(value.lower(), written) if isinstance(value, str) else None
+            instead = f'did you mean "{written[near]}"?' if near else f"write one of {', '.join(known)}"
             refuse(f"is not {what}", instead)
         return value
 
