@@ -119,8 +119,8 @@ class MessageReader:
     def read(self, exchange: Exchange, body: bytes) -> Message | BodyProblem | None:
         """Return the message, why there is none, or None for a request that carries no body."""
         head = exchange.head
-        if not body and (head.method in BODILESS or self.protocol.textless):
-            return None
+        if not body:
+            return None if head.method in BODILESS or self.protocol.may_be_empty() else UNREAD
         index = head.index
         kind = content_type.media_of(index.get(b"content-type"))
         if isinstance(kind, str):

@@ -32,7 +32,7 @@ def test_one_kind_says_what_it_makes(capsys):
     kind = json.loads(out)
     assert kind["operations"][0] == {
         "name": "gradio-run",
-        "path": "/gradio_api/run/*",
+        "path": "/**/gradio_api/run/*",
         "methods": ["POST"],
         "protocol": "gradio",
         "texts": ["$.data..*", "$.data", "$.event_data..*"],

@@ -70,6 +70,12 @@ PLACES = [
     ("gradio", "/gradio_api/queue/join?", lambda t: {"data": [None, t], "fn_index": 2, "session_hash": "x"}),
     ("gradio", "/gradio_api/call/chat", lambda t: {"data": [t]}),
     ("gradio", "/gradio_api/call/v2/chat", lambda t: {"data": [t]}),
+    ("gradio", "/app/gradio_api/run/predict", lambda t: {"data": [t], "fn_index": 0}),
+    ("gradio", "/gradio_api/component_server", lambda t: {"data": t, "fn_name": "f", "component_id": 1}),
+    ("gradio", "/queue/join", lambda t: {"data": [t], "fn_index": 0, "session_hash": "x"}),
+    ("gradio", "/run/predict", lambda t: {"data": [t], "fn_index": 0}),
+    ("gradio", "/api/predict/", lambda t: {"data": [t], "fn_index": 0}),
+    ("gradio", "/call/chat", lambda t: {"data": [t]}),
     ("open-webui", "/api/chat/completions", lambda t: {"user_message": {"content": t}, "chat_id": "c"}),
     ("open-webui", "/api/v1/chat/completions", lambda t: {"messages": [{"role": "user", "content": t}]}),
     ("open-webui", "/api/v1/channels/c/messages/post", lambda t: {"content": t}),
@@ -84,6 +90,7 @@ PLACES = [
     ("langgraph", "/threads/t/state", lambda t: {"values": {"messages": [{"role": "user", "content": t}]}}),
     ("langgraph", "/runs/batch", lambda t: [{"assistant_id": "a", "input": {"messages": [{"role": "user", "content": t}]}}]),
     ("langgraph", "/runs/stream", lambda t: {"assistant_id": "a", "input": {"messages": [["user", t]]}}),
+    ("langgraph", "/api/threads/t/runs/stream", lambda t: {"assistant_id": "a", "input": {"messages": [["user", t]]}}),
     ("litellm", "/v1/chat/completions", lambda t: {"messages": [{"role": "user", "content": t}]}),
     ("litellm", "/chat/completions", lambda t: {"messages": [{"role": "user", "content": t}]}),
     ("litellm", "/openai/deployments/m/chat/completions", lambda t: {"messages": [{"role": "user", "content": t}]}),
@@ -153,6 +160,34 @@ def test_a_message_without_a_text_that_is_known_is_refused(stages, kind, path, b
     assert b"MESSAGE_INVALID" in reply.body
     told = (reply.get(b"x-request-id") or b"").decode()
     assert running.logged(request_id=told, event="MESSAGE_UNREADABLE")["outcome"] == "refused"
+
+
+@pytest.mark.parametrize(("kind", "path"), [row[:2] for row in UNREAD if row[0] != "langgraph"])
+def test_a_post_without_a_body_is_refused_where_it_should_hold_text(stages, kind, path):
+    running = stages.of(kind)
+    with running.connect() as client:
+        reply = client.send(post(path, b"")).response()
+    assert (reply.status, stages.backend.seen) == (400, [])
+    told = (reply.get(b"x-request-id") or b"").decode()
+    assert running.logged(request_id=told, event="MESSAGE_UNREADABLE")["detail"]["reason"] == "no_text"
+
+
+PARTS = [
+    ("openai", "/v1/*", "/v1/chat/completions"),
+    ("litellm", "/openai/*", "/openai/deployments/m/chat/completions"),
+    ("openai", "/v1/chat/*", "/v1/chat/completions"),
+]
+
+
+@pytest.mark.parametrize(("kind", "route", "path"), PARTS, ids=[row[1] for row in PARTS])
+def test_a_route_of_the_operator_does_not_switch_off_what_the_kind_looks_at(tmp_path: Path, kind, route, path):
+    routes = [{"name": "own", "match": {"path": route}, "session": "none"}]
+    with Serving() as backend:
+        server = {"url": backend.url, "kind": kind}
+        with threaded(tmp_path, backend.url, backend=server, routes=routes) as running:
+            body = {"messages": [{"role": "user", "content": IMG}]}
+            assert asked(running, path, body).status == 200
+            assert json.loads(backend.seen[0].body)["messages"][0]["content"] == SAFE
 
 
 def test_what_was_looked_at_is_counted(stages):

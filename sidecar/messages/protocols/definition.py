@@ -115,6 +115,10 @@ class Protocol:
         """Return whether a message in which no text was found is one of those that have none."""
         return any(condition.holds(value) for condition in self.textless)
 
+    def may_be_empty(self) -> bool:
+        """Return whether a request may have no body at all: one of the conditions is about the whole message."""
+        return any(not condition.path.steps for condition in self.textless)
+
 
 def has_string(value: Any) -> bool:
     """Return whether a string is anywhere below a list or an object (names of members are none)."""

@@ -1,8 +1,9 @@
 """Put what is known about the backend's kind under what the operator wrote; the operator's keys win.
 
 A route of the kind is merged into the operator's route of the same name, or of the same or a narrower path.
-Where a wider route of the operator would take its requests, it comes before that one and has all of its
-keys, so that `/*` with `session: required` does not switch the text's guard off. Otherwise it comes last.
+Where another route of the operator would take all or some of its requests, it comes before that one, for those
+requests, and has all of its keys: `/v1/*` with `session: required` does not switch the text's guard off.
+Otherwise it comes last.
 
 A kind of a server of `backends` belongs to the routes that name the server: its operations come before such a
 route, within its path, and its CSP and sizes are those of the route.
@@ -14,8 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sidecar.policy.document.load import Document
-from sidecar.policy.document.yaml_nodes import NOWHERE, Node
+from sidecar.policy.document.yaml_nodes import NOWHERE, Node, Place
 from sidecar.policy.kinds.catalogue import GENERIC, Kind, pattern_of, read_kind
+from sidecar.policy.kinds.overlap import overlap
 from sidecar.policy.kinds.placement import at, placed
 from sidecar.policy.routes import Pattern
 from sidecar.policy.schema.quantities import octets
@@ -23,6 +25,9 @@ from sidecar.policy.schema.quantities import octets
 PREFIX: Final = "kind:"
 OWN: Final = ("name", "match")
 """Keys of a route that never come from another one."""
+
+LONGEST_NAME: Final = 63
+"""Characters of a route's name."""
 
 MAX_BODY: Final = "4MiB"
 """Of a body with text; conversations that pages send again may hold pictures."""
@@ -123,8 +128,11 @@ def _merged_routes(
 ) -> Node:
     """Return the routes with the kind's; those that lead to the backends `elsewhere` have kinds of their own."""
     rows = list(routes.children.values())
-    for operation in kind.operations:
-        rows = _with_operation(rows, _made_route({**operation, **bound}, kind, own), elsewhere)
+    operations = [_made_route({**operation, **bound}, kind, own) for operation in kind.operations]
+    filled = frozenset(row.at for row in rows if any(_is_for(row, each) for each in operations))
+    for operation in operations:
+        suffix = operation.value["name"].removeprefix(f"{kind.name}-")
+        rows = _with_operation(rows, operation, suffix, elsewhere, filled)
     return listed(routes, rows)
 
 
@@ -136,8 +144,13 @@ def _made_route(operation: dict[str, Any], kind: Kind, own: dict[str, Node]) -> 
     return route
 
 
-def _with_operation(rows: list[Node], operation: Node, elsewhere: frozenset[str]) -> list[Node]:
-    """Return the routes with this operation: in those that are for it, before a wider one, or at the end."""
+def _with_operation(
+    rows: list[Node], operation: Node, suffix: str, elsewhere: frozenset[str], filled: frozenset[Place]
+) -> list[Node]:
+    """Return the routes with this operation: in those that are for it, before others that would take it, at the end.
+
+    Routes in `filled` are for one operation: below them are no others.
+    """
     wanted = pattern_of(operation.value)
     covered = False
     merged: list[Node] = []
@@ -148,23 +161,57 @@ def _with_operation(rows: list[Node], operation: Node, elsewhere: frozenset[str]
         elif _backend_of(row) in elsewhere:
             merged.append(row)
             covered = pattern is not None and pattern.covers(wanted)
-        elif row.value.get("name") == operation.value["name"]:
+        elif _name_of(row) == operation.value["name"]:
             merged.append(under(row, operation))
             covered = True
         elif pattern is None:
             merged.append(row)
-        elif Pattern(wanted.path).covers(Pattern(pattern.path)) and _meet(pattern, wanted):
+        elif _is_for(row, operation):
             merged.append(_keyed(row, operation))
             covered = pattern.covers(wanted)
         elif pattern.covers(wanted):
-            merged += (
-                _keyed(replace(operation, children=_own(operation), value=_values(operation)), row, operation),
-                row,
-            )
+            merged += (_in_front(operation, operation, row), row)
             covered = True
+        elif row.at in filled:
+            merged.append(row)
         else:
+            used = {_name_of(each) for each in (*rows, *merged)}
+            for part in overlap(wanted, pattern):
+                if not _is_taken(part, merged):
+                    name = _free_name(f"{_name_of(row)}-{suffix}", used)
+                    used.add(name)
+                    merged.append(_in_front(made(at(operation.value, part, name), operation.origin), operation, row))
             merged.append(row)
     return merged if covered else [*merged, operation]
+
+
+def _is_for(row: Node, operation: Node) -> bool:
+    """Return whether a written route is for one operation: by its name, or because its path is the same or narrower."""
+    if _name_of(row) == operation.value["name"]:
+        return True
+    pattern, wanted = _pattern(row), pattern_of(operation.value)
+    return pattern is not None and Pattern(wanted.path).covers(Pattern(pattern.path)) and _meet(pattern, wanted)
+
+
+def _in_front(named: Node, operation: Node, row: Node) -> Node:
+    """Return a route with the name and match of `named`, and the keys of a written route before the operation's."""
+    return _keyed(replace(named, children=_own(named), value=_values(named)), row, operation)
+
+
+def _is_taken(pattern: Pattern, rows: list[Node]) -> bool:
+    """Return whether routes before it take all that a pattern would, so that a route for it could never match."""
+    taking = [found for row in rows if (found := _pattern(row)) and Pattern(found.path).covers(Pattern(pattern.path))]
+    methods = frozenset[str]().union(*(each.methods for each in taking))
+    return any(not each.methods for each in taking) or bool(pattern.methods and pattern.methods <= methods)
+
+
+def _free_name(name: str, used: set[Any]) -> str:
+    """Return a route's name that no other has."""
+    found, number = name[:LONGEST_NAME], 1
+    while found in used:
+        number += 1
+        found = f"{name[: LONGEST_NAME - 3]}-{number}"
+    return found
 
 
 def _with_backends(root: Node, kinds: dict[str, Kind], own: dict[str, Node]) -> Node:
@@ -176,6 +223,7 @@ def _with_backends(root: Node, kinds: dict[str, Kind], own: dict[str, Node]) -> 
     written = {row.value["name"]: number for number, row in enumerate(rows) if isinstance(_name_of(row), str)}
     before: dict[int, list[Node]] = {}
     used: dict[str, Kind] = {}
+    used_names: set[Any] = set()
     for number, row in enumerate(rows):
         backend, pattern = _backend_of(row), _pattern(row)
         kind = kinds.get(backend)
@@ -186,15 +234,18 @@ def _with_backends(root: Node, kinds: dict[str, Kind], own: dict[str, Node]) -> 
         whole, needs = row, _as_kind_needs(row, root, kind, bound)
         for each in placed(kind, pattern):
             suffix = each.operation["name"].removeprefix(f"{kind.name}-")
-            name = f"{_name_of(row)}-{suffix}"[:63]
+            name = f"{_name_of(row)}-{suffix}"[:LONGEST_NAME]
+            name = name if name in written else _free_name(name, used_names)
             operation = _made_route({**at(each.operation, each.pattern, name), **bound}, kind, own)
             if each.whole:
                 whole = _keyed(whole, operation)
+            elif _is_taken(each.pattern, before.get(number, [])):
+                continue
             elif name in written:
                 rows[written[name]] = _keyed(under(rows[written[name]], operation), row, needs)
             else:
-                first = replace(operation, children=_own(operation), value=_values(operation))
-                before.setdefault(number, []).append(_keyed(first, row, operation, needs))
+                used_names.add(name)
+                before.setdefault(number, []).append(_keyed(_in_front(operation, operation, row), needs))
         rows[number] = _keyed(whole, needs)
     merged = [each for number, row in enumerate(rows) for each in (*before.get(number, ()), row)]
     root = with_child(root, "routes", listed(routes, merged))

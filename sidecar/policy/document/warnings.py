@@ -85,7 +85,7 @@ def _unread(schema: PolicySchema, notes: Problems) -> None:
     for each in uncovered(schema):
         if each.route >= 0:
             what = f"lets {each.operation} of {each.kind} pass unread ({each.pattern.path}), which holds text"
-            notes.at(f"routes[{each.route}]").add(what, "leave message out, or write message: {}")
+            notes.at(f"routes[{each.route}].message").add(what, "leave message out, or write message: {}")
         else:
             open_paths.setdefault(each.kind, []).append(each.pattern.path)
     for kind, paths in open_paths.items():

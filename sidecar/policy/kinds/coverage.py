@@ -8,6 +8,7 @@ from typing import Final
 from sidecar.decision import PASS, Finding, Pass
 from sidecar.exchange import Exchange
 from sidecar.policy.kinds.catalogue import GENERIC, Kind, read_kind
+from sidecar.policy.kinds.overlap import overlap
 from sidecar.policy.kinds.placement import placed
 from sidecar.policy.routes import Pattern, RouteTable
 from sidecar.policy.schema.policy_schema import PolicySchema
@@ -46,7 +47,28 @@ def uncovered(schema: PolicySchema) -> list[Uncovered]:
                 continue  # of another backend
             if taken < 0 or schema.routes[taken].message is None:
                 found.append(Uncovered(name, operation, pattern, taken))
+            if kind is not None and schema.backend.kind != GENERIC:
+                found += _partly(schema, kind, operation, pattern)
     return [*found, *_behind_routes(schema)]
+
+
+def _partly(schema: PolicySchema, kind: Kind, operation: str, wanted: Pattern) -> list[Uncovered]:
+    """Return the parts of an operation that routes take which look away, before one that takes all of it.
+
+    A route that is for one operation of the kind has no others below.
+    """
+    found = []
+    for number, route in enumerate(schema.routes):
+        pattern = _pattern_of(route)
+        if pattern.covers(wanted):
+            break
+        if route.message is None and _kind_behind(schema, route) is None:
+            path = Pattern(route.match.path)
+            owners = [name for each, name in kind.patterns() if Pattern(each.path).covers(path)]
+            if not owners or operation in owners:
+                parts = [each for each in overlap(wanted, pattern) if _taken_by(schema.routes, each) == number]
+                found += [Uncovered(kind.name, operation, each, number) for each in parts]
+    return found
 
 
 def _behind_routes(schema: PolicySchema) -> list[Uncovered]:
@@ -54,7 +76,7 @@ def _behind_routes(schema: PolicySchema) -> list[Uncovered]:
     found: dict[Pattern, Uncovered] = {}
     for route in schema.routes:
         kind = _kind_behind(schema, route)
-        for each in placed(kind, Pattern(route.match.path, frozenset(route.match.methods))) if kind is not None else ():
+        for each in placed(kind, _pattern_of(route)) if kind is not None else ():
             taken = _taken_by(schema.routes, each.pattern)
             # A route with a protocol of its own is one operation, and has no others below.
             if taken >= 0 and schema.routes[taken].message is None and (each.whole or route.protocol == "plain"):
@@ -79,9 +101,13 @@ def _kinds(schema: PolicySchema) -> list[str]:
 
 def _taken_by(routes: tuple[Route, ...], wanted: Pattern) -> int:
     for number, route in enumerate(routes):
-        if Pattern(route.match.path, frozenset(route.match.methods)).covers(wanted):
+        if _pattern_of(route).covers(wanted):
             return number
     return -1
+
+
+def _pattern_of(route: Route) -> Pattern:
+    return Pattern(route.match.path, frozenset(route.match.methods))
 
 
 class UncoveredOperationGuard:

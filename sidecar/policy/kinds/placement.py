@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sidecar.policy.kinds.catalogue import Kind, pattern_of
+from sidecar.policy.kinds.overlap import overlap
 from sidecar.policy.routes import Pattern
 
 ANYWHERE: Final = "/**"
@@ -25,27 +26,19 @@ def placed(kind: Kind, route: Pattern) -> list[Placed]:
 
     A backend gets requests with their own paths: one under `/wiki/*` has its operations there too.
     """
-    found = []
-    for operation in kind.operations:
-        own = pattern_of(operation)
-        methods = own.methods & route.methods if own.methods and route.methods else own.methods or route.methods
-        if own.methods and route.methods and not methods:
-            continue
-        path = _within(own.path, route.path)
-        if path:
-            pattern = Pattern(path, methods)
-            found.append(Placed(operation, pattern, path == route.path))
-    return found
+    return [
+        Placed(operation, pattern, pattern.path == route.path)
+        for operation in kind.operations
+        for pattern in _within(pattern_of(operation), route)
+    ]
 
 
-def _within(operation: str, route: str) -> str:
-    """Return the path of an operation within the path of a route; empty: it is not there."""
-    if Pattern(route).covers(Pattern(operation)):
-        return operation
-    anywhere = operation if operation.startswith(ANYWHERE + "/") else ANYWHERE + operation
-    if Pattern(anywhere).covers(Pattern(route)):
-        return route
-    return route[:-2] + operation if route.endswith("/*") and ANYWHERE not in route else ""
+def _within(operation: Pattern, route: Pattern) -> list[Pattern]:
+    """Return where an operation is within a route; empty: it is not there."""
+    path = operation.path
+    if path.startswith(ANYWHERE + "/"):
+        return overlap(operation, route)
+    return overlap(operation, route) or overlap(Pattern(ANYWHERE + path, operation.methods), route)
 
 
 def at(operation: dict[str, Any], pattern: Pattern, name: str) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def test_the_policy_s_message_stands_under_that_of_each_route():
     assert route(document, "gradio-run").message.max_chars == 200
     assert route(document, "gradio-join").message.max_chars == 50
     assert route(document, "x").message is None
-    assert document.origin("routes[2].message.max_chars") == "P:3"
+    at = names(document).index("gradio-run")
+    assert document.origin(f"routes[{at}].message.max_chars") == "P:3"
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,52 @@ def test_a_wider_route_stands_behind_those_of_the_kind_and_lends_its_keys():
     assert [limit.name for limit in route(document, "gradio-run").rate_limits] == ["n"]
     assert document.origin("routes[0].session") == "P:4"
     assert document.origin("routes[0].match.path") == "kind:gradio"
+
+
+@pytest.mark.parametrize(
+    ("written", "parts"),
+    [
+        ("{ path: /v1/* }", ["/v1/**/chat/completions"]),
+        ("{ path: /v1/*, methods: [GET, POST] }", ["/v1/**/chat/completions"]),
+        ("{ path: /v1/chat/* }", ["/v1/chat/completions", "/v1/chat/**/chat/completions"]),
+        ("{ path: /*/chat/* }", ["/*/chat/completions", "/*/chat/**/chat/completions"]),
+        ("{ path: /v1/*, methods: [GET] }", []),
+        ("{ path: /v1/models }", []),
+    ],
+    ids=["a prefix", "methods", "a prefix within the operation", "stars", "other methods", "another path"],
+)
+def test_a_route_that_would_take_a_part_of_an_operation_stands_behind_that_part(written, parts):
+    document = read("openai", f"routes: [{{ name: all, match: {written}, session: none }}]\n")
+    routes = document.schema.routes
+    before = routes[: names(document).index("all")]
+    found = [each for each in before if each.protocol == "openai"]
+    assert [each.match.path for each in found] == parts
+    assert [(each.session, each.match.methods, each.message is not None) for each in found] == [
+        ("none", ("POST",), True)
+    ] * len(parts)
+    assert [each.name for each in found] == ["all-chat", "all-chat-2"][: len(parts)]
+    assert names(document).count("openai-chat") == 1
+
+
+def test_parts_that_earlier_routes_take_are_made_once():
+    routes = "[{ name: a, match: { path: /v1/*, methods: [POST] } }, { name: b, match: { path: /v1/* } }]"
+    document = read("openai", f"routes: {routes}\n")
+    assert [each.match.path for each in document.schema.routes].count("/v1/**/chat/completions") == 1
+    assert names(document).index("a-chat") < names(document).index("a") < names(document).index("b")
+
+
+def test_made_names_are_free():
+    long = "a" * 63
+    routes = f"[{{ name: all-chat, match: {{ path: /x }} }}, {{ name: all, match: {{ path: /v1/* }} }}, {{ name: {long}, match: {{ path: /v2/* }} }}]"
+    document = read("openai", f"routes: {routes}\n")
+    assert len(set(names(document))) == len(names(document))
+    assert max(map(len, names(document))) == 63
+    assert "all-chat-2" in names(document)
+
+
+def test_a_route_that_is_for_one_operation_has_no_others_below():
+    document = read("gradio", "routes: [{ name: gradio-run, match: { path: /app/gradio_api/run/* } }]\n")
+    assert names(document)[:2] == ["gradio-run", "gradio-join"]
 
 
 def test_looking_away_takes_a_word():
@@ -204,7 +251,7 @@ def test_looking_away_from_a_further_backend_is_remarked():
     routes = "routes: [{ name: desk, match: { path: /desk/ws/socket.io }, backend: desk, message: null }]\n"
     document = read("gradio", DESK + routes)
     said = [str(note) for note in document.notes if "pass unread" in str(note)]
-    what = "routes[0]: lets chainlit-socket of chainlit pass unread (/desk/ws/socket.io), which holds text"
+    what = "routes[0].message: lets chainlit-socket of chainlit pass unread (/desk/ws/socket.io), which holds text"
     assert said == [f"{what}; leave message out, or write message: {{}}"]
 
 

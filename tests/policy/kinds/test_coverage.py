@@ -27,7 +27,14 @@ def test_looking_away_is_told():
         "gradio", "routes: [{ name: run, match: { path: '/gradio_api/run/*' }, message: null }]\n"
     )
     assert found == [("gradio-run", 0)]
-    assert any("lets gradio-run of gradio pass unread (/gradio_api/run/*)" in note for note in notes)
+    what = "routes[0].message: lets gradio-run of gradio pass unread (/gradio_api/run/*), which holds text"
+    assert notes == [f"{what}; leave message out, or write message: {{}}"]
+
+
+def test_looking_away_from_a_part_is_told():
+    found, notes = operations("openai", "routes: [{ name: v1, match: { path: '/v1/*' }, message: null }]\n")
+    assert ("openai-chat", 0) in found
+    assert any("lets openai-chat of openai pass unread (/v1/**/chat/completions)" in note for note in notes)
 
 
 def test_the_other_paths_of_a_protocol_are_told():

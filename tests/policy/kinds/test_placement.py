@@ -34,8 +34,15 @@ def test_an_operation_within_a_route(path, methods, expected):
 
 
 def test_paths_that_the_backend_has_without_a_prefix_stay():
-    assert found("gradio", "/gradio_api/*")[0] == ("gradio-run", "/gradio_api/run/*", ["POST"], False)
-    assert found("gradio", "/wiki/*")[0] == ("gradio-run", "/wiki/gradio_api/run/*", ["POST"], False)
+    assert found("ollama", "/api/*")[0] == ("ollama-chat", "/api/chat", ["POST"], False)
+    assert found("ollama", "/wiki/*")[0] == ("ollama-chat", "/wiki/**/api/chat", ["POST"], False)
+
+
+def test_an_operation_at_several_places_of_a_route():
+    assert found("litellm", "/v1/chat/*", "POST")[:2] == [
+        ("litellm-chat", "/v1/chat/completions", ["POST"], False),
+        ("litellm-chat", "/v1/chat/**/chat/completions", ["POST"], False),
+    ]
 
 
 def test_an_operation_as_a_route():
@@ -44,6 +51,6 @@ def test_an_operation_as_a_route():
     each = placed(kind, Pattern("/wiki/*"))[0]
     assert at(each.operation, each.pattern, "wiki-run") == {
         "name": "wiki-run",
-        "match": {"path": "/wiki/gradio_api/run/*", "methods": ["POST"]},
+        "match": {"path": "/wiki/**/gradio_api/run/*", "methods": ["POST"]},
         "protocol": "gradio",
     }
