@@ -71,6 +71,8 @@ class Dispatcher:
         journal = self._parts.journal
         if journal is None or call.audited or refusal.code == Code.RATE_LIMIT_EXCEEDED.name:
             return  # a flood of guesses does not fill the audit log
+        if refusal is UNAVAILABLE:
+            return  # the log is where what did not answer is: asking again would double the wait
         # The answer is a refusal already, and the event log has it: an audit log that is away changes neither.
         with suppress(StoreUnavailable):
             await journal.record(call.actor, call.action, outcome.value, call.organization, call.subject, facts)

@@ -19,6 +19,7 @@ from sidecar.events import SecurityEvent
 from sidecar.vocabulary import Code, Event, Outcome
 
 IDLE: Final = 15.0  # seconds that a connection may be silent, and that a head may take to arrive
+SILENT: Final = 0.1  # … before it is closed where descriptors are short
 MAX_CONNECTIONS: Final = 256
 MAX_PER_PEER: Final = 64  # so that no single peer can keep out the kubelet's probes
 MAX_SCRAPES: Final = 4  # waiting for the one that renders
@@ -54,7 +55,7 @@ class ManagementServer:
             if self._path:
                 await web.UnixSite(runner, self._path, backlog=128).start()
             else:
-                await SpareSite(runner, self._host, self._port, self._spare).start()
+                await SpareSite(runner, self._host, self._port, self._spare, server.free_one).start()
         except OSError as error:
             await runner.cleanup()
             self._spare.close()
@@ -183,6 +184,16 @@ class _Server(web.Server):
         # Its own descriptor is free once this turn of the loop is over.
         self._loop.call_soon(self._spare.refill)
 
+    def free_one(self) -> bool:
+        """Close the oldest connection that waits for a request, for a client that may have one; False: none waits."""
+        for each in self.connections:
+            if each.transport is not None and each._current_request is None:  # noqa: SLF001 - nothing public says it
+                silent = isinstance(each, _Connection) and self._loop.time() - each.since > SILENT
+                if silent:
+                    each.transport.abort()
+                return silent
+        return False
+
     def __call__(self) -> RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
 
@@ -193,11 +204,12 @@ class _Server(web.Server):
 class _Connection(RequestHandler):
     """One connection: closed at once beyond the bound; parser errors get our refusals, not aiohttp's."""
 
-    __slots__ = ("_server",)
+    __slots__ = ("_server", "since")
 
     def __init__(self, manager: _Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._server = manager
+        self.since = self._loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

@@ -54,11 +54,16 @@ class _AcceptingServer:
     """Accepts on sockets of its own; what aiohttp's runner needs of an asyncio server."""
 
     def __init__(
-        self, sockets: list[socket.socket], connect: Callable[[], asyncio.Protocol], spare: SpareDescriptors
+        self,
+        sockets: list[socket.socket],
+        connect: Callable[[], asyncio.Protocol],
+        spare: SpareDescriptors,
+        free_one: Callable[[], bool],
     ) -> None:
         self.sockets = sockets
         self._connect = connect
         self._spare = spare
+        self._free_one = free_one
         self._loop = asyncio.get_running_loop()
         self._accepted: set[asyncio.Task[None]] = set()
         for listening in sockets:
@@ -86,7 +91,7 @@ class _AcceptingServer:
                         continue
                     # The socket stays readable: without a pause this would be called again and again.
                     self._loop.remove_reader(listening)
-                    self._loop.call_later(PAUSE, self._resume, listening)
+                    self._loop.call_later(0 if self._free_one() else PAUSE, self._resume, listening)
                 return
             connection.setblocking(False)
             task = self._loop.create_task(self._serve(connection))
@@ -105,13 +110,19 @@ class _AcceptingServer:
 
 
 class SpareSite(web.BaseSite):
-    """An address of the management listener, accepted on with spare descriptors."""
+    """An address of the management listener, accepted on with spare descriptors.
 
-    def __init__(self, runner: web.ServerRunner, host: str, port: int, spare: SpareDescriptors) -> None:
+    `free_one` is called when those are used up, too: it closes a connection that can be spared, or returns False.
+    """
+
+    def __init__(
+        self, runner: web.ServerRunner, host: str, port: int, spare: SpareDescriptors, free_one: Callable[[], bool]
+    ) -> None:
         super().__init__(runner, backlog=128)
         self._host = host
         self._port = port
         self._spare = spare
+        self._free_one = free_one
 
     @property
     def name(self) -> str:
@@ -134,7 +145,7 @@ class SpareSite(web.BaseSite):
             raise
         server = self._runner.server
         assert server is not None
-        made = _AcceptingServer(sockets, cast(Callable[[], asyncio.Protocol], server), self._spare)
+        made = _AcceptingServer(sockets, cast(Callable[[], asyncio.Protocol], server), self._spare, self._free_one)
         self._server = cast(asyncio.AbstractServer, made)
 
 

@@ -55,19 +55,20 @@ class SqliteConnection:
         """How many rows this connection has changed."""
         return self._connection.total_changes
 
-    async def roll_back(self) -> None:
-        """Undo, after whatever this connection still runs: a commit that was begun is done afterwards."""
-        await self._last(self._roll_back)
+    def roll_back(self) -> None:
+        """Undo, after whatever this connection still runs: a commit that was begun is done afterwards.
+
+        No caller waits for it: this connection's thread does nothing else before, and others see nothing of it.
+        """
+        with contextlib.suppress(RuntimeError):  # the thread has ended
+            self._thread.submit(self._roll_back)
 
     async def close(self) -> None:
         """Close after what still runs; a statement that is stuck is not waited for."""
-        await self._last(self._connection.close)
-        self._thread.shutdown(wait=False)
-
-    async def _last(self, function: Any) -> None:
         with contextlib.suppress(RuntimeError, TimeoutError):  # RuntimeError: the thread has ended
-            running = self._thread.submit(function)
+            running = self._thread.submit(self._connection.close)
             await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(running)), LAST_SECONDS)
+        self._thread.shutdown(wait=False)
 
     async def _call(self, function: Any, *arguments: Any) -> Any:
         try:
@@ -137,7 +138,7 @@ class SqliteDriver:
                 yield self._writer
                 await self._writer.run("COMMIT")
             except BaseException:
-                await self._writer.roll_back()
+                self._writer.roll_back()
                 raise
 
     migrate = write

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import asynccontextmanager
+import sqlite3
+import time
+from contextlib import asynccontextmanager, closing
 
 import aiohttp
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from sidecar.telemetry.fanout import Fanout
 from sidecar.telemetry.log import Log
 from sidecar.telemetry.recent_events import RecentEvents
+from sidecar.vault.database import WAIT_SECONDS
 from tests.support.clock import FakeClock
 from tests.support.exchanges import Recorder
 from tests.support.management import management
@@ -174,3 +177,17 @@ async def test_a_new_key_that_could_not_be_tested_does_not_take_the_place_of_the
         rotated = await call("POST", f"/api/api-credentials/{made['id']}/rotate", {"value": "second-key", "test": True})
         assert (rotated[0], rotated[1]["error"][:28]) == (400, "local could not be asked (Co")
         assert (await vault.credential("acme", "local", clock.now())).value.reveal() == "first-key"
+
+
+async def test_a_locked_database_holds_a_request_for_one_wait_only(tmp_path):
+    async with running(tmp_path) as (_vault, call, _log, _clock):
+        await call("GET", "/api/api-credentials")
+        with closing(sqlite3.connect(tmp_path / "vault.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            began = time.monotonic()
+            status, refusal = await call("POST", "/api/api-credentials", {"provider": "openai", "value": OPENAI_KEY})
+            assert time.monotonic() - began < WAIT_SECONDS + 1.5, "not once more for the audit log"
+            assert (status, refusal["code"]) == (503, "STORE_UNAVAILABLE")
+            other.execute("ROLLBACK")
+        status, _ = await call("POST", "/api/api-credentials", {"provider": "openai", "value": OPENAI_KEY})
+        assert status == 201

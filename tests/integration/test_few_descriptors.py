@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,17 @@ def test_probes_are_answered_while_connections_keep_coming(crowded):
                 client.setblocking(False)
                 client.connect_ex((LOOPBACK, front.public))
             assert front.fetch("/livez")[0] == 200
+
+
+def test_probes_are_answered_beside_silent_connections_to_their_own_listener(crowded):
+    front, _ = crowded
+    with contextlib.ExitStack() as more:
+        for number in range(300):
+            client = more.enter_context(socket.socket())
+            client.bind((f"127.0.0.{2 + number % 6}", 0))  # below what one peer may have
+            client.setblocking(False)
+            client.connect_ex((LOOPBACK, front.management))
+        began = time.monotonic()
+        for _ in range(5):
+            assert front.fetch("/livez")[0] == 200
+        assert time.monotonic() - began < 10, "sooner than silent connections are closed for their silence"

@@ -170,6 +170,8 @@ class ResponseHeadReader:
         ends = len(lines) + 1
         line = lines.pop(0)
         status, modern = self._status_lines.get(line) or self._read_status_line(line)
+        if lines and lines[0].startswith((b" ", b"\t")):
+            raise _broken()  # readers differ about whether it goes on with the status line
         if raw.translate(None, _FINE) != b"\r\n" * ends:
             raise _broken()
         try:

@@ -40,6 +40,8 @@ def test_answers(raw: bytes, method: str, framing: int, reusable: bool) -> None:
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked", id="both"),
         pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip", id="coding"),
         pytest.param(b"HTTP/1.1 200 OK\r\nA: b\r\n folded", id="fold"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n Content-Length: 3", id="folded-status-line"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\tA: b\r\nContent-Length: 3", id="folded-status-line-tab"),
         pytest.param(b"HTTP/1.1 200 OK\r\nA : b", id="blank-before-colon"),
         pytest.param(b"HTTP/1.1 200 OK\nA: b", id="bare-lf"),
         pytest.param(b"HTTP/1.1 200 OK\r\nA: b\rC: d", id="bare-cr"),
