@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import socket
 import sys
 import time
 from collections import Counter
@@ -14,10 +15,12 @@ from typing import Any
 
 from bench.support.chat import ANSWER, CREDENTIAL, KEY, POLICY, address_of, chat_request
 from sidecar.app import Sidecar
+from sidecar.policy.policy import BackendTarget
 from sidecar.proxy.backend_connection import BackendConnection
 from sidecar.proxy.client_connection import ClientConnection
 from sidecar.proxy.codec.response_heads import ResponseHeadReader
 from sidecar.proxy.listener import Listener
+from sidecar.proxy.upstream import Upstream
 from sidecar.secret import Secret
 from sidecar.session import Session, key_of
 from sidecar.settings import read_settings
@@ -30,12 +33,10 @@ RESPONSE = (
 
 
 class _Transport(asyncio.Transport):
-    """Keeps what is written last; one with an `answer` hands it to its protocol at each write, as a backend would."""
+    """Keeps what is written last; `sock` is the socket that a connection may ask about."""
 
-    def __init__(self, protocol: asyncio.Protocol | None = None, answer: bytes = b"") -> None:
-        super().__init__({"peername": ("127.0.0.1", 50000)})
-        self.protocol = protocol
-        self.answer = answer
+    def __init__(self, sock: socket.socket | None = None) -> None:
+        super().__init__({"peername": ("127.0.0.1", 50000), "socket": sock})
         self.written = b""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -53,21 +54,13 @@ class _Transport(asyncio.Transport):
     close = abort
 
 
-class _Backend:
-    """An Upstream of one connection that is always idle."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.connection = BackendConnection(loop, ResponseHeadReader())
-        self.connection.transport = self.transport = _Transport()
-        self.connection.is_silent = lambda: True  # type: ignore[method-assign]
-
-    def idle(self, *, replayable: bool) -> BackendConnection:
-        assert replayable or self.connection.is_silent()
-        return self.connection
-
-    def release(self, connection: BackendConnection, *, clean: bool) -> None:
-        assert clean
-        connection.forget()
+def _backend(loop: asyncio.AbstractEventLoop, far: socket.socket) -> tuple[Upstream, BackendConnection, _Transport]:
+    """Return a pool of one idle connection, whose socket stays silent."""
+    upstream = Upstream(BackendTarget("127.0.0.1", 9, None, "", b"chat", False, 1.0, 60.0, 60.0, 1), loop)
+    connection, transport = BackendConnection(loop, ResponseHeadReader()), _Transport(far)
+    connection.connection_made(transport)
+    upstream.release(connection, clean=True)
+    return upstream, connection, transport
 
 
 @contextlib.asynccontextmanager
@@ -83,9 +76,10 @@ async def guarded(folder: Path, clients: int) -> AsyncIterator[Callable[[int], b
     running = await sidecar.start()
     try:
         loop = asyncio.get_running_loop()
-        backend = _Backend(loop)
+        near, far = socket.socketpair()
+        upstream, backend, to_backend = _backend(loop, far)
         listener: Listener = running.public
-        listener.services = dataclasses.replace(listener.services, upstream=lambda _: backend)  # type: ignore[arg-type, return-value]
+        listener.services = dataclasses.replace(listener.services, upstream=lambda _: upstream)
         now = time.time()
         requests = []
         for number in range(clients):
@@ -101,16 +95,19 @@ async def guarded(folder: Path, clients: int) -> AsyncIterator[Callable[[int], b
         def serve(number: int) -> bytes:
             front.written = b""
             connection.data_received(requests[number % clients])
-            backend.connection.data_received(RESPONSE)
+            backend.data_received(RESPONSE)
             return front.written
 
         # The first request reads the key from the database; the others find it open.
         connection.data_received(requests[0])
-        while not backend.transport.written:  # noqa: ASYNC110  it is written by a plain call
+        while not to_backend.written:  # noqa: ASYNC110  it is written by a plain call
             await asyncio.sleep(0.01)
-        backend.connection.data_received(RESPONSE)
+        backend.data_received(RESPONSE)
         yield serve
         connection.connection_lost(None)
+        backend.connection_lost(None)
+        near.close()
+        far.close()
     finally:
         await running.stop()
 

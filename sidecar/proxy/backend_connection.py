@@ -91,7 +91,7 @@ class BackendConnection(Connection):
         """Bytes have come that belong to no response."""
         return self.spoiled or self._buffer != b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Register the socket with the poll that `is_clean` asks."""
         super().connection_made(transport)
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)

@@ -137,7 +137,7 @@ class ClientConnection(Connection):
 
     # --- what the event loop calls -------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Take the peer's address, then wait for a head; close at once beyond `max_connections`."""
         super().connection_made(transport)
         peername = transport.get_extra_info("peername")

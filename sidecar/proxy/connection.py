@@ -13,8 +13,6 @@ import struct
 import termios
 from typing import Final
 
-from sidecar.proxy.codec.protocol import SocketProtocol
-
 HIGH_WATER: Final = 64 * 1024
 """Bytes that may wait unread before the peer is paused; a single read of the loop may add to it."""
 _RESET: Final = struct.pack("ii", 1, 0)  # on, for no time: close() sends RST (POSIX, SO_LINGER)
@@ -28,12 +26,15 @@ class TooSlow(Exception):
     """The deadline passed."""
 
 
-class Connection(SocketProtocol):
-    """A socket with a deadline and flow control. Derived classes say what happens when something does."""
+class Connection:
+    """A socket with a deadline and flow control. Derived classes say what happens when something does.
+
+    Its `SocketProtocol` tells it what happens on the socket.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop)
         self.loop = loop
+        self.transport: asyncio.Transport | None = None
         self.left = False
         self.broken = False  # it left by an error, not by closing
         self.received = 0
@@ -60,6 +61,18 @@ class Connection(SocketProtocol):
 
     # --- what the event loop calls -------------------------------------------------------------
 
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Take the transport."""
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes off the socket."""
+        raise NotImplementedError
+
+    def eof_received(self) -> bool | None:
+        """The peer sends no more: the transport closes when this returns None."""
+        return None
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Note whether it was closed or broken, cancel the deadline, and call `lost`."""
         self.left = True
@@ -73,11 +86,11 @@ class Connection(SocketProtocol):
 
     def pause_writing(self) -> None:
         """Set `full`: the peer does not read, so nothing more should be written."""
-        self._paused = self.full = True
+        self.full = True
 
     def resume_writing(self) -> None:
         """Clear `full` and call `writable`."""
-        self._paused = self.full = False
+        self.full = False
         self.writable()
 
     # --- the deadline --------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from sidecar.exchange import Exchange
 from sidecar.head import RequestHead
 from sidecar.policy.policy import Policy
 from sidecar.proxy.client_connection import ClientConnection
+from sidecar.proxy.codec.protocol import SocketProtocol
 from sidecar.proxy.codec.proxy_protocol import ProxiedPeer
 from sidecar.proxy.codec.server import SocketServer
 from sidecar.proxy.exchange_context import ProxyServices
@@ -67,8 +68,8 @@ class Listener:
 
     # --- connections ---------------------------------------------------------------------------
 
-    def _connect(self, proxied: ProxiedPeer | None) -> ClientConnection:
-        return ClientConnection(self._loop, self, self._secure, proxied)
+    def _connect(self, proxied: ProxiedPeer | None) -> SocketProtocol:
+        return SocketProtocol(self._loop, ClientConnection(self._loop, self, self._secure, proxied))
 
     def connected(self, connection: ClientConnection) -> bool:
         """Count a connection; return whether it may be served."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from sidecar.policy.policy import BackendTarget
 from sidecar.proxy.backend_connection import BackendConnection
+from sidecar.proxy.codec.protocol import SocketProtocol
 from sidecar.proxy.codec.response_heads import ResponseHeadReader
 from sidecar.proxy.keep_alive import RestLimit
 from sidecar.proxy.upstream_error import UpstreamError
@@ -81,13 +82,14 @@ class Upstream:
     async def _connect(self) -> BackendConnection:
         target = self.target
         connection = BackendConnection(self._loop, self._reader)
+        protocol = SocketProtocol(self._loop, connection)
         made = False
         try:
             if target.path:
-                await self._loop.create_unix_connection(lambda: connection, target.path)
+                await self._loop.create_unix_connection(lambda: protocol, target.path)
             else:
                 await self._loop.create_connection(
-                    lambda: connection,
+                    lambda: protocol,
                     target.host,
                     target.port,
                     ssl=target.tls,
