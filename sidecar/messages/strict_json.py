@@ -67,7 +67,7 @@ def surely_unique(body: bytes, value: Any) -> bool:
     colons in strings as they are. So equal counts mean that nothing was dropped, unless the text
     spells a colon as `\u003a`, which hides one.
     """
-    if b"\\" in body and (b"\\u003a" in body or b"\\u003A" in body):
+    if body.find(b"\\") >= 0 and (b"\\u003a" in body or b"\\u003A" in body):
         return False
     return body.count(b":") == orjson.dumps(value).count(b":")
 

@@ -48,16 +48,18 @@ class Receiver(Protocol):
         ...
 
 
-class ResponseSink(Protocol):
+class ResponseSink:
     """Takes a response's body, piece by piece."""
+
+    __slots__ = ()
 
     def response_piece(self, data: bytes) -> None:
         """Take the next bytes of the body, without its framing."""
-        ...
+        raise NotImplementedError
 
     def response_ended(self) -> None:
         """Take the end of the body; called once, after the last piece."""
-        ...
+        raise NotImplementedError
 
 
 class BackendConnection(Connection):
@@ -77,6 +79,7 @@ class BackendConnection(Connection):
         self._method = ""
         self._interim = 0
         self._buffer = b""
+        self._taken = 0  # of the buffer, while a body is handed on in turns
         self._body: Body | None = None
         self._again = b""  # the beginning of a body that was handed back, without its framing
         self._sink: ResponseSink | None = None
@@ -266,7 +269,8 @@ class BackendConnection(Connection):
             sink.response_piece(again)
             if self._sink is not sink:
                 return  # it has ended meanwhile
-        data, self._buffer = self._buffer, b""
+        data = self._unread()
+        self._buffer, self._taken = b"", 0
         if self.left:
             # It closed while something had to be waited for.
             if data or body.done:
@@ -295,33 +299,48 @@ class BackendConnection(Connection):
 
     def _take_body(self, data: bytes) -> None:
         if self._held or self._buffer:
-            self._buffer += data
+            self._buffer, self._taken = self._unread() + data, 0
             if len(self._buffer) > HIGH_WATER:
                 self.stop_reading()
-            return
+        elif 0 < self._turn < len(data):
+            self._buffer = data
+            self._take_turn()
+        else:
+            self._hand_on(data)
+
+    def _take_turn(self) -> None:
+        """Hand on the next bytes of the buffer."""
+        buffer, start = self._buffer, self._taken
+        end = start + self._turn
+        if self._turn == 0 or end >= len(buffer):
+            self._buffer, self._taken = b"", 0
+            self._hand_on(buffer[start:] if start else buffer)
+        else:
+            self._taken = end
+            self._hand_on(buffer[start:end])
+
+    def _hand_on(self, data: bytes) -> None:
         body, sink = self._body, self._sink
         assert body is not None
         assert sink is not None
         self.expect_within(self._idle)
-        later = b""
-        if 0 < self._turn < len(data):
-            data, later = data[: self._turn], data[self._turn :]
         piece, rest = body.take(data)
         if piece:
-            self._buffer = later
             sink.response_piece(piece)
             if self._sink is not sink:
                 return  # it has ended meanwhile
-            later = self._buffer
         if body.done:
             self._mode = _DONE
-            self._buffer = rest + later
+            self._buffer, self._taken = rest + self._unread(), 0
             self._deadline = 0.0
             sink.response_ended()
-        elif later:
+        elif self._buffer:
             self.stop_reading()
             if not self._held:
                 self.loop.call_soon(self._go_on)
+
+    def _unread(self) -> bytes:
+        return self._buffer[self._taken :] if self._taken else self._buffer
 
     def _ended_by_closing(self) -> bool:
         """End a body that ends with its connection; return whether it was one, and ended in order."""
@@ -354,10 +373,9 @@ class BackendConnection(Connection):
         receiver = self._receiver
         if self._mode != _BODY or self._held or receiver is None:
             return
-        data, self._buffer = self._buffer, b""
         try:
-            if data:
-                self._take_body(data)
+            if self._buffer:
+                self._take_turn()
             if self._waits_for_body():
                 if not self.left:
                     self.go_on_reading()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sidecar.proxy.backend_connection import BackendConnection
+from sidecar.proxy.backend_connection import BackendConnection, ResponseSink
 from sidecar.proxy.codec.response_heads import ResponseHead
 from sidecar.proxy.content_codings import Unreadable, open_whole
 from sidecar.proxy.strict_rules import Malformed
 
 
-class HeldBody:
+class HeldBody(ResponseSink):
     """A ResponseSink that collects up to `most` bytes.
 
     then  gets the body; None when it is longer: the rest is still to come

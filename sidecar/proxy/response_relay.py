@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from sidecar.exchange import Exchange
 from sidecar.guard import ResponseFilter
-from sidecar.proxy.backend_connection import BackendConnection
+from sidecar.proxy.backend_connection import BackendConnection, ResponseSink
 from sidecar.proxy.body_framing import LAST_CHUNK, chunk
 from sidecar.proxy.content_codings import Decoder
 from sidecar.proxy.early_end import after_event, end_of_event
@@ -46,7 +46,7 @@ class TruncatedResponse(Exception):
     """The response ended before its end."""
 
 
-class ResponseRelay:
+class ResponseRelay(ResponseSink):
     """A ResponseSink that writes a body to the client as it comes, and holds the backend back where it must."""
 
     __slots__ = (
@@ -180,7 +180,7 @@ class ResponseRelay:
             self._go_on_to_end(data)
             return
         front = self._front
-        front.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        front.write(chunk(data) if self._chunked else data)
         if self._events:
             self._tail = data[-4:] if len(data) > 3 else (self._tail + data)[-4:]
         if front.full:

@@ -136,7 +136,7 @@ class Redaction:
             if kind in RECORDS or not kind.endswith(b"json"):
                 return False
         question = self._question
-        return body.startswith(b"{") and b"\n" not in body and question is not None and not question(lines + body)
+        return body.startswith(b"{") and body.find(b"\n") < 0 and question is not None and not question(lines + body)
 
     def frames(self) -> FrameFilter | None:
         """Return the filter of one direction of a WebSocket's text messages."""

@@ -96,10 +96,9 @@ class _Template:
                 end = number.end()
             else:
                 end = raw.find(b'"' if hole.quoted else b"\n", at)
-                if end < 0:
+                if end < 0 or raw.find(b"\r", at, end) >= 0:
                     return None
-                text = raw[at:end]
-                if b"\r" in text or (hole.quoted and (b"\n" in text or b"\\" in text)):
+                if hole.quoted and (raw.find(b"\n", at, end) >= 0 or raw.find(b"\\", at, end) >= 0):
                     return None
             if not raw.startswith(hole.after, end):
                 return None
@@ -232,21 +231,24 @@ class JoinedTexts:
             for hole, (start, end) in zip(template.holes, found, strict=True)
         ):
             return None
-        plain: list[tuple[_Text, bytes]] | None = None if self._queue or question is None else []
-        if plain is not None:
-            for hole, (start, end) in zip(template.holes, found, strict=True):
-                if hole.place is None:
+        if question is not None and not self._queue:
+            plain: list[tuple[_Text, bytes]] = []
+            suspicious = False
+            for number in range(len(found)):
+                place = template.holes[number].place
+                if place is None:
                     continue
-                text = places[hole.place]
+                text = places[place]
+                start, end = found[number]
                 joined = text.before + raw[start:end]
-                if text.covered or text.pieces or question(joined):  # type: ignore[misc]  # it is there, see above
-                    plain = None
+                suspicious = text.covered > 0 or bool(text.pieces) or question(joined)
+                if suspicious:
                     break
                 plain.append((text, joined))
-        if plain is not None:
-            for text, joined in plain:
-                text.before = context(OUTSIDE, joined)
-            return raw
+            if not suspicious:
+                for text, joined in plain:
+                    text.before = context(OUTSIDE, joined)
+                return raw
         pieces = [
             Piece(hole.place, start, end, raw[start:end], hole.quoted, hole.patient)
             for hole, (start, end) in zip(template.holes, found, strict=True)

@@ -42,7 +42,7 @@ class EventStreamFilter:
 
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes; return the events that are complete, secrets replaced."""
-        if not self._pending and self._long is None and chunk[-2:] == b"\n\n" and _DONE not in chunk:
+        if not self._pending and self._long is None and chunk.endswith(b"\n\n") and chunk.find(_DONE) < 0:
             taken = self._joined.take(chunk)
             if taken is not None:
                 return taken
@@ -86,7 +86,7 @@ class EventStreamFilter:
         if self._long is not None:
             out += (self._long.feed(raw), self._long.finish())
             self._long = None
-        elif _DONE in raw and event_data(raw) == _DONE:
+        elif raw.find(_DONE) >= 0 and event_data(raw) == _DONE:
             out += (*leave(self._joined.finish()), clean(raw, self._scanner, self.counts))
         elif len(raw) <= _SMALL and (taken := self._joined.take(raw)) is not None:
             out.append(taken)

@@ -102,7 +102,7 @@ class TokenUsage:
 
     def read_whole(self, exchange: Exchange, answer: BackendResponseHead, body: bytes) -> None:
         """Count the tokens of a complete JSON response."""
-        if b'"usage' not in body or not 200 <= answer.status < 300:
+        if body.find(b'"usage') < 0 or not 200 <= answer.status < 300:
             return
         kind = answer.index.get(b"content-type", b"")
         if kind != b"application/json":

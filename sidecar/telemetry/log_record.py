@@ -184,7 +184,7 @@ def dump(fields: dict[str, Any], shape: Shape = as_it_is) -> bytes:
         line = _escaped(fields, shape)
     if len(line) > MAX_LINE:
         line = _escaped({**_shortened(fields), "detail": {"left_out": len(line)}}, shape)
-    return line.replace(b"\x7f", b"\\u007f") if b"\x7f" in line else line
+    return line.replace(b"\x7f", b"\\u007f")
 
 
 def _path(path: str) -> str:

@@ -15,6 +15,7 @@ from sidecar.errors import Problems
 from sidecar.redaction.binary_scanner import BinaryScanner, is_binary
 from sidecar.redaction.filters import build_redaction
 from sidecar.redaction.matcher import SecretMatcher
+from sidecar.redaction.stored_forms import StoredForms
 from sidecar.secret import Secret
 
 KEY = 'sk-invented/key+with"odd\\bytes%'
@@ -86,3 +87,15 @@ def test_what_is_binary(body: bytes, binary: bool) -> None:
 def test_short_secrets_and_none_are_no_forms() -> None:
     matcher = SecretMatcher([])
     assert BinaryScanner(matcher, matcher.forms).scan(NOISE, b"", False) == ([], len(NOISE))
+
+
+@pytest.mark.parametrize("number", [1, 40, 400])
+def test_keys_are_found_however_many_there_are(number) -> None:
+    """Few beginnings are searched for by vector instructions, more in parts, many by an automaton."""
+    keys = [f"{index:04x}-invented-{index * 7919:08x}" for index in range(number)]
+    scanner = StoredForms(key.encode() for key in keys)
+    for key in (keys[0], keys[-1]):
+        for form in (key.encode(), key.encode("utf-16-le"), key.encode().hex().encode()):
+            hits, _ = scanner.find(NOISE[:500] + form + NOISE[500:], final=True)
+            assert [(hit.start, hit.end) for hit in hits] == [(500, 500 + len(form))]
+    assert scanner.find(NOISE, final=True) == ([], len(NOISE))

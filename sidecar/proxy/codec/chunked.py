@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.proxy.codec.parser import PARSER_ERRORS, body_parser, take_payload
+from sidecar.proxy.body_framing import Body
+from sidecar.proxy.codec.parser import PARSER_ERRORS, body_parser, has_ended, take_payload
 from sidecar.proxy.strict_rules import END_OF_HEAD, Malformed
 from sidecar.vocabulary import Code
 
@@ -13,7 +14,7 @@ _MOST_SILENT: Final = 4096
 """Bytes without any data among them: extensions of chunks, and trailers, which are both dropped."""
 
 
-class ChunkedBody:
+class ChunkedBody(Body):
     """A chunked body (RFC 9112 §7.1). Extensions and trailers are checked and dropped; both are bounded.
 
     Each body has a parser of its own: one that was used again would put the trailers of this message
@@ -21,10 +22,10 @@ class ChunkedBody:
     takes a line feed for a line's end.
     """
 
-    __slots__ = ("_code", "_last", "_parser", "_payload", "_silent", "done")
+    __slots__ = ("_code", "_last", "_parser", "_payload", "_silent")
 
     def __init__(self, code: Code = Code.REQUEST_MALFORMED) -> None:
-        self.done = False
+        super().__init__()
         self._code = code
         self._last = b""  # the last three bytes: the end of the body may be in two reads
         self._silent = 0
@@ -64,7 +65,7 @@ class ChunkedBody:
             self._parser.feed_data(data)
         except PARSER_ERRORS:
             raise Malformed(self._code, "chunk") from None
-        self.done = self._payload.is_eof()
+        self.done = has_ended(self._payload)
         piece = take_payload(self._payload)
         if piece:
             self._silent = 0

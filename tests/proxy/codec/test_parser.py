@@ -13,6 +13,7 @@ from aiohttp.streams import StreamReader
 
 from sidecar.proxy.codec.parser import (
     body_parser,
+    has_ended,
     parsed_request_head,
     parsed_response_head,
     require_compiled_parser,
@@ -49,11 +50,11 @@ def test_a_response_head_is_a_message_whose_body_is_left_alone() -> None:
 def test_a_payload_is_filled_by_feeding_and_emptied_by_reading() -> None:
     parser, payload = body_parser(CHUNKED, most_trailers=8, longest=100)
     parser.feed_data(b"3\r\nabc\r\n2\r\nd")
-    assert (take_payload(payload), payload.is_eof()) == (b"abcd", False)
+    assert (take_payload(payload), payload.is_eof(), has_ended(payload)) == (b"abcd", False, False)
     assert not payload._http_chunk_splits
     assert payload._size == 0
     parser.feed_data(b"e\r\n0\r\n\r\n")
-    assert (take_payload(payload), payload.is_eof()) == (b"e", True)
+    assert (take_payload(payload), payload.is_eof(), has_ended(payload)) == (b"e", True, True)
 
 
 def test_a_payload_asks_its_protocol_for_nothing_but_flow_control() -> None:
