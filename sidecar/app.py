@@ -20,18 +20,9 @@ from sidecar.policy.compile import compile_policy
 from sidecar.policy.document.read import PolicyDocument, draft_policy
 from sidecar.policy.dry_run import isolated_services
 from sidecar.policy.schema.policy_schema import PolicySchema
+from sidecar.policy_needs import catalogue_of, log_path, needs_keys, needs_tokens, webhook_target
 from sidecar.process_memory import give_back_memory
-from sidecar.running import (
-    KEYS_IN_REQUESTS,
-    TOKENS_OF_CLIENTS,
-    Foundation,
-    Running,
-    catalogue_of,
-    log_path,
-    needs_keys,
-    needs_tokens,
-    webhook_target,
-)
+from sidecar.running import KEYS_IN_REQUESTS, TOKENS_OF_CLIENTS, Foundation, Running
 from sidecar.settings import Settings
 from sidecar.stores.factory import open_stores
 from sidecar.telemetry.fanout import Fanout

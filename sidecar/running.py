@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -17,26 +17,23 @@ from sidecar.admin.policy_verifier import PolicyVerifier
 from sidecar.admin.ports import Ports
 from sidecar.admin.server import ManagementServer
 from sidecar.admin.why import MOST_EVENTS
-from sidecar.anomalies.usage import Measure, Rule
 from sidecar.anomalies.watch import UsageWatch
-from sidecar.budget import Budget
 from sidecar.clock import Clock
 from sidecar.decision import Detail
 from sidecar.errors import StoreUnavailable
 from sidecar.exchange import Exchange
-from sidecar.explain.candidate import Candidates, listing
+from sidecar.explain.candidate import Candidates
 from sidecar.explain.explainer import Explainer
 from sidecar.explain.provenance import Provenance
-from sidecar.guards.budgets.build import budget_of
 from sidecar.guards.clients.networks import parse_address
-from sidecar.limit import Limit
+from sidecar.live_views import PolicyView, StoredKeys
 from sidecar.policy.compile import Compiled, compile_policy
 from sidecar.policy.document.read import PolicyDocument
 from sidecar.policy.live import LivePolicy
-from sidecar.policy.schema.content import Events
 from sidecar.policy.schema.listeners import ServerTls
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.watch import PolicyWatch
+from sidecar.policy_needs import catalogue_of, log_keys, log_path, needs_keys, needs_tokens, unusual, webhook_target
 from sidecar.proxy.codec.parser import require_compiled_parser
 from sidecar.proxy.credential_injection import VaultKeys
 from sidecar.proxy.descriptors import DescriptorReserve
@@ -57,17 +54,15 @@ from sidecar.stores.budget_ledger import BudgetLedger
 from sidecar.stores.factory import Stores
 from sidecar.telemetry.cost_ledger import CostLedger
 from sidecar.telemetry.fanout import Fanout
-from sidecar.telemetry.gauges import CredentialState, Gauges, PolicyState, WebhookState
+from sidecar.telemetry.gauges import Gauges, WebhookState
 from sidecar.telemetry.history import TrafficHistory
 from sidecar.telemetry.log import Log
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent_events import RecentEvents
 from sidecar.telemetry.webhook import Webhook
-from sidecar.telemetry.webhook_target import Target, target_of
 from sidecar.trace_context import Traces
 from sidecar.vault.errors import VaultError
-from sidecar.vault.models import SIDECAR, Actor, State
-from sidecar.vault.providers import Catalogue
+from sidecar.vault.models import SIDECAR, Actor
 
 if TYPE_CHECKING:
     from sidecar.vault.vault import Vault
@@ -148,6 +143,8 @@ class Running:
         self._services = self._build_services()
         self.live: LivePolicy[Compiled] = LivePolicy(self._compile(), self.events, self._clock)
         self.live.current.adopt(self._services)
+        self._policy = PolicyView(self.live)
+        self._keys = StoredKeys(self.vault)
         self._declare_routes()
         require_compiled_parser()
         new_id = request_ids(os.urandom)
@@ -297,7 +294,7 @@ class Running:
             recent=self._foundation.recent,
             history=self._foundation.history,
             authority=Authority(self._admin_tokens, self._clock),
-            policy=_PolicyView(self.live),
+            policy=self._policy,
             rates=self.stores.rates,
             budgets=self.stores.budgets,
             bans=self.stores.bans,
@@ -307,7 +304,7 @@ class Running:
             audit=vault.audit if vault is not None else None,
             journal=vault.journal if vault is not None else None,
             suggestions=self._suggestions,
-            explain=Explainer(lambda: self.live.current.document, self._services, self._has_key),
+            explain=Explainer(lambda: self.live.current.document, self._services, self._keys.has),
             candidates=Candidates(self._source.read, lambda: self.live.current.document, self._foundation.history.kept),
             not_ready=lambda: tuple(self._reasons),
             backend_ready=self._backend.reason,
@@ -322,7 +319,7 @@ class Running:
             revoke=self.stores.revoke,
             end_sessions=self._end_sessions,
             verify_audit=self._verify_audit if vault is not None else None,
-            providers=self._providers,
+            providers=self._keys.providers,
             costs=self._costs,
             usage=self.stores.usage,
         )
@@ -376,7 +373,7 @@ class Running:
         if schema.stores != before.stores:
             self.stores.use_timeout(schema.stores.redis.timeout)
         written = schema.events
-        if _log_keys(written) != _log_keys(before.events):
+        if log_keys(written) != log_keys(before.events):
             leave = self._log.redirect(written.log, log_path(written.file), access=written.access, form=written.form)
             await asyncio.to_thread(leave)
 
@@ -429,22 +426,6 @@ class Running:
         async with self._verifying:
             return (await self.vault.verify_audit(anchors=self.vault.anchors(anchors))).as_json()
 
-    def _providers(self) -> Sequence[Mapping[str, Any]]:
-        """Return the providers whose keys can be stored, by name."""
-        if self.vault is None:
-            return ()
-        rows = [{"name": each.name, "hosts": list(each.hosts)} for each in self.vault.catalogue]
-        return sorted(rows, key=lambda row: str(row["name"]))
-
-    def _has_key(self, organization: str, provider: str) -> bool:
-        """Return whether there is a key to use, without reading it: a read is an audited event."""
-        if self.vault is None:
-            return False
-        return any(
-            each.state is State.ACTIVE and (each.organization, each.provider) == (organization, provider)
-            for each in self.vault.expiries()
-        )
-
     def _why(self, request_id: str, organization: str | None) -> Mapping[str, Any] | None:
         """Return why a request was refused, from what is kept of it; None when nothing of it is a refusal."""
         from sidecar.explain.why import reason  # not for a sidecar that is never asked
@@ -491,39 +472,23 @@ class Running:
         return document(services.observations, violations=services.csp.pairs(), proxies=services.proxies.peers())
 
     def _gauges(self) -> Gauges:
+        webhook = self._foundation.webhook
         return Gauges(
             active_requests=lambda: self._activity.requests,
             active_streams=self._activity.streams,
             sessions=lambda: self._sessions,
             bans=self.stores.bans.count,
             stores=self.stores.states,
-            policy=self._policy_state,
-            credentials=self._credentials,
+            policy=self._policy.reload_state,
+            credentials=self._keys.states,
             log_dropped=self._log.dropped,
             csp_reports=lambda: self._services.csp.reports,
             csp_violations=lambda: self._services.csp.directives,
             undeclared_proxies=lambda: self._services.proxies.requests,
             descriptors_short=lambda: self._descriptors.short,
-            webhook=self._webhook_state,
+            webhook=lambda: WebhookState(webhook.delivered, webhook.lost, webhook.waiting),
             budgets=self._services.budgets.ratios,
         )
-
-    def _policy_state(self) -> PolicyState:
-        return PolicyState(self.live.current.digest, self.live.last_reload_successful, self.live.last_reload_at)
-
-    def _webhook_state(self) -> WebhookState:
-        webhook = self._foundation.webhook
-        return WebhookState(webhook.delivered, webhook.lost, webhook.waiting)
-
-    def _credentials(self) -> Sequence[CredentialState]:
-        if self.vault is None:
-            return ()
-        return [
-            CredentialState(
-                each.organization, each.provider, each.name, each.expires_at, each.state is State.UNDECRYPTABLE
-            )
-            for each in self.vault.expiries()
-        ]
 
     # --- ending --------------------------------------------------------------------------------
 
@@ -569,81 +534,3 @@ class Running:
         await self.management.stop()
         await self._backend.close()
         self._pools.close()
-
-
-class _PolicyView:
-    """The live policy, as the admin API shows it."""
-
-    def __init__(self, live: LivePolicy[Compiled]) -> None:
-        self._live = live
-
-    def state(self) -> Mapping[str, Any]:
-        live = self._live
-        return {
-            "digest": live.current.digest,
-            "mode": live.current.schema.mode,
-            "source": live.current.document.source,
-            "loaded_at": live.last_reload_at,
-            "successful": live.last_reload_successful,
-            "problems": live.last_problems,
-        }
-
-    def text(self) -> str:
-        return self._live.current.document.text
-
-    def notes(self) -> Sequence[str]:
-        return [str(note) for note in self._live.current.document.notes]
-
-    def values(self) -> Sequence[tuple[str, str, str]]:
-        return listing(self._live.current.document)
-
-    def reloads(self) -> Sequence[Mapping[str, Any]]:
-        return [asdict(each) for each in reversed(self._live.reloads)]
-
-    def document(self) -> Mapping[str, Any]:
-        return self._live.current.schema.model_dump(mode="json", by_alias=True)
-
-    def budgets(self) -> Sequence[Budget]:
-        return [budget_of(section) for section in self._live.current.schema.budgets]
-
-    def limits(self) -> Sequence[Limit]:
-        return self._live.current.limits
-
-
-def log_path(text: str | None) -> Path | None:
-    """Return the path of `events.file`."""
-    return Path(text) if text is not None else None
-
-
-def webhook_target(events: Events, settings: Settings) -> Target | None:
-    """Return where events are posted. ConfigError when the environment lacks what the policy needs for it."""
-    return target_of(events.webhook, settings.webhook_url, settings.webhook_secret)
-
-
-def _log_keys(events: Events) -> tuple[object, ...]:
-    return (events.log, events.file, events.access, events.form)
-
-
-def unusual(schema: PolicySchema) -> Rule | None:
-    """Return when usage is unusual; None: nothing looks for it."""
-    if schema.anomalies is None:
-        return None
-    least = schema.anomalies.least
-    return Rule(schema.anomalies.factor, {measure: getattr(least, measure.value) for measure in Measure})
-
-
-def needs_keys(schema: PolicySchema) -> bool:
-    """Return whether a policy puts keys into requests."""
-    return any(route.credential for route in schema.routes) or schema.listen.egress is not None
-
-
-def needs_tokens(schema: PolicySchema) -> bool:
-    """Return whether a policy names organizations by tokens and brings no keys to verify them with."""
-    organizations = schema.organizations
-    written = "sources" in organizations.model_fields_set  # the default lists sources that may be unused
-    return written and "token" in organizations.sources and schema.api_auth.jwks is None
-
-
-def catalogue_of(schema: PolicySchema) -> Catalogue:
-    """Return the known providers and those that the policy adds."""
-    return Catalogue.load({name: provider.entry() for name, provider in schema.providers.items()})

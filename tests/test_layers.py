@@ -46,6 +46,7 @@ LAYERS: list[set[str]] = [
     {"proxy", "admin", "telemetry", "anomalies"},
     {"explain", "manifests"},
     {"settings", "demo"},
+    {"live_views", "policy_needs"},
     {"running"},
     {"app"},
     {"cli"},
