@@ -45,6 +45,19 @@ async def test_a_file_that_a_page_shows_as_a_message_is_harmless(browser: Browse
             assert await visit.effects() == []
 
 
+async def test_a_picture_is_a_file_and_no_long_text(browser: Browser, start: Start, tmp_path: Path):
+    assert PANEL.page is not None
+    file = tmp_path / "note.bin"
+    file.write_bytes(bytes(range(256)) * 8)
+    with front(tmp_path, await start(PANEL), "panel") as running:
+        async with visiting(browser, PANEL.page, f"http://127.0.0.1:{running.public}") as visit:
+            await visit.open()
+            await visit.upload(file)
+            await visit.hear("Received 2048 bytes")
+        assert [line["detail"]["reason"] for line in events(running, "MESSAGE_UNREADABLE")] == ["file"]
+        assert not events(running, "MESSAGE_TOO_LONG")
+
+
 BACKENDS = """
 backends: {{ desk: {{ url: "{}", kind: streamlit }} }}
 routes: [{{ name: desk, match: {{ path: /desk/* }}, backend: desk }}]

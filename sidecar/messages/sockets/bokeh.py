@@ -80,6 +80,8 @@ class BokehInspector(SocketInspector):
         self._faulty = False  # … which is refused once its content has come
         self._dropped = False  # … and so are its buffers
         self._files: set[tuple[object, ...]] = set()  # places of events that hold a file
+        self._inputs = bokeh_files.FileInputs()
+        self._letters: dict[Location, int] = {}  # lengths of data for inputs that take no files
 
     def text(self, text: str) -> Inspected:
         """Decide about one part."""
@@ -128,6 +130,8 @@ class BokehInspector(SocketInspector):
         if self._to_client.part is Part.HEADER and not binary:
             self._to_client.take(_buffers(parse(data)))
         else:
+            if self._to_client.part is Part.CONTENT:
+                self._inputs.learn(data)
             self._to_client.take()
         return self._to_client.part is Part.HEADER
 
@@ -164,7 +168,7 @@ class BokehInspector(SocketInspector):
     def chosen(self, value: Any, texts: Texts) -> Texts:
         """Return the texts with the contents of text files in place of their data, and without other files."""
         self._files = bokeh_files.places(value)
-        chosen, self.unread = bokeh_files.opened(value, texts, self._files)
+        chosen, self._letters, self.unread = bokeh_files.opened(value, texts, self._files, self._inputs)
         return chosen
 
     def written(self, changes: Mapping[Location, str]) -> Mapping[Location, str]:
@@ -174,12 +178,12 @@ class BokehInspector(SocketInspector):
         }
 
     def length(self, value: Any, texts: Texts) -> int:
-        """Return the length of the longest text that is sent off.
+        """Return the length of the longest text that is sent off, files of text included.
 
-        What is typed comes again when it is sent. The size of a file is bounded by that of a socket message.
+        What is typed comes again when it is sent.
         """
-        sent = [text for where, text in texts if where[:2] not in self._files and _is_sent(value, where)]
-        return max(map(len, sent), default=0)
+        sent = [max(len(text), self._letters.get(where, 0)) for where, text in texts if _is_sent(value, where)]
+        return max(sent, default=0)
 
     def counts(self, value: Any, texts: Texts) -> bool:
         """Return whether a text is sent off."""

@@ -2,6 +2,9 @@
 
 Panel's chat shows a text file as a message, by a media type that the client names. So every file that
 is text in UTF-8 is read as a message is; other files are counted, because nothing looks into them.
+
+Base64 for an input that takes no files is a text of letters, and read as one: which inputs take files is
+known from the documents that the server sends.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any, Final
 
 import orjson
 
+from sidecar.json_path import Location
 from sidecar.messages.text_finder import Texts
 
 ATTRIBUTES: Final = frozenset({"filename", "mime_type"})
@@ -20,6 +24,28 @@ ENCODED: Final = frozenset({"bytes", "ndarray", "typed_array"})
 BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 BINARY: Final = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # ESC is in coloured logs
 BYTE_ORDER_MARK: Final = "\ufeff"
+INPUT: Final = re.compile(rb'"name":\s*"[\w.]{0,128}FileInput",\s*"id":\s*"([\w-]{1,64})"')
+"""A model in a document of the server, as Bokeh's serializer writes it; within a string its quotes are escaped."""
+MAX_INPUTS: Final = 1000
+
+
+class FileInputs:
+    """The ids of a page's inputs for files, learned from the server's messages. Bounded; more are taken for texts."""
+
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
+
+    def learn(self, data: bytes) -> None:
+        """Note the inputs for files in one message of the server."""
+        if b"FileInput" in data:
+            for found in INPUT.finditer(data):
+                if len(self._ids) < MAX_INPUTS:
+                    self._ids.add(found[1].decode())
+
+    def take(self, event: dict[str, Any]) -> bool:
+        """Return whether an event sets the value of such an input."""
+        model = event.get("model")
+        return isinstance(model, dict) and isinstance(model.get("id"), str) and model["id"] in self._ids
 
 
 def places(value: Any) -> set[tuple[object, ...]]:
@@ -45,23 +71,33 @@ def _is_data(value: Any) -> bool:
     return isinstance(value, str) and BASE64.fullmatch(value) is not None
 
 
-def opened(value: Any, texts: Texts, files: set[tuple[object, ...]]) -> tuple[Texts, int]:
+def opened(
+    value: Any, texts: Texts, files: set[tuple[object, ...]], inputs: FileInputs
+) -> tuple[Texts, dict[Location, int], int]:
     """Return the texts with the contents of text files in place of their data, and how many files are no text.
 
-    Bytes and arrays that are written as base64 count as such files.
+    Bytes and arrays that are written as base64 count as such files. In between: the lengths of data that no
+    input for files takes, because what reads it reads these letters.
     """
     found: Texts = []
+    letters: dict[Location, int] = {}
     unread = 0
     for where, text in texts:
         if where[-1:] == ("data",) and _is_encoded(value, where) and _is_data(text):
             unread += 1
             continue
-        content = text_of(text) if where[:2] in files else text
-        if content is None:
+        if where[:2] not in files:
+            found.append((where, text))
+            continue
+        content = text_of(text)
+        if text and not inputs.take(value["events"][where[1]]):
+            letters[where] = len(text)
+            found.append((where, text if content is None else content))
+        elif content is None:
             unread += 1
-        elif content or where[:2] not in files:
+        elif content:
             found.append((where, content))
-    return found, unread
+    return found, letters, unread
 
 
 def _is_encoded(value: Any, where: tuple[object, ...]) -> bool:

@@ -82,25 +82,48 @@ def test_what_is_typed_is_bounded_when_it_is_sent():
     assert not found.counts
 
 
+def with_file_input(**rules):
+    """Return the inspector of a page whose document, sent by the server, has an input for files: p1021."""
+    socket = inspector("bokeh", **rules)
+    document = '{"doc":{"roots":[{"type":"object","name":"FileInput","id":"p1021","attributes":{}}]}}'
+    for each in ('{"msgid":"B1","msgtype":"PULL-DOC-REPLY"}', "{}", document):
+        socket.passed(each.encode(), binary=False)
+    return socket
+
+
+PICTURE = (set_to("image/png", "mime_type"), set_to("a.png", "filename"), set_to("/9j/" * 20))
+
+
 def test_the_data_of_a_file_is_no_text():
-    events = (set_to("image/png", "mime_type"), set_to("a.png", "filename"), set_to("/9j/" * 20))
-    found = say(inspector("bokeh"), patched(*events))
+    found = say(with_file_input(), patched(*PICTURE))
     assert isinstance(found, RewriteMessage)
     assert (found.texts, found.findings) == (2, (Finding(Event.MESSAGE_UNREADABLE, {"reason": "file", "files": 1}),))
-    assert isinstance(say(inspector("bokeh"), patched(*events[:2], set_to("no data " * 20))), RefuseMessage)
-    assert isinstance(say(inspector("bokeh"), patched(set_to("QUJD" * 20))), RefuseMessage)
+    assert isinstance(say(with_file_input(), patched(*PICTURE[:2], set_to("no data " * 20))), RefuseMessage)
+    assert isinstance(say(with_file_input(), patched(set_to("QUJD" * 20))), RefuseMessage)
 
 
-def test_a_text_file_is_read_as_a_message_of_any_length_is():
-    file = b64encode(b"<script> in a file of more characters than a message may have").decode()
+@pytest.mark.parametrize("letters", ["/9j/" * 20, "onlyletters" * 2, b64encode(b"a text of 18 chars").decode()])
+def test_a_text_of_letters_is_no_file_for_a_box(letters):
+    for made in (patched(*PICTURE[:2], set_to(letters)), patched(set_to([letters]), *PICTURE[:2])):
+        found = say(inspector("bokeh"), made)
+        assert isinstance(found, RefuseMessage)
+        assert (found.code, found.detail) == (Code.MESSAGE_TOO_LONG, {"characters": len(letters), "limit": 20})
+
+
+def test_a_text_file_is_read_as_a_message_is():
+    file = b64encode(b"<script> in a file").decode()
     name, kind = set_to("a.bin", "filename"), set_to("application/octet-stream", "mime_type")
-    found = say(inspector("bokeh"), patched(set_to(file), name, kind))
+    found = say(with_file_input(), patched(set_to(file), name, kind))
     assert isinstance(found, RewriteMessage)
     assert (found.texts, found.counts) == (3, True)
     assert [each.event for each in found.findings] == [Event.MESSAGE_SANITIZED]
     written = json.loads(parts(found.messages)[2])["events"][0]["new"]
-    assert b64decode(written) == b"&lt;script> in a file of more characters than a message may have"
-    assert isinstance(say(inspector("bokeh", blocked="(?i)in a FILE"), patched(set_to(file), name)), RefuseMessage)
+    assert b64decode(written) == b"&lt;script> in a file"
+    assert isinstance(say(with_file_input(blocked="(?i)in a FILE"), patched(set_to(file), name)), RefuseMessage)
+    long = set_to(b64encode(b"more characters than a message may have").decode())
+    found = say(with_file_input(), patched(long, name, kind))
+    assert isinstance(found, RefuseMessage)
+    assert (found.code, found.detail) == (Code.MESSAGE_TOO_LONG, {"characters": 39, "limit": 20})
 
 
 @pytest.mark.parametrize(
