@@ -12,10 +12,13 @@ import hashlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import resources
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, cast
 
+from hiredis import Reader, pack_command
+from redis._parsers.base import BaseParser
 from redis.asyncio import Connection
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse, NoScriptError, ResponseError
 
 from sidecar.errors import StoreUnavailable
 from sidecar.stores.response_timeout import ResponseTimeout
@@ -35,8 +38,8 @@ GRACE: Final = 0.01
 QUEUE: Final = 10_000
 """Submissions that may wait or be in flight; more are refused at once."""
 
-BATCH: Final = 256
-"""Submissions in one write."""
+_NOTHING: Final = object()
+"""What the reader returns while the next reply is not complete."""
 
 Argument: TypeAlias = str | bytes | int | float
 
@@ -89,11 +92,12 @@ def encoded(command: Command) -> Command:
     return (command[0], *rest)  # redis-py looks up its first argument
 
 
-def _packed(connection: Connection, command: Command, full: bool) -> list[bytes]:
+def packed(command: Command, full: bool = False) -> bytes:
+    """Return a command in the form in which Redis reads it."""
     try:
-        return connection.pack_command(*words(command, full))
+        return bytes(pack_command(words(command, full)))
     except UnicodeError:
-        return connection.pack_command(*encoded(words(command, full)))
+        return bytes(pack_command(encoded(words(command, full))))
 
 
 def unavailable(error: BaseException) -> StoreUnavailable:
@@ -113,7 +117,7 @@ def unavailable(error: BaseException) -> StoreUnavailable:
 class _Submission:
     """Commands on their way, and who waits for the answers."""
 
-    __slots__ = ("answers", "began", "commands", "deadline", "done", "full")
+    __slots__ = ("answers", "began", "commands", "deadline", "done", "full", "refused")
 
     def __init__(
         self, commands: Sequence[Command], done: asyncio.Future[list[Any]], began: float, deadline: float
@@ -124,6 +128,62 @@ class _Submission:
         self.deadline = deadline
         self.answers: list[Any] = []
         self.full = False
+        self.refused = False  # an answer is an error
+
+
+class _Replies:
+    """The protocol of one connection that redis-py has opened: hands over each reply as it comes."""
+
+    def __init__(
+        self, connection: Connection, received: Callable[[Any], None], failed: Callable[[StoreUnavailable], None]
+    ) -> None:
+        self.connection = connection
+        self._reader = Reader(InvalidResponse, BaseParser.parse_error, notEnoughData=_NOTHING)
+        self._received = received
+        self._failed = failed
+        writer = connection._writer  # noqa: SLF001  # logged in by now, and silent until it is asked
+        assert writer is not None
+        self.transport = writer.transport
+        self.transport.set_protocol(cast(asyncio.Protocol, self))
+        self.closed = False
+
+    def data_received(self, data: bytes) -> None:
+        """Read what has come; an error that is one of the connection ends it."""
+        try:
+            self._reader.feed(data)
+            while not self.closed:
+                reply = self._reader.gets()
+                if reply is _NOTHING:
+                    return
+                if isinstance(reply, RedisConnectionError):
+                    self._lost(reply)
+                else:
+                    self._received(reply)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the waiting callers must get an answer
+            self._lost(error)
+
+    def eof_received(self) -> None:
+        """Redis closes the connection."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is closed."""
+        self._lost(error or ConnectionError())
+
+    def pause_writing(self) -> None:
+        """Nothing: what may wait is bounded, in number and in time."""
+
+    def resume_writing(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Close it at once: replies that still come belong to no caller."""
+        self.closed = True
+        self.connection._close()  # type: ignore[no-untyped-call]  # noqa: SLF001  # the only way to close without waiting for the other side
+        self.transport.abort()
+
+    def _lost(self, error: Exception) -> None:
+        if not self.closed:
+            self._failed(unavailable(error))
 
 
 class RedisConnection:
@@ -134,12 +194,10 @@ class RedisConnection:
     def __init__(self, connect: Callable[[], Awaitable[Connection]], timeout: float = TIMEOUT) -> None:
         self._connect = connect
         self.timeout = ResponseTimeout(timeout)
-        self._waiting: deque[_Submission] = deque()
+        self._waiting: list[_Submission] = []
         self._flight: deque[_Submission] = deque()
-        self._wake = asyncio.Event()
-        self._flying = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._connection: Connection | None = None
+        self._replies: _Replies | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._patient: _Submission | None = None  # who was given a moment more
 
@@ -150,89 +208,78 @@ class RedisConnection:
         if len(self._waiting) + len(self._flight) >= QUEUE:
             done.set_exception(StoreUnavailable("too much waits for Redis"))
             return done
-        if not self._tasks:
-            self._tasks = [loop.create_task(self._write()), loop.create_task(self._read())]
         began = loop.time()
         deadline = began + (wait or self.timeout.current)
-        self._waiting.append(_Submission(commands, done, began, deadline))
-        self._wake.set()
+        self._put(_Submission(commands, done, began, deadline))
         if self._watch is None:
             self._watch = loop.call_at(deadline, self._look)
         return done
 
     async def close(self) -> None:
         """Fail what waits, and close the connection."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
         self._hang_up(StoreUnavailable("the store is closed"))
 
-    async def _write(self) -> None:
-        while True:
-            await self._wake.wait()
-            try:
-                if self._connection is None:
-                    async with asyncio.timeout(max(CONNECT, self.timeout.most)):
-                        self._connection = await self._connect()
-                connection = self._connection
-                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-                if not self._waiting:
-                    self._wake.clear()
-                if not batch:
-                    continue
-                packed = [_packed(connection, command, sent.full) for sent in batch for command in sent.commands]
-                self._flight.extend(batch)
-                self._flying.set()
-                whole = b"".join([piece for pieces in packed for piece in pieces])
-                await connection.send_packed_command([whole], False)  # one piece: each would be an object of the loop
-            except Exception as error:  # noqa: BLE001  # whatever it is, the waiting callers must get an answer
-                self._hang_up(unavailable(error))
+    def _put(self, submission: _Submission) -> None:
+        """Send a submission at the end of this tick, or once there is a connection."""
+        if not self._waiting and self._opening is None:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._waiting.append(submission)
 
-    async def _read(self) -> None:
-        while True:
-            await self._flying.wait()
-            connection = self._connection
-            if connection is None or not self._flight:
-                self._flying.clear()
-                continue
-            sent = self._flight[0]
-            try:
-                answer = await self._answer(connection)
-            except Exception as error:  # noqa: BLE001  # as above
-                if connection is self._connection:
-                    self._hang_up(unavailable(error))
-                continue
-            if self._flight and self._flight[0] is sent:
-                self._settle(sent, answer)
-
-    @staticmethod
-    async def _answer(connection: Connection) -> Any:
-        """Read one answer; a server's refusal is an answer too."""
+    def _send(self) -> None:
+        """Write all that waits."""
+        if self._replies is None:
+            if self._opening is None and self._waiting:
+                self._opening = asyncio.get_running_loop().create_task(self._open())
+            return
+        batch, self._waiting = self._waiting, []
+        if not batch:
+            return
         try:
-            return await connection.read_response(timeout=float("inf"))
-        except ResponseError as error:
-            return error
+            whole = b"".join([packed(command, sent.full) for sent in batch for command in sent.commands])
+            self._flight.extend(batch)
+            self._replies.transport.write(whole)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the waiting callers must get an answer
+            self._hang_up(unavailable(error))
+
+    async def _open(self) -> None:
+        try:
+            async with asyncio.timeout(max(CONNECT, self.timeout.most)):
+                connection = await self._connect()
+            self._replies = _Replies(connection, self._received, self._hang_up)
+        except Exception as error:  # noqa: BLE001  # as above
+            self._opening = None
+            self._hang_up(unavailable(error))
+        else:
+            self._opening = None
+            self._send()
+
+    def _received(self, reply: Any) -> None:
+        if not self._flight:
+            raise InvalidResponse("a reply that nothing was asked for")
+        self._settle(self._flight[0], reply)
 
     def _settle(self, sent: _Submission, answer: Any) -> None:
         sent.answers.append(answer)
+        if isinstance(answer, Exception):
+            sent.refused = True
         if len(sent.answers) < len(sent.commands):
             return
         self._flight.popleft()
-        if not self._flight:
-            self._flying.clear()
         self.timeout.measured(asyncio.get_running_loop().time() - sent.began)
         if sent.done.done():
+            return
+        if not sent.refused:
+            sent.done.set_result(sent.answers)
             return
         unknown = [isinstance(each, NoScriptError) for each in sent.answers]
         if any(unknown) and not sent.full:
             self._send_in_full(sent, unknown)
             return
-        for each in sent.answers:
-            if isinstance(each, Exception):
-                sent.done.set_exception(unavailable(each))
-                return
-        sent.done.set_result(sent.answers)
+        sent.done.set_exception(unavailable(next(each for each in sent.answers if isinstance(each, Exception))))
 
     def _send_in_full(self, sent: _Submission, unknown: list[bool]) -> None:
         """Run again what did not run because the server did not know its script, and that only."""
@@ -256,8 +303,7 @@ class RedisConnection:
                 sent.done.set_result(filled)
 
         again.done.add_done_callback(fill)
-        self._waiting.append(again)
-        self._wake.set()
+        self._put(again)
 
     def _look(self) -> None:
         """Close the connection when the oldest submission is overdue: the answers behind it would be late as well."""
@@ -278,19 +324,17 @@ class RedisConnection:
             self._watch = loop.call_at(oldest.deadline, self._look)
 
     def _hang_up(self, error: StoreUnavailable) -> None:
-        """Fail all waiting callers, and close the connection: replies that still come belong to no caller."""
+        """Fail all waiting callers, and close the connection."""
         lost = [*self._flight, *self._waiting]
         self._flight.clear()
         self._waiting.clear()
-        self._wake.clear()
-        connection, self._connection = self._connection, None
+        replies, self._replies = self._replies, None
         self._patient = None
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        if connection is not None:
-            connection._close()  # type: ignore[no-untyped-call]  # noqa: SLF001  # the only way to close without waiting for the other side
-        self._flying.set()
+        if replies is not None:
+            replies.close()
         for sent in lost:
             if not sent.done.done():
                 sent.done.set_exception(error)
