@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeAlias, TypeVar
+from collections.abc import Awaitable, Sequence
 
-from sidecar.decision import KEEP, PASS, Answer, Decision, Inspection, Keep, Pass, Refuse, Rewrite
+from sidecar.decision import KEEP, PASS, Answer, Decision, Inspection, Keep, Pass, Refuse, Rewrite, Waiting, waiting
 from sidecar.events import EventSink, about
 from sidecar.exchange import Exchange
 from sidecar.guard import BodyStep, Step
 from sidecar.vocabulary import Outcome
 
-A = TypeVar("A")
-T = TypeVar("T")
 
-
-class Waiting(Generic[A, T]):
-    """A guard is waiting: hand what comes of `awaitable` to `resume`, which goes on with the guards after it."""
-
-    def __init__(self, awaitable: Awaitable[A], resume: Callable[[A], T | Waiting[A, T]]) -> None:
-        self.awaitable = awaitable
-        self.resume = resume
-
-
-Admission: TypeAlias = Waiting[Decision, Decision]
-BodyInspection: TypeAlias = Waiting[Inspection, Inspection]
-
-
-async def settled(answer: T | Waiting[A, T]) -> T:
-    """Wait for all that has to be waited for, and return the answer."""
-    while isinstance(answer, Waiting):
-        answer = answer.resume(await answer.awaitable)
-    return answer
-
-
-def admit(exchange: Exchange, steps: Sequence[Step], events: EventSink) -> Decision | Admission:
+def admit(exchange: Exchange, steps: Sequence[Step], events: EventSink) -> Decision | Waiting[Decision]:
     """Return PASS, the Answer or Refuse that ends the request here, or what has to be waited for first."""
-    for step in steps:
+    for number, step in enumerate(steps, 1):
         decision = step.ask(exchange)
         if decision is PASS:
             continue
         if not isinstance(decision, Pass | Answer | Refuse):
-            return _waiting(exchange, steps, step, decision, events)
+            return _waiting(exchange, step, decision, steps[number:], events)
         ended = _decided(exchange, step, decision, events)
         if ended is not None:
             return ended
@@ -49,15 +26,13 @@ def admit(exchange: Exchange, steps: Sequence[Step], events: EventSink) -> Decis
 
 
 def _waiting(
-    exchange: Exchange, steps: Sequence[Step], step: Step, awaitable: Awaitable[Decision], events: EventSink
-) -> Admission:
-    following = steps[next(number for number, each in enumerate(steps, 1) if each is step) :]
-
-    def resume(decision: Decision) -> Decision | Admission:
-        ended = _decided(exchange, step, decision, events)
+    exchange: Exchange, step: Step, awaitable: Awaitable[Decision], following: Sequence[Step], events: EventSink
+) -> Waiting[Decision]:
+    def resume(decision: Decision) -> Decision | Waiting[Decision]:
+        ended = None if decision is PASS else _decided(exchange, step, decision, events)
         return admit(exchange, following, events) if ended is None else ended
 
-    return Waiting(awaitable, resume)
+    return waiting(awaitable).then(resume)
 
 
 def _decided(exchange: Exchange, step: Step, decision: Decision, events: EventSink) -> Answer | Refuse | None:
@@ -75,7 +50,7 @@ def _decided(exchange: Exchange, step: Step, decision: Decision, events: EventSi
 
 def inspect(
     exchange: Exchange, body: bytes, steps: Sequence[BodyStep], events: EventSink
-) -> Inspection | BodyInspection:
+) -> Inspection | Waiting[Inspection]:
     """Return KEEP, a Rewrite with the body as all guards left it, what ends the request, or a Waiting."""
     return _BodySteps(exchange, body, events).ask(steps)
 
@@ -92,7 +67,7 @@ class _BodySteps:
         self._changed = False
         self._drop: tuple[bytes, ...] = ()
 
-    def ask(self, steps: Sequence[BodyStep]) -> Inspection | BodyInspection:
+    def ask(self, steps: Sequence[BodyStep]) -> Inspection | Waiting[Inspection]:
         for number, step in enumerate(steps, 1):
             result = step.ask(self._exchange, self._body)
             if result is KEEP:
@@ -106,12 +81,12 @@ class _BodySteps:
 
     def _waiting(
         self, step: BodyStep, awaitable: Awaitable[Inspection], following: Sequence[BodyStep]
-    ) -> BodyInspection:
-        def resume(result: Inspection) -> Inspection | BodyInspection:
+    ) -> Waiting[Inspection]:
+        def resume(result: Inspection) -> Inspection | Waiting[Inspection]:
             refused = self._found(step, result)
             return self.ask(following) if refused is None else refused
 
-        return Waiting(awaitable, resume)
+        return waiting(awaitable).then(resume)
 
     def _found(self, step: BodyStep, result: Inspection) -> Refuse | Answer | None:
         exchange, events = self._exchange, self._events

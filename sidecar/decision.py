@@ -1,10 +1,10 @@
-"""What a guard can answer. Values only: the loop in `admission.py` acts on them."""
+"""What a guard can answer: a value, or what has to be waited for first. The loop in `admission.py` acts on it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from sidecar.head import Fields
 from sidecar.vocabulary import Code, Event
@@ -13,6 +13,50 @@ Detail: TypeAlias = Mapping[str, str | int | float | bool | None]
 """Facts for the log: names, counts and sizes; never text, keys, tokens or query values."""
 
 NOTHING: Detail = {}
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Waiting(Generic[T]):
+    """What comes of `awaitable` makes the answer: `resume` returns it, or what has to be waited for next.
+
+    Who waits for a future needs no task: `resume` may be called from its callback.
+    """
+
+    def __init__(self, awaitable: Awaitable[Any], resume: Callable[[Any], T | Waiting[T]]) -> None:
+        self.awaitable = awaitable
+        self.resume = resume
+
+    def then(self, follow: Callable[[T], U | Waiting[U]]) -> Waiting[U]:
+        """Return what waits for the same, and makes another answer of this one."""
+
+        def resume(result: Any) -> U | Waiting[U]:
+            answer = self.resume(result)
+            return answer.then(follow) if isinstance(answer, Waiting) else follow(answer)
+
+        return Waiting(self.awaitable, resume)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._answer().__await__()
+
+    async def _answer(self) -> T:
+        answer = self.resume(await self.awaitable)
+        return await answer if isinstance(answer, Waiting) else answer
+
+
+async def settled(answer: T | Waiting[T]) -> T:
+    """Wait for all that has to be waited for, and return the answer."""
+    return await answer if isinstance(answer, Waiting) else answer
+
+
+def waiting(awaitable: Awaitable[T]) -> Waiting[T]:
+    """Return an awaitable as a Waiting."""
+    return awaitable if isinstance(awaitable, Waiting) else Waiting(awaitable, _as_it_is)
+
+
+def _as_it_is(answer: T) -> T:
+    return answer
 
 
 @dataclass(frozen=True)

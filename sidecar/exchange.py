@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sidecar.head import RequestHead
-from sidecar.limit import LimitReport
+from sidecar.limit import LimitReport, Takes
 from sidecar.session import Session
 from sidecar.trace_context import TraceContext
 
@@ -78,6 +78,7 @@ class Exchange:
     characters: int = 0  # messages.message_guard: their length together
     parsed: tuple[bytes, object] | None = None  # messages.strict_json: the body that was parsed last, and its value
     says_new: bool = False  # messages.message_guard: limits count it; False: a page sends it beside a message
+    taken: Takes | None = None  # guards.sessions: its limits were taken with the session; guards.rate_limit reads it
     limits: LimitReport | None = None  # guards.rate_limit
     question: str = ""  # messages.guardrail: what the answer is to, where a service judges answers
     refused_by: str = ""  # admission: the name of the guard that refused

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from sidecar.admin.ports import Question
-from sidecar.admission import admit, inspect, settled
-from sidecar.decision import NOTHING, Answer, Detail, Refuse, Rewrite
+from sidecar.admission import admit, inspect
+from sidecar.decision import NOTHING, Answer, Detail, Refuse, Rewrite, settled
 from sidecar.events import SecurityEvent, Served
 from sidecar.exchange import Exchange
 from sidecar.explain.explanation import Explanation, GuardReport

@@ -28,6 +28,7 @@ from sidecar.guards.local_endpoints import CspReports, RateLimitStatus, Unmatche
 from sidecar.guards.response_headers.csp_reports import MAX_BODY
 from sidecar.guards.response_headers.security_headers import LEAKS
 from sidecar.guards.sessions.build import NOTHING, RouteSessions
+from sidecar.guards.sessions.session_and_limits import asked_together
 from sidecar.head import HOP_BY_HOP
 from sidecar.limit import Limit, LimitReport
 from sidecar.policy import custom_guards
@@ -143,7 +144,8 @@ class _Compiler:
         )
         steps = [Step(guard, enforced(name)) for name, guard in guards if guard is not None]
         unread = () if self._uncovered is None or (route is not None and route.message) else (Step(self._uncovered),)
-        return (*steps, *sessions.head, *limits.head, *sessions.after, *unread, *self._custom.head(route))
+        stored = asked_together(sessions.head, limits.head, self._services.sessions)
+        return (*steps, *stored, *sessions.after, *unread, *self._custom.head(route))
 
     def _header_writers(self, route: RouteSchema | None, limits: RouteLimits) -> tuple[HeaderWriter, ...]:
         """Return what writes the headers of every response of a route, refusals included, in order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from sidecar.decision import Answer, Refuse
@@ -50,7 +51,7 @@ class ExchangeEnd(ExchangeContext):
     socket: WebSocketRelay | None = None
     early: EarlyEnd | None = None  # it is being ended before its end
     refused = False  # a refusal is about to be written
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Future[Any] | None = None  # what is waited for
     judged = False  # services that judge answers have been asked, or need not be
     replayable = False  # it may be sent once more when a reused connection turns out to be dead
     reused = False
@@ -115,8 +116,23 @@ class ExchangeEnd(ExchangeContext):
     # --- waits, failures and the end -----------------------------------------------------------
 
     def wait(self, awaitable: Awaitable[T], then: Callable[[T], None]) -> None:
-        """Go on with `then` once the awaitable is done."""
-        self.task = self.connection.loop.create_task(self._awaited(awaitable, then))
+        """Go on with `then` once the awaitable is done; a future needs no task."""
+        if type(awaitable) is asyncio.Future:
+            self.task = awaitable
+            awaitable.add_done_callback(partial(self._arrived, then))
+        else:
+            self.task = self.connection.loop.create_task(self._awaited(awaitable, then))
+
+    def _arrived(self, then: Callable[[T], None], future: asyncio.Future[T]) -> None:
+        if future.cancelled():
+            return
+        self.task = None
+        try:
+            result = future.result()
+            if not self.done:
+                then(result)
+        except Exception as error:  # noqa: BLE001  one place says what each failure means
+            self.failed(error)
 
     async def _awaited(self, awaitable: Awaitable[T], then: Callable[[T], None]) -> None:
         try:

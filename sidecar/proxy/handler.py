@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, cast
 
-from sidecar.admission import Admission, BodyInspection, Waiting, admit, inspect
-from sidecar.decision import PASS, Answer, Decision, Inspection, Refuse, Rewrite
+from sidecar.admission import admit, inspect
+from sidecar.decision import PASS, Answer, Decision, Inspection, Refuse, Rewrite, Waiting
 from sidecar.guard import Step
 from sidecar.head import Fields
 from sidecar.proxy import response_heads
@@ -70,7 +70,7 @@ class Handler(ExchangeEnd):
         except Exception as error:  # noqa: BLE001  one place says what each failure means
             self.failed(error)
 
-    def admitted(self, decision: Decision | Admission) -> None:
+    def admitted(self, decision: Decision | Waiting[Decision]) -> None:
         """Go on with what the guards of the head have said."""
         if decision is not PASS:
             if isinstance(decision, Waiting):
@@ -122,7 +122,7 @@ class Handler(ExchangeEnd):
         self.body = body
         self.looked_into(inspect(self.exchange, body, self.route.body_steps, self.services.events))
 
-    def looked_into(self, result: Inspection | BodyInspection) -> None:
+    def looked_into(self, result: Inspection | Waiting[Inspection]) -> None:
         """Go on with what the guards of the body have said."""
         if isinstance(result, Waiting):
             waiting = result

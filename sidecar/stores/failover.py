@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from typing import Final, Protocol, cast
@@ -10,7 +11,7 @@ from sidecar.clock import Clock
 from sidecar.errors import StoreUnavailable
 from sidecar.events import EventSink, SecurityEvent
 from sidecar.limit import Ask, Limit, Takes
-from sidecar.stores.interfaces import RateStore
+from sidecar.stores.interfaces import KnownSession, RateStore, SessionTakes
 from sidecar.stores.memory_rates import KNOWN, MemoryRateStore, Spent
 from sidecar.vocabulary import Event, Outcome
 
@@ -32,6 +33,8 @@ class Circuit:
         self._clock = clock
         self._since = clock.monotonic()
         self._told = False
+        self.opened: Callable[[], None] | None = None
+        """Called when the store is given up."""
 
     def trip(self, error: StoreUnavailable) -> None:
         """Stop asking the store; recorded once."""
@@ -40,6 +43,8 @@ class Circuit:
             self._told = True
             self._since = self._clock.monotonic()
             self._record(Event.STORE_DEGRADED, Outcome.FAILED, {"store": self.store, "why": str(error)})
+            if self.opened is not None:
+                self.opened()
 
     def close(self) -> None:
         """Ask again."""
@@ -65,6 +70,11 @@ class SharedRateStore(RateStore, Protocol):
 
     admitted: Callable[[Sequence[Ask], float], None] | None
     instead: Callable[[Sequence[Ask], float, StoreUnavailable], Takes] | None
+    lost: Callable[[StoreUnavailable], None] | None
+
+    def take_with(self, known: KnownSession, asks: Sequence[Ask], now: float) -> Future[SessionTakes | None] | None:
+        """Do what `take` does if the session is still there."""
+        ...
 
     async def merge(self, spent: Sequence[Spent]) -> None:
         """Add requests that were admitted without the shared store to its windows, by their age."""
@@ -91,12 +101,17 @@ class FailoverRateStore:
         self._shares: dict[int, tuple[Limit, int, Limit]] = {}
         primary.admitted = mirror.record
         primary.instead = self._instead
+        primary.lost = circuit.trip
 
     def take(self, asks: Sequence[Ask], now: float) -> Takes | Awaitable[Takes]:
         """Consume one request of every ask, or none."""
         if not self._circuit.up:
             return self._alone(asks, now)
         return self._primary.take(asks, now)
+
+    def take_with(self, known: KnownSession, asks: Sequence[Ask], now: float) -> Future[SessionTakes | None] | None:
+        """Do the same in one question with the request's session; None while the shared store is away."""
+        return self._primary.take_with(known, asks, now) if self._circuit.up else None
 
     def peek(self, asks: Sequence[Ask], now: float) -> Takes | Awaitable[Takes]:
         """Answer like `take`, consuming nothing."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from sidecar.budget import Budget, Claim, Helds, Standing
 from sidecar.limit import Ask, Takes
@@ -140,6 +141,44 @@ class LocalSessions(Protocol):
 
     def note_seen(self, key: str, seen: float, ttl: float) -> None:
         """Note that a session was seen: it may be idle for `ttl` from then, never longer than it expires."""
+        ...
+
+
+class KnownSession(NamedTuple):
+    """A session as this process last read it from a shared store; whether it is still there, the store knows.
+
+    name  under which the store has it
+    mark  how the store's data begin; another session under that name has another mark
+    """
+
+    session: Session
+    name: str
+    mark: bytes
+
+
+SessionTakes: TypeAlias = tuple[float, Takes]
+"""When a session was last seen (epoch seconds), and the state of its request's limits."""
+
+
+@runtime_checkable
+class KnowsSessions(Protocol):
+    """What a shared SessionStore adds: the sessions that it has read."""
+
+    def recall(self, key: str, now: float) -> KnownSession | None:
+        """Return a session that was read here and has not reached its end at `now`; None: ask the store."""
+        ...
+
+
+@runtime_checkable
+class TakesWithSession(Protocol):
+    """What a shared RateStore adds that is in the same place as the sessions."""
+
+    def take_with(self, known: KnownSession, asks: Sequence[Ask], now: float) -> Future[SessionTakes | None] | None:
+        """Do what `take` does if the session is still there, and nothing otherwise, in one round trip.
+
+        The future never fails; its result is None when the session has ended or changed, or the store is away. None
+        at once: it cannot be asked that way now.
+        """
         ...
 
 

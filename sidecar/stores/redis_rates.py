@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from sidecar.errors import StoreUnavailable
 from sidecar.limit import Ask, Limit, Take, Takes
+from sidecar.stores.interfaces import KnownSession, SessionTakes
 from sidecar.stores.memory_rates import KNOWN, Spent
 from sidecar.stores.redis_connection import Argument, Command, RedisClient, Script
 from sidecar.stores.sliding_window import BUCKETS
@@ -22,8 +23,10 @@ REFUSED: Final = 20_000
 
 MICRO: Final = 1_000_000
 
-Asked: TypeAlias = tuple[Sequence[Ask], asyncio.Future[Takes], float]
+Asked: TypeAlias = tuple[Sequence[Ask], asyncio.Future[Any], float, KnownSession | None]
+Request: TypeAlias = tuple[Sequence[Ask], KnownSession | None]
 Admitted: TypeAlias = Callable[[Sequence[Ask], float], None]
+Lost: TypeAlias = Callable[[StoreUnavailable], None]
 Instead: TypeAlias = Callable[[Sequence[Ask], float, StoreUnavailable], Takes]
 
 
@@ -33,7 +36,7 @@ class RedisRateStore:
     Redis' own clock decides. A window that is full is remembered here until it has room, so that
     a flood is refused without asking Redis (`take` returns a tuple then). `clock` replaces Redis' clock in
     tests. `admitted` is called for each request that passes, `instead` answers
-    when Redis does not; without it, `take` raises StoreUnavailable.
+    when Redis does not; without it, `take` raises StoreUnavailable. `lost` is told when `take_with` gets no answer.
     """
 
     def __init__(self, wire: RedisClient, prefix: str = "sidecar", clock: Callable[[], float] | None = None) -> None:
@@ -46,6 +49,7 @@ class RedisRateStore:
         self._words: dict[int, tuple[Limit, tuple[Argument, ...], str]] = {}
         self.admitted: Admitted | None = None
         self.instead: Instead | None = None
+        self.lost: Lost | None = None
         self._full: dict[tuple[str, float, str], tuple[float, int, dict[str, tuple[int, float]]]] = {}
 
     def take(self, asks: Sequence[Ask], now: float) -> Takes | asyncio.Future[Takes]:
@@ -54,19 +58,30 @@ class RedisRateStore:
             known = self._refused(asks, now)
             if known is not None:
                 return known
+        return self._ask(asks, now, None)
+
+    def take_with(
+        self, known: KnownSession, asks: Sequence[Ask], now: float
+    ) -> asyncio.Future[SessionTakes | None] | None:
+        """Do the same if a session is as it was read; None where one question cannot reach both."""
+        if self._wire.clustered or (self._full and self._refused(asks, now) is not None):
+            return None
+        return self._ask(asks, now, known)
+
+    def _ask(self, asks: Sequence[Ask], now: float, known: KnownSession | None) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[Takes] = loop.create_future()
+        done: asyncio.Future[Any] = loop.create_future()
         if not self._asked:
             loop.call_soon(self._flush)
-        self._asked.append((asks, done, now))
+        self._asked.append((asks, done, now, known))
         return done
 
     async def peek(self, asks: Sequence[Ask], now: float) -> Takes:  # noqa: ARG002  # Redis knows the time
         """Answer like `take`, consuming nothing."""
         if not self._wire.clustered:
-            (answer,) = await self._wire.submit([self._call("peek", [asks])])
+            (answer,) = await self._wire.submit([self._call("peek", [(asks, None)])])
             return _takes(asks, answer, 0)
-        answers = await self._wire.submit([self._call("peek", [[ask]]) for ask in asks])
+        answers = await self._wire.submit([self._call("peek", [([ask], None)]) for ask in asks])
         return tuple(_takes([ask], answer, 0)[0] for ask, answer in zip(asks, answers, strict=True))
 
     async def reset(self, per: str, subject: str) -> int:
@@ -93,13 +108,13 @@ class RedisRateStore:
         asked, self._asked = self._asked, []
         if self._wire.clustered:
             for each in asked:
-                self._wire.submit([self._call("take", [[ask]]) for ask in each[0]]).add_done_callback(
+                self._wire.submit([self._call("take", [([ask], None)]) for ask in each[0]]).add_done_callback(
                     partial(self._gathered, each)
                 )
             return
         for start in range(0, len(asked), PER_SCRIPT):
             batch = asked[start : start + PER_SCRIPT]
-            command = self._call("take", [asks for asks, _, _ in batch])
+            command = self._call("take", [(asks, known) for asks, _, _, known in batch])
             self._wire.submit([command]).add_done_callback(partial(self._answered, batch))
 
     def _answered(self, batch: Sequence[Asked], done: asyncio.Future[list[Any]]) -> None:
@@ -111,7 +126,15 @@ class RedisRateStore:
             return
         (answer,) = done.result()
         place = 0
-        for asks, waiter, now in batch:
+        for asks, waiter, now, known in batch:
+            seen = None
+            if known is not None:
+                seen = answer[place]
+                place += 1
+                if seen is None:
+                    if not waiter.done():
+                        waiter.set_result(None)
+                    continue
             takes = _takes(asks, answer, place)
             if not answer[place]:
                 self._remember(asks, takes, now)
@@ -119,11 +142,11 @@ class RedisRateStore:
                 self.admitted(asks, now)
             place += 1 + 3 * len(asks)
             if not waiter.done():
-                waiter.set_result(takes)
+                waiter.set_result(takes if seen is None else (float(seen), takes))
 
     def _gathered(self, asked: Asked, done: asyncio.Future[list[Any]]) -> None:
         """Join the answers of a Cluster's nodes; give back what was taken when one of them refused."""
-        asks, waiter, now = asked
+        asks, waiter, now, _ = asked
         error = _failure(done)
         if error is not None:
             self._fail(asked, error)
@@ -133,7 +156,7 @@ class RedisRateStore:
         if not all(answer[0] for answer in answers):
             taken = [ask for ask, answer in zip(asks, answers, strict=True) if answer[0] and ask.counted]
             if taken:
-                self._wire.submit([self._call("give", [[ask]]) for ask in taken]).add_done_callback(_failure)
+                self._wire.submit([self._call("give", [([ask], None)]) for ask in taken]).add_done_callback(_failure)
             takes = tuple(
                 Take(True, take.remaining + 1, 0.0, take.reset_after) if answer[0] and ask.counted else take
                 for ask, take, answer in zip(asks, takes, answers, strict=True)
@@ -146,21 +169,25 @@ class RedisRateStore:
 
     def _fail(self, asked: Asked, error: StoreUnavailable) -> None:
         """Let the other store decide; a client that has left is not asked for."""
-        asks, waiter, now = asked
+        asks, waiter, now, known = asked
         if waiter.done():
             return
-        if self.instead is None:
+        if known is not None:
+            if self.lost is not None:
+                self.lost(error)
+            waiter.set_result(None)
+        elif self.instead is None:
             waiter.set_exception(error)
         else:
             waiter.set_result(self.instead(asks, now, error))
 
-    def _call(self, mode: str, requests: Sequence[Sequence[Ask]]) -> Command:
+    def _call(self, mode: str, requests: Sequence[Request]) -> Command:
         """Put requests into one run of the script; limits that several requests share are sent once."""
         keys: list[str] = []
         sets: dict[tuple[int, ...], tuple[int, list[str]]] = {}
         rules: list[Argument] = []
-        chosen: list[int] = []
-        for asks in requests:
+        chosen: list[Argument] = []
+        for asks, known in requests:
             shape = tuple([id(ask.limit) if ask.counted else -id(ask.limit) for ask in asks])
             entry = sets.get(shape)
             if entry is None:
@@ -168,7 +195,11 @@ class RedisRateStore:
                 rules += [len(said), *(word for _, rule, _ in said for word in rule)]
                 entry = sets[shape] = (len(sets) + 1, [beginning for _, _, beginning in said])
             number, beginnings = entry
-            chosen.append(number)
+            if known is None:
+                chosen.append(number)
+            else:
+                chosen += (-number, known.mark)
+                keys.append(known.name)
             keys += [beginning + ask.subject for beginning, ask in zip(beginnings, asks, strict=True)]
         return self._window.call(keys, self._now(), mode, len(sets), *rules, *chosen)
 

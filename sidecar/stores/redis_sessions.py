@@ -18,8 +18,9 @@ import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from sidecar.bounded_cache import BoundedCache
 from sidecar.session import Session
-from sidecar.stores.interfaces import Erased, SessionFacts, SessionsFound
+from sidecar.stores.interfaces import Erased, KnownSession, SessionFacts, SessionsFound
 from sidecar.stores.memory_sessions import KEY, PER_SESSION, deadline
 from sidecar.stores.redis_connection import Command, RedisClient, Script
 
@@ -38,6 +39,10 @@ SEARCHED_AT_ONCE: Final = 1000
 SEARCHED: Final = 200_000
 """Sessions that one search looks at."""
 ROUNDS: Final = 200
+KNOWN: Final = 8 * 1024 * 1024
+"""Bytes of sessions that are recalled: some 9,000."""
+SIZE: Final = 700
+"""Bytes of one, besides its data."""
 
 
 class RedisSessionStore:
@@ -50,6 +55,7 @@ class RedisSessionStore:
         self._script = Script("session.lua")
         self._all = f"{prefix}:sessions"
         self._organizations = f"{prefix}:of"
+        self._known: BoundedCache[str, KnownSession] = BoundedCache(KNOWN)
 
     def bound(self, per_client: int) -> None:
         """Take over a reloaded policy's bound; a client above it keeps its sessions until it begins another one."""
@@ -83,7 +89,17 @@ class RedisSessionStore:
         if data is None or seen is None:
             return None
         session = _opened(key, data, seal, float(seen))
-        return None if session is None or 0 < session.expires <= now else session
+        if session is None or 0 < session.expires <= now:
+            return None
+        known, mark = self._known.get(key), data[:NONCE_SIZE]
+        if known is None or known.mark != mark:
+            self._known.remember(key, KnownSession(session, self._session(key), mark), SIZE + len(data))
+        return session
+
+    def recall(self, key: str, now: float) -> KnownSession | None:
+        """Return a session that was read here and has not reached its end; it may have ended otherwise."""
+        known = self._known.get(key)
+        return None if known is None or 0 < known.session.expires <= now else known
 
     async def touch(self, key: str, seen: float, ttl: float) -> None:
         """Note that a session was seen."""
@@ -96,6 +112,7 @@ class RedisSessionStore:
 
     async def delete(self, key: str, organization: str = "") -> bool:
         """End a session; its conversations stay its own."""
+        self._known.pop(key, None)
         commands: list[Command] = [("DEL", self._session(key)), ("ZREM", self._all, key)]
         if organization:
             commands.append(("ZREM", self._of("organization", organization), key))
@@ -135,6 +152,7 @@ class RedisSessionStore:
 
     async def erase(self, kind: str, subject: str) -> Erased:
         """Delete what is stored about a `session`, an `ip` or an `organization`."""
+        self._known.clear()
         if kind == "session":
             return await self._erase([subject])
         if kind not in {"ip", "organization"}:

@@ -2,12 +2,13 @@
 --
 -- A subject has one hash; a limit has one field in it, a packed row:
 --   newest bucket (double), total (uint32), then up to 61 runs, oldest first: bucket mod 65536 (uint16), count (uint32)
--- KEYS   the subjects' hashes, one for each ask of each request in turn
+-- KEYS   for each request in turn: the hash of its session, if it has one, and its subjects' hashes, one for each ask
 -- ARGV   microseconds now ('' for this server's clock), mode (take | peek | give), how many sets of limits;
 --        for each set: how many limits, and for each limit: field, limit (negative: only looked at, neither
 --        counted nor refusing), bucket width in microseconds;
---        then for each request: the number of its set
--- answer for each request: 1 or 0, then for each ask: count, microseconds to wait, microseconds until empty
+--        then for each request: the number of its set; negative, if it has a session: how the session's data begin
+-- answer for each request: when its session was seen, or nil alone if it is gone or another one: nothing is taken then;
+--        1 or 0, then for each ask: count, microseconds to wait, microseconds until empty
 
 local now
 if ARGV[1] == '' then
@@ -79,10 +80,17 @@ for number = 1, tonumber(ARGV[3]) do
   sets[number] = limits
 end
 
+-- Return when a session was seen, false unless it is the one whose data begin like that.
+local function seen(key, mark)
+  local held = redis.call('HMGET', key, 'd', 's')
+  return held[1] and string.sub(held[1], 1, #mark) == mark and held[2]
+end
+
 local out, key = {}, 0
-for request = place, #ARGV do
+
+local function decide(limits)
   local asks, allowed = {}, mode ~= 'peek'
-  for number, limit in ipairs(sets[tonumber(ARGV[request])]) do
+  for number, limit in ipairs(limits) do
     key = key + 1
     local ask = {key = KEYS[key], field = limit.field, limit = limit.limit, looked = limit.looked, width = limit.width}
     ask.current = floor(now / ask.width)
@@ -110,5 +118,18 @@ for request = place, #ARGV do
     out[#out + 1] = wait
     out[#out + 1] = empty
   end
+end
+
+while place <= #ARGV do
+  local number = tonumber(ARGV[place])
+  local limits, found = sets[math.abs(number)], true
+  place = place + 1
+  if number < 0 then
+    key = key + 1
+    found = seen(KEYS[key], ARGV[place])
+    place = place + 1
+    out[#out + 1] = found
+  end
+  if found then decide(limits) else key = key + #limits end
 end
 return out

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from sidecar.admission import Admission, BodyInspection
-from sidecar.decision import Decision, Inspection
+from sidecar.decision import Decision, Inspection, Waiting
 from sidecar.head import Fields
 from sidecar.proxy.backend_connection import BackendConnection
 from sidecar.proxy.handler import Handler
@@ -16,13 +15,13 @@ from sidecar.proxy.handler import Handler
 class PausedHandler(Handler):
     """The same stages, each a turn of the loop later."""
 
-    def admitted(self, decision: Decision | Admission) -> None:
+    def admitted(self, decision: Decision | Waiting[Decision]) -> None:
         self._later(super().admitted, decision)
 
     def look_into(self, body: bytes) -> None:
         self._later(super().look_into, body)
 
-    def looked_into(self, result: Inspection | BodyInspection) -> None:
+    def looked_into(self, result: Inspection | Waiting[Inspection]) -> None:
         self._later(super().looked_into, result)
 
     def send(self, put: Fields) -> None:

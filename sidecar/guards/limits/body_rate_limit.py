@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Awaitable, Sequence
 
 from sidecar.decision import KEEP, PASS, Answer, Decision, Inspection, Pass, Refuse
@@ -10,6 +11,7 @@ from sidecar.guards.limits.rate_limit import RateLimitGuard
 from sidecar.guards.limits.rate_limit_headers import RateLimitHeaders
 from sidecar.guards.sessions.session import has_body
 from sidecar.limit import Limit, LimitReport, Per
+from sidecar.stores.interfaces import KnownSession, SessionTakes
 
 
 def split(limits: Sequence[Limit]) -> tuple[tuple[Limit, ...], tuple[Limit, ...]]:
@@ -35,6 +37,10 @@ class HeadRateLimits:
     def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
         """Take all limits when the session is known, and otherwise those that do not count sessions."""
         return (self._first if exchange.session is None else self._whole).check(exchange)
+
+    def take_with(self, exchange: Exchange, known: KnownSession) -> Future[SessionTakes | None] | None:
+        """Take all limits together with the session."""
+        return self._whole.take_with(exchange, known)
 
 
 class BodyRateLimitGuard:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from asyncio import Future
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Final
 
-from sidecar.decision import PASS, Answer, Decision, Detail, Refuse
+from sidecar.decision import PASS, Answer, Decision, Detail, Refuse, Waiting
 from sidecar.errors import Problems
 from sidecar.exchange import UNKNOWN_CLIENT, Exchange
 from sidecar.guards.limits.rate_limit_headers import RateLimitHeaders, retry_after, status_body
 from sidecar.limit import Ask, Counts, Limit, LimitReport, Per, Take, Takes
-from sidecar.stores.interfaces import RateStore
+from sidecar.stores.interfaces import KnownSession, RateStore, SessionTakes, TakesWithSession
 from sidecar.vocabulary import Code
 
 CACHED: Final = 8192
@@ -121,6 +123,7 @@ class RateLimitGuard:
         self.waits = waits
         self.rules = rules
         self._store = store
+        self._together = store if isinstance(store, TakesWithSession) else None
         named = _Plans(limits, rules)
         unnamed = [limit for limit in limits if not limit.named_only]
         self._named = named
@@ -134,15 +137,19 @@ class RateLimitGuard:
             return PASS
         plan = self._plan(exchange)
         asks = self._asked(plan, exchange)
+        if exchange.taken is not None:
+            taken, exchange.taken = exchange.taken, None
+            return self._decide(exchange, plan, asks, taken)
         takes = self._store.take(asks, exchange.started)
         if isinstance(takes, tuple):
             return self._decide(exchange, plan, asks, takes)
-        return self._decided_later(exchange, plan, asks, takes)
+        return Waiting(takes, partial(self._decide, exchange, plan, asks))
 
-    async def _decided_later(
-        self, exchange: Exchange, plan: _Plan, asks: tuple[Ask, ...], takes: Awaitable[Takes]
-    ) -> Decision:
-        return self._decide(exchange, plan, asks, await takes)
+    def take_with(self, exchange: Exchange, known: KnownSession) -> Future[SessionTakes | None] | None:
+        """Take the limits together with the session of an exchange, if it is still as it is known; `check` follows."""
+        if self._together is None or not self.limits or exchange.client.uncounted:
+            return None
+        return self._together.take_with(known, self._asked(self._plan(exchange), exchange), exchange.started)
 
     def peek(self, exchange: Exchange) -> Awaitable[None] | None:
         """Put the state on an exchange that was refused before its limits were taken; consumes nothing."""

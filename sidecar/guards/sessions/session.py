@@ -129,8 +129,8 @@ class SessionGuard:
         if self._local is None:
             return self._asked(exchange)
         session = self._local.find(exchange.session_key, exchange.now)
-        decision = self._judged(exchange, session)
-        if session is not None and type(decision) is Pass and exchange.now - session.seen >= self._touch_after:
+        decision = self.judged(exchange, session)
+        if session is not None and type(decision) is Pass and self.is_stale(session.seen, exchange.now):
             self._local.note_seen(session.key, exchange.now, self._idle)
         return decision
 
@@ -140,13 +140,21 @@ class SessionGuard:
             session = await self._store.get(exchange.session_key, self._seal(exchange.session_id), exchange.now)
         except StoreUnavailable:
             return PASS if self._pass_when_unavailable else UNAVAILABLE
-        decision = self._judged(exchange, session)
-        if session is not None and type(decision) is Pass and exchange.now - session.seen >= self._touch_after:
-            with suppress(StoreUnavailable):  # it was read a moment ago; at worst it ends a little early
-                await self._store.touch(session.key, exchange.now, self._idle)
+        decision = self.judged(exchange, session)
+        if session is not None and type(decision) is Pass and self.is_stale(session.seen, exchange.now):
+            await self.touched(session, exchange.now)
         return decision
 
-    def _judged(self, exchange: Exchange, session: Session | None) -> Pass | Refuse:
+    def is_stale(self, seen: float, now: float) -> bool:
+        """Return whether the time of last use has to be written again."""
+        return now - seen >= self._touch_after
+
+    async def touched(self, session: Session, now: float) -> None:
+        """Write the time of last use."""
+        with suppress(StoreUnavailable):  # it was read a moment ago; at worst it ends a little early
+            await self._store.touch(session.key, now, self._idle)
+
+    def judged(self, exchange: Exchange, session: Session | None) -> Pass | Refuse:
         """Return whether this client may use this session here; set `exchange.session` when it may."""
         if session is None:
             expires = expiry_of(exchange.session_id)
