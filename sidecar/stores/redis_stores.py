@@ -102,6 +102,7 @@ class SharedStores:
         self._lost = False
         self._pause = EVERY
         self._returned = clock.monotonic() - UNSTEADY
+        self.circuit.opened = self._probe_soon
 
     def use_timeout(self, seconds: float) -> None:
         """Take over how long a request may wait."""
@@ -153,6 +154,14 @@ class SharedStores:
     def _hurry(self) -> None:
         """Ask for the next round soon: something has to be told. A server that is away is probed in its own time."""
         if self.circuit.up:
+            self._soon()
+
+    def _probe_soon(self) -> None:
+        """Look at once whether Redis is away: most failures are one late answer, and sessions are refused meanwhile.
+
+        One that has just come back waits for the next round, so that a slow server does not hold requests again and again.
+        """
+        if self._clock.monotonic() - self._returned >= UNSTEADY:
             self._soon()
 
     def _came_back(self) -> None:

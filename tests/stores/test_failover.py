@@ -14,7 +14,9 @@ import pytest
 from sidecar.clock import SystemClock
 from sidecar.limit import Ask, Limit, Per, Takes
 from sidecar.secret import Secret
+from sidecar.stores import redis_stores
 from sidecar.stores.factory import Stores, open_stores
+from tests.support.clock import FakeClock
 from tests.support.exchanges import Recorder
 from tests.support.redis import RedisServer, redis_server
 from tests.support.toxic import DelayingProxy
@@ -118,6 +120,31 @@ async def test_a_redis_that_became_slower_within_the_timeout_is_used_again() -> 
             waits = await waits_at_200_a_second(stores, 0.5)
             assert stores.states() == {"redis": True}
             assert 0.12 <= max(waits) <= 0.42
+
+
+async def lose_one_answer(stores: Stores, server: RedisServer) -> None:
+    server.signal(signal.SIGSTOP)
+    try:
+        await take(stores, Ask(WIDE, "client"))
+    finally:
+        server.signal(signal.SIGCONT)
+    assert stores.states() == {"redis": False}
+
+
+async def test_one_lost_answer_is_followed_by_a_probe_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself the background would look again after a minute."""
+    monkeypatch.setattr(redis_stores, "EVERY", 60.0)
+    clock, recorder = FakeClock(), Recorder()
+    with redis_server() as server:
+        stores = open_stores(Secret(server.url), clock=clock, events=recorder, timeout=TIMEOUT)
+        await stores.start()
+        clock.advance(redis_stores.UNSTEADY)
+        await lose_one_answer(stores, server)
+        await until(lambda: stores.states() == {"redis": True})
+        await lose_one_answer(stores, server)  # it has come back just now: it is probed in its own time
+        await asyncio.sleep(0.3)
+        assert recorder.names() == ["STORE_DEGRADED", "STORE_RECOVERED", "STORE_DEGRADED"]
+        await stores.close()
 
 
 async def test_our_own_delay_is_not_laid_to_redis() -> None:
