@@ -159,7 +159,7 @@ class SharedStores:
     def _probe_soon(self) -> None:
         """Look at once whether Redis is away: most failures are one late answer, and sessions are refused meanwhile.
 
-        One that has just come back waits for the next round, so that a slow server does not hold requests again and again.
+        One that has just come back waits for the next round: a slow server must not hold requests again and again.
         """
         if self._clock.monotonic() - self._returned >= UNSTEADY:
             self._soon()

@@ -130,7 +130,7 @@ class SessionGuard:
             return self._asked(exchange)
         session = self._local.find(exchange.session_key, exchange.now)
         decision = self.judged(exchange, session)
-        if session is not None and type(decision) is Pass and self.is_stale(session.seen, exchange.now):
+        if session is not None and type(decision) is Pass and exchange.now - session.seen >= self._touch_after:
             self._local.note_seen(session.key, exchange.now, self._idle)
         return decision
 
