@@ -24,11 +24,13 @@ _SHARED: Final = 2048  # bytes in which keys may begin that are read from one ch
 _AHEAD: Final = 64
 _READINGS: Final = 128
 """Readings of one place, and steps of reading one number, beyond which no more are followed."""
-_WORK: Final = 30_000
+_WORK: Final = 5_000
+_WORK_PER_BYTE: Final = 4  # … more for each byte of the longest key
 """Steps of reading one text. What is not read by then is replaced: it looks like a key in escapes without end."""
 _STATES: Final = 4096  # of one key's readings from one place; beyond that, what was found is found
 _INTRODUCERS: Final = frozenset(b"%\\&")
 _BACKSLASH: Final = 0x5C
+_BYTES: Final = tuple(bytes((byte,)) for byte in range(256))
 _ODD: Final = re.compile(rb"[%\\&\"'\x00-\x1f\x7f-\xff]")
 _UNSEEN: Final = re.compile(INVISIBLE)
 _LEAD: Final = {0xC2: 2, 0xCD: 2, 0xE1: 3, 0xE2: 3, 0xEF: 3, 0xF3: 4}
@@ -65,8 +67,8 @@ class Steps:
 
     __slots__ = ("left",)
 
-    def __init__(self) -> None:
-        self.left = _WORK
+    def __init__(self, longest: int = 0) -> None:
+        self.left = _WORK + _WORK_PER_BYTE * longest
 
     def take(self, count: int) -> None:
         """Count some more."""
@@ -106,10 +108,13 @@ class _Chart:
             self._read(at)
 
     def _read(self, at: int) -> None:
-        found = dict.fromkeys(self._as_they_are(at))
-        self._reads[at], self._ascii[at] = [], []
         raw = self._text[at]
-        agenda = [(raw, at + 1)] if raw in _INTRODUCERS else []
+        if raw not in _INTRODUCERS:
+            self._read_single(raw, at)
+            return
+        found = {(_BYTES[raw], at + 1): None}
+        self._reads[at], self._ascii[at] = [], []
+        agenda = [(raw, at + 1)]
         while agenda:
             kind, start = agenda.pop()
             if kind == _BACKSLASH and start > at + 1 and self._text[start : start + 1] == b"\\":
@@ -130,15 +135,18 @@ class _Chart:
                 letters.update(dict.fromkeys(self._characters(end, at)))
         self._ascii[at] = list(letters)[:_READINGS]
 
-    def _as_they_are(self, at: int) -> Iterator[tuple[bytes, int]]:
-        raw = self._text[at]
-        yield self._text[at : at + 1], at + 1
-        if raw < 0x20 or raw >= 0x7F:
-            unseen = _UNSEEN.match(self._text, at)
-            if unseen is not None:
-                yield b"", unseen.end()
-            elif raw in _LEAD and self.size - at < _LEAD[raw]:
-                self.cut.add(at)
+    def _read_single(self, raw: int, at: int) -> None:
+        """Read a byte that begins no escape: it says what it is, or nothing that is seen."""
+        self._reads[at], self._ascii[at] = [(_BYTES[raw], at + 1)], [(raw, at + 1)]
+        if 0x20 <= raw < 0x7F:
+            return
+        unseen = _UNSEEN.match(self._text, at)
+        if unseen is not None:
+            self._reads[at].append((b"", unseen.end()))
+            letters = dict.fromkeys([(raw, at + 1), *self._characters(unseen.end(), at)])
+            self._ascii[at] = list(letters)[:_READINGS]
+        elif raw in _LEAD and self.size - at < _LEAD[raw]:
+            self.cut.add(at)
 
     def _more(self, means: bytes, end: int, at: int) -> Iterator[tuple[bytes, int]]:
         """Return what an escape says besides: nothing that is seen, or one character with those behind it."""
@@ -273,11 +281,11 @@ def _character(number: int) -> bytes:
 class AmbiguousSecrets:
     """Find keys that hold what escapes are made of, in any reading of a text."""
 
-    __slots__ = ("_begun", "_longest", "_tree", "_whole")
+    __slots__ = ("_begun", "_tree", "_whole", "longest")
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
         self._tree = _tree(secrets)
-        self._longest = max(map(len, secrets))
+        self.longest = max(map(len, secrets))
         loose = short_heads(heads(secrets) or short_heads(secrets, _FEW_BYTES), _HEAD)
         self._whole = [compiled(part) for part in in_parts(loose, whole)]
         self._begun = [compiled(b"(?:" + part + rb")\z") for part in in_parts(loose, begun)]

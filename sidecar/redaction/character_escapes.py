@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from enum import Enum
 from html.entities import html5
 from itertools import accumulate
 from typing import Final, NamedTuple, TypeAlias
@@ -68,34 +69,39 @@ _UNFINISHED: Final = re.compile(
 )  # fmt: skip
 _BEGUN: Final = frozenset(name[:size] for name in (*SHOWN, b"amp") for size in range(len(name) + 1))
 _NEAR: Final = 40
+_TAIL: Final = 512
+_IN_NO_ESCAPE: Final = (b" ", b"=", b".", b",", b"-")
 
 
 Token: TypeAlias = tuple[tuple[int, int], bytes]
 """Where an escape or an invisible character is, and what it means."""
 
 
-def undo(text: bytes) -> tuple[bytes, list[Token] | None]:
-    """Return the text without what is invisible or, if nothing is, without its outermost layer of escapes.
+class Undone(Enum):
+    """What was undone, which `Positions` finds again: few texts hold what is looked for."""
 
-    Also what was undone; None where only what is invisible was dropped, which `Positions` finds again.
-    """
+    UNSEEN = 0
+    ESCAPES = 1
+
+
+def undo(text: bytes) -> tuple[bytes, Undone]:
+    """Return the text without what is invisible or, if nothing is, without its outermost layer of escapes."""
     seen = text.translate(None, _CONTROLS) if _WANTED(text) is None else _unseen(text).sub(b"", text)
     if len(seen) < len(text):
-        return seen, None
+        return seen, Undone.UNSEEN
     if _INTRODUCED(text) is None:
-        return text, None
-    tokens: list[Token] = []
-    add = tokens.append
+        return text, Undone.UNSEEN
     known = _MEANT.get
 
     def meant(found: re.Match[bytes]) -> bytes:
         means = known(found.group())
-        if means is None:
-            means = _meant(found)
-        add((found.span(), means))
-        return means
+        return means if means is not None else _meant(found)
 
-    return _ESCAPE.sub(meant, text), tokens
+    return _ESCAPE.sub(meant, text), Undone.ESCAPES
+
+
+def _tokens(kind: re.Pattern[bytes], text: bytes) -> list[Token]:
+    return [(found.span(), _MEANT.get(found.group()) or _meant(found)) for found in kind.finditer(text)]
 
 
 def undo_each(text: bytes) -> Iterator[tuple[bytes, list[Token]]]:
@@ -103,7 +109,7 @@ def undo_each(text: bytes) -> Iterator[tuple[bytes, list[Token]]]:
     for kind, introducer in zip(_KINDS, b"\\%&", strict=True):
         if introducer not in text:
             continue
-        tokens = [(found.span(), _MEANT.get(found.group()) or _meant(found)) for found in kind.finditer(text)]
+        tokens = _tokens(kind, text)
         if tokens:
             pieces: list[bytes] = []
             at = 0
@@ -122,7 +128,7 @@ class Layer(NamedTuple):
 
     text: bytes
     stop: int
-    tokens: list[Token] | None
+    tokens: list[Token] | Undone
 
 
 def layers(text: bytes, *, final: bool) -> list[Layer]:
@@ -130,7 +136,7 @@ def layers(text: bytes, *, final: bool) -> list[Layer]:
 
     What an escape cuts that the end of the text cuts itself is in no layer below.
     """
-    found = [Layer(text, len(text) if final else unfinished(text), None)]
+    found = [Layer(text, len(text) if final else unfinished(text), [])]
     for _ in range(ROUNDS):
         above = found[-1]
         given = above.text[: above.stop]
@@ -161,9 +167,11 @@ class Positions:
 
     __slots__ = ("_begin", "_end", "_lower", "_upper")
 
-    def __init__(self, text: bytes, tokens: list[Token] | None) -> None:
-        if tokens is None:
+    def __init__(self, text: bytes, tokens: list[Token] | Undone) -> None:
+        if tokens is Undone.UNSEEN:
             tokens = [(found.span(), b"") for found in _unseen(text).finditer(text)]
+        elif tokens is Undone.ESCAPES:
+            tokens = _tokens(_ESCAPE, text)
         self._begin = [begin for (begin, _), _ in tokens]
         self._end = [end for (_, end), _ in tokens]
         shrunk = list(accumulate((end - begin - len(means) for (begin, end), means in tokens), initial=0))
@@ -183,6 +191,22 @@ class Positions:
         if token < 0:
             return at
         return self._end[token] if at <= self._upper[token] else self._end[token] + at - self._upper[token]
+
+
+def begin_above(above: Layer, below: Layer, at: int) -> int:
+    """Return where what is at a position of a layer began in the layer above, as `Positions.start` does.
+
+    For a place near the end, only what is behind a byte before it that no escape holds is read again.
+    """
+    before = max(0, len(above.text) - _TAIL)
+    start = max(above.text.rfind(byte, 0, before) for byte in _IN_NO_ESCAPE) + 1
+    if below.tokens is Undone.ESCAPES and start:
+        tail = above.text[start : above.stop]
+        tokens = _tokens(_ESCAPE, tail)
+        size = len(tail) - sum(end - begin - len(means) for (begin, end), means in tokens)
+        if at >= len(below.text) - size:
+            return start + Positions(tail, tokens).start(at - len(below.text) + size)
+    return Positions(above.text, below.tokens).start(at)
 
 
 def _unseen(text: bytes) -> re.Pattern[bytes]:

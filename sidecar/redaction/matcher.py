@@ -7,13 +7,12 @@ each layer as they are. All of that is linear in the length of the text.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from sidecar.redaction.ambiguous_escapes import AmbiguousSecrets, Steps, is_ambiguous
-from sidecar.redaction.character_escapes import LONGEST, Positions, layers, plain, undo_each, unfinished
+from sidecar.redaction.character_escapes import LONGEST, Positions, begin_above, layers, plain, undo_each, unfinished
 from sidecar.redaction.encoded_patterns import literal
 from sidecar.redaction.encoded_runs import (
     BASE64,
@@ -48,7 +47,6 @@ class SecretMatcher:
     framing = True
     __slots__ = (
         "_ambiguous",
-        "_first",
         "_forms",
         "_literal",
         "_longest",
@@ -70,11 +68,8 @@ class SecretMatcher:
         self._secrets = sorted(kept | shown)
         ambiguous = sorted(filter(is_ambiguous, self._secrets))
         self._ambiguous = AmbiguousSecrets(ambiguous) if ambiguous else None
-        self._longest = max(map(len, self._secrets), default=0)
-        self.reach = LONGEST * self._longest
-        self._first = (
-            re.compile(b"[" + b"".join({b"\\x%02x" % one[0] for one in self._secrets}) + b"]") if kept else None
-        )
+        self._longest = _longest(self._secrets)
+        self.reach = LONGEST * max(self._longest.values(), default=0)
         self._opening = frozenset(b"".join(opening(one[0]) for one in self._secrets))
         self._suspects = Suspects(self._secrets)
         self._literal = literal(self._secrets)
@@ -130,7 +125,7 @@ class SecretMatcher:
             near = max(0, len(joined) - self.reach - 256)
             joined = joined[near:]
             behind -= near
-        spans, live = self._spans(joined, final, NESTED, Steps())
+        spans, live = self._spans(joined, final, NESTED, Steps(self._ambiguous.longest if self._ambiguous else 0))
         hits = sorted({Hit(max(0, start - behind), end - behind, KNOWN) for start, end in spans if end > behind})
         live = max(0, live - behind)
         return hits, live if live >= size - self.reach else size
@@ -148,7 +143,11 @@ class SecretMatcher:
                 more, other = self._runs(layer.text, layer.stop, final, nested - 1, steps)
                 here += more
                 begins = min(begins, other)
-            if not here and begins == size:
+            if not here:
+                if begins < size:
+                    for at in range(number, 0, -1):
+                        begins = begin_above(found[at - 1], found[at], begins)
+                    live = min(live, begins)
                 continue
             known += [Positions(found[at].text, found[at + 1].tokens) for at in range(len(known), number)]
             for positions in reversed(known[:number]):
@@ -197,13 +196,16 @@ class SecretMatcher:
 
     def _cut(self, text: bytes, start: int, end: int) -> int:
         """Return where the earliest secret begins, not before `start`, that `end` cuts; or `end`."""
-        assert self._first is not None
-        for found in self._first.finditer(text, max(start, end - self._longest + 1), end):
-            tail = text[found.start() : end]
-            at = bisect_left(self._secrets, tail)
-            if at < len(self._secrets) and self._secrets[at].startswith(tail):
-                return found.start()
-        return end
+        earliest = end
+        for first, longest in self._longest.items():
+            place = max(start, end - longest + 1) - 1
+            while (place := text.find(first, place + 1, earliest)) >= 0:
+                tail = text[place:end]
+                at = bisect_left(self._secrets, tail)
+                if at < len(self._secrets) and self._secrets[at].startswith(tail):
+                    earliest = place
+                    break
+        return earliest
 
     def _runs(
         self, text: bytes, stop: int, final: bool, nested: int, steps: Steps
@@ -237,3 +239,11 @@ class SecretMatcher:
                         if not given[start:end].translate(None, alphabet):  # or what is no base64 was read as some
                             spans.append((start, end))
         return spans, live
+
+
+def _longest(secrets: Iterable[bytes]) -> dict[bytes, int]:
+    """Return how long the longest secret is that begins with a byte."""
+    found: dict[bytes, int] = {}
+    for secret in secrets:
+        found[secret[:1]] = max(found.get(secret[:1], 0), len(secret))
+    return found
