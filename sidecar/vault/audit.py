@@ -206,8 +206,12 @@ def chain_hash(columns: Mapping[str, Any]) -> str:
 
 
 def as_json(row: Row) -> dict[str, Any]:
-    """Return an entry as exports and the admin API show it."""
-    return {**row, "detail": json.loads(row["detail"])}
+    """Return an entry as exports and the admin API show it; what was changed to be no JSON is shown as a text."""
+    try:
+        detail = json.loads(row["detail"])
+    except ValueError:
+        detail = {"unreadable": row["detail"]}
+    return {**row, "detail": detail}
 
 
 def _ends(state: Row) -> tuple[Seal, Seal]:

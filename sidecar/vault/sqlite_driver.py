@@ -22,12 +22,24 @@ from sidecar.errors import ConfigError, StoreUnavailable
 FILE_MODE: Final = 0o600
 POLL_SECONDS: Final = 0.5
 LAST_SECONDS: Final = 1.0
+UNDO_SECONDS: Final = 0.2
 PRAGMAS: Final = (
     "PRAGMA synchronous=FULL",  # a commit that was acknowledged survives a power cut
     "PRAGMA secure_delete=ON",  # what was deleted does not stay behind in free pages
     "PRAGMA trusted_schema=OFF",
     "PRAGMA cache_size=-512",  # KiB; the rows that are used are in our own memory
 )
+
+TIMES: Final = frozenset(
+    {"at", "base_at", "created_at", "expires_at", "head_at", "revoked_at", "rotated_at", "until", "updated_at"}
+)
+"""Columns of epoch milliseconds, or seconds."""
+NUMBERS: Final = frozenset({
+    "base_entries", "base_seq", "credentials_version", "format", "given", "handles_version", "head_entries", "head_seq",
+    "made", "nano", "requests", "seq", "unpriced", "version",
+})  # fmt: skip
+"""Columns of other whole numbers."""
+YEAR_10000: Final = 253_402_300_800_000
 
 
 class SqliteConnection:
@@ -37,6 +49,7 @@ class SqliteConnection:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vault-sqlite")
         # We begin transactions ourselves: the module would do it too late, and not for DDL.
         self._connection = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
+        self._connection.text_factory = _text
         for pragma in PRAGMAS:
             self._connection.execute(pragma)
 
@@ -55,20 +68,23 @@ class SqliteConnection:
         """How many rows this connection has changed."""
         return self._connection.total_changes
 
-    def roll_back(self) -> None:
+    async def roll_back(self) -> None:
         """Undo, after whatever this connection still runs: a commit that was begun is done afterwards.
 
-        No caller waits for it: this connection's thread does nothing else before, and others see nothing of it.
+        Where that takes long (another program holds a lock), no caller waits for it: this connection's thread
+        does nothing else before.
         """
-        with contextlib.suppress(RuntimeError):  # the thread has ended
-            self._thread.submit(self._roll_back)
+        await self._last(self._roll_back, UNDO_SECONDS)
 
     async def close(self) -> None:
         """Close after what still runs; a statement that is stuck is not waited for."""
-        with contextlib.suppress(RuntimeError, TimeoutError):  # RuntimeError: the thread has ended
-            running = self._thread.submit(self._connection.close)
-            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(running)), LAST_SECONDS)
+        await self._last(self._connection.close, LAST_SECONDS)
         self._thread.shutdown(wait=False)
+
+    async def _last(self, function: Any, seconds: float) -> None:
+        with contextlib.suppress(RuntimeError, TimeoutError):  # RuntimeError: the thread has ended
+            running = self._thread.submit(function)
+            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(running)), seconds)
 
     async def _call(self, function: Any, *arguments: Any) -> Any:
         try:
@@ -83,7 +99,7 @@ class SqliteConnection:
     def _rows(self, statement: str, values: tuple[Any, ...]) -> list[dict[str, Any]]:
         cursor = self._connection.execute(statement, values)
         names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
+        return [{name: _typed(name, value) for name, value in zip(names, row, strict=True)} for row in cursor]
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
@@ -138,7 +154,7 @@ class SqliteDriver:
                 yield self._writer
                 await self._writer.run("COMMIT")
             except BaseException:
-                self._writer.roll_back()
+                await self._writer.roll_back()
                 raise
 
     migrate = write
@@ -164,6 +180,20 @@ class SqliteDriver:
         await self._writer.close()
         if self._reader is not self._writer:
             await self._reader.close()
+
+
+def _typed(name: str, value: Any) -> Any:
+    """Return a value of a column as the program wrote it: SQLite stores any type in any column, for any program."""
+    if name in TIMES or name in NUMBERS:
+        if value is None or (type(value) is int and (name in NUMBERS or 0 <= value < YEAR_10000)):
+            return value
+        raise StoreUnavailable(f"the credential database was changed by another program: {name} is no number")
+    return _text(value) if type(value) is bytes else value
+
+
+def _text(raw: bytes) -> str:
+    """Return a text, also where another program wrote bytes: what was changed is found by its MAC."""
+    return raw.decode("utf-8", "replace")
 
 
 def _path(url: str) -> str:
