@@ -149,7 +149,7 @@ class MessageReader:
         if self.finder.disguised(value):
             return BodyProblem(Code.MESSAGE_INVALID, "odd_field_name", uninspectable=False)
         protocol = self.protocol
-        if not texts and not may_be_textless(protocol, path, value):
+        if not holds_message(protocol, texts) and not may_be_textless(protocol, path, value):
             return UNREAD
         if protocol is AUTO:
             protocol = recognise(path, value) or AUTO
@@ -203,6 +203,11 @@ class MessageReader:
             return UNREAD
         texts: Texts = [((field.name,), field.text) for field in fields]
         return Message(body, opened, texts, self.protocol, None, tuple(fields), kind)
+
+
+def holds_message(protocol: Protocol, texts: Texts) -> bool:
+    """Return whether one of the texts is a message's own, and not only what stands beside one."""
+    return protocol.holds_message([where for where, _ in texts]) if protocol.beside else bool(texts)
 
 
 def may_be_textless(protocol: Protocol, path: str, value: Any) -> bool:

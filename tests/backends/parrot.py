@@ -1,4 +1,7 @@
-"""A model stand-in behind OpenAI's chat API: it repeats the last message of the user, streamed or whole."""
+"""A model stand-in behind OpenAI's chat API: it repeats the last message of the user, streamed or whole.
+
+`[[` in it comes back as `<`: an answer with markup that nobody typed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from aiohttp import web
 def _said(asked: dict[str, Any]) -> str:
     content = [turn["content"] for turn in asked["messages"] if turn["role"] == "user"][-1]
     text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
-    return f"You said: {text}"
+    return f"You said: {text}".replace("[[", "<")
 
 
 async def _complete(request: web.Request) -> web.StreamResponse:

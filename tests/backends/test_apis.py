@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from tests.backends.conftest import Start
-from tests.backends.front import front
-from tests.backends.systems import KEY, LANGGRAPH, LITELLM
+from tests.backends.front import TOO_MANY, events, front
+from tests.backends.systems import APPS, ENVIRONMENTS, KEY, LANGGRAPH, LITELLM
 from tests.support.sidecar import Running
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -127,3 +129,35 @@ async def test_litellm_looks_at_every_path_to_its_models(litellm: Running, path:
     assert stream or f"You said: {CLEANED}" in answer
     status, answer = await post(litellm, path, body(LONG))
     assert (status, json.loads(answer)["error"]["code"]) == (400, "MESSAGE_TOO_LONG")
+
+
+TALKS = {LITELLM.name: (LITELLM, (KEY,)), LANGGRAPH.name: (LANGGRAPH, ())}
+
+
+@pytest.mark.parametrize("name", TALKS)
+async def test_the_61st_message_is_an_error_that_the_system_s_sdk_reads(name: str, start: Start, tmp_path: Path):
+    system, more = TALKS[name]
+    with front(tmp_path, await start(system), system.name) as running:
+
+        def talk() -> str:
+            with running.connect() as raw:
+                # Use up most of the minute: each POST counts as a message does, wherever it goes.
+                for _ in range(50):
+                    raw.send(b"POST /no/such/path HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n")
+                    assert raw.response().status != 429
+            program = (ENVIRONMENTS / system.name / "bin" / "python", APPS / f"{system.name}_talk.py")
+            argv = [*map(str, program), f"http://127.0.0.1:{running.public}", *more]
+            said = subprocess.run(argv, capture_output=True, check=False, text=True, timeout=60)
+            assert said.returncode == 0, said.stderr
+            return said.stdout
+
+        told = json.loads(await asyncio.to_thread(talk))
+        assert 0 < told.pop("wait") <= 60
+        assert told == {
+            "answered": 10,
+            "raised": True,
+            "says": TOO_MANY,
+            "code": "RATE_LIMIT_EXCEEDED",
+        }
+        refused = events(running, "RATE_LIMIT_EXCEEDED")
+        assert [line["detail"]["limit"] for line in refused] == ["ip-minute"], "asked again, or by another limit"

@@ -122,11 +122,46 @@ def test_long_texts_are_refused_wherever_the_kind_has_them(stages, kind, path, b
     assert b"MESSAGE_TOO_LONG" in reply.body
 
 
+KEPT = [
+    ("/api/chat/completions", lambda t: {"user_message": {"content": "hi"}, "files": [{"type": "text", "content": t}]}),
+    ("/api/chat/completions", lambda t: {"user_message": {"content": "hi", "files": [{"file": {"data": {"content": t}}}]}}),
+    ("/api/chat/completions", lambda t: {"user_message": {"content": "hi"}, "variables": {"{{USER_NAME}}": t}}),
+    ("/api/v1/chats/c", lambda t: {"chat": {"history": {"messages": {"m": {"output": [{"content": [{"text": t}]}]}}}}}),
+    ("/api/v1/chats/c", lambda t: {"chat": {"history": {"messages": {"m": {"statusHistory": [{"description": t}]}}}}}),
+    ("/api/v1/chats/c", lambda t: {"chat": {"tags": [t], "title": "t"}}),
+    ("/api/v1/chats/c/messages/m/event", lambda t: {"type": "message", "data": {"content": t}}),
+    ("/api/v1/notes/create", lambda t: {"title": t, "data": {"content": {"md": "x", "html": "<p>x</p>"}}}),
+    ("/api/v1/notes/n/update", lambda t: {"data": {"content": {"md": t, "html": "<p>x</p>", "json": {"type": "doc"}}}}),
+    ("/api/v1/prompts/create", lambda t: {"command": "c", "name": "n", "content": t}),
+    ("/api/v1/prompts/id/p/update", lambda t: {"command": "c", "name": t, "content": "x"}),
+    ("/api/v1/memories/add", lambda t: {"content": t}),
+    ("/api/v1/memories/update", lambda t: {"operations": [{"action": "add", "content": t}]}),
+    ("/api/v1/folders/", lambda t: {"name": "n", "data": {"system_prompt": t}}),
+    ("/api/v1/models/create", lambda t: {"id": "m", "name": "n", "params": {"system": t}, "meta": {}}),
+    ("/api/v1/channels/c/update", lambda t: {"name": "n", "description": t}),
+    ("/api/v1/evaluations/feedback", lambda t: {"type": "rating", "data": {"rating": 1, "comment": t}}),
+    ("/api/v1/files/f/data/content/update", lambda t: {"content": t}),
+    ("/api/v1/auths/signup", lambda t: {"name": t, "email": "a@b", "password": "<b>typed</b>"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "body"), KEPT, ids=[f"{path} {json.dumps(body('…'))}"[:90] for path, body in KEPT])
+def test_open_webui_s_other_texts_are_escaped_and_of_any_length(stages, path, body):
+    request, reply, _ = arrived(stages, "open-webui", path, body(IMG))
+    assert request is not None, reply.body
+    assert json.loads(request.body) == body(SAFE)
+    request, reply, _ = arrived(stages, "open-webui", path, body(LONG))
+    assert request is not None, reply.body
+
+
 TEXTLESS = [
     ("gradio", "/gradio_api/run/predict", {"data": [], "event_data": None, "fn_index": 14}),
     ("gradio", "/gradio_api/queue/join?", {"data": [None, None], "fn_index": 2, "session_hash": "x"}),
     ("gradio", "/gradio_api/queue/join?", {"data": [[{"role": "assistant", "content": [{"text": LONG, "type": "text"}]}]], "fn_index": 3}),
     ("open-webui", "/api/v1/chats/c/pin", {}),
+    ("open-webui", "/api/v1/notes/n/pin", {}),
+    ("open-webui", "/api/v1/memories/reset", {}),
+    ("open-webui", "/api/v1/models/create", {"id": "m", "name": "n", "meta": {"description": None}, "params": {}}),
     ("open-webui", "/api/v1/chats/new", {"chat": {"title": "New Chat", "history": {"messages": {"m": {"content": LONG}}}}}),
     ("langgraph", "/threads", {"thread_id": "t"}),
     ("langgraph", "/threads", {"metadata": {}}),
@@ -148,12 +183,13 @@ def test_operations_without_new_text_pass(stages, kind, path, body):
 UNREAD = [
     ("gradio", "/gradio_api/run/predict", {"fn_index": 0, "inputs": ["x"]}),
     ("open-webui", "/api/chat/completions", {"question": "x"}),
+    ("open-webui", "/api/chat/completions", {"question": "x", "variables": {"{{USER_NAME}}": "x"}}),
     ("langgraph", "/runs/wait", {"question": "x"}),
     ("litellm", "/chat/completions", {"prompt": "x"}),
 ]
 
 
-@pytest.mark.parametrize(("kind", "path", "body"), UNREAD, ids=[f"{row[0]} {row[1]}" for row in UNREAD])
+@pytest.mark.parametrize(("kind", "path", "body"), UNREAD, ids=[f"{row[0]} {row[1]} {len(row[2])}" for row in UNREAD])
 def test_a_message_without_a_text_that_is_known_is_refused(stages, kind, path, body):
     request, reply, running = arrived(stages, kind, path, body)
     assert (request, reply.status) == (None, 400)

@@ -27,6 +27,7 @@ from sidecar.messages.protocols.pages import (
     NICEGUI,
     OPEN_WEBUI,
     OPEN_WEBUI_API,
+    OPEN_WEBUI_STORED,
     PLAIN,
     SHINY,
     STREAMLIT,
@@ -55,6 +56,7 @@ KNOWN: Final = (
     CHAINLIT_API,
     OPEN_WEBUI,
     OPEN_WEBUI_API,
+    OPEN_WEBUI_STORED,
     STREAMLIT,
     BOKEH,
     SHINY,
@@ -72,7 +74,10 @@ def union(protocols: Iterable[Protocol]) -> Protocol:
     texts = {path.text: path for protocol in joined for path in protocol.texts}
     embedded = {path.text: path for protocol in joined for path in protocol.embedded}
     skipped = frozenset[str]().union(*(protocol.skipped for protocol in joined))
-    return Protocol("auto", tuple(texts.values()), skipped, embedded=tuple(embedded.values()))
+    beside = {path.text: path for protocol in joined for path in protocol.beside}
+    return Protocol(
+        "auto", tuple(texts.values()), skipped, embedded=tuple(embedded.values()), beside=tuple(beside.values())
+    )
 
 
 AUTO: Final = union(protocol for protocol in KNOWN if not protocol.lenient)

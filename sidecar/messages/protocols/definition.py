@@ -7,11 +7,12 @@ leads into it, so that no form of a message goes by unseen.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sidecar.json_path import Path, compile_path
+from sidecar.json_path import Location, Path, compile_path
 
 EVERYTHING: Final = compile_path("$..*")
 
@@ -82,6 +83,8 @@ class Protocol:
     lenient        values of other types at those paths are data, not faults (tool arguments)
     textless       messages for which one of these holds may do without text; any other that has none is
                    MESSAGE_UNREADABLE
+    beside         of `texts`: those that stand beside a message, and are none by themselves; values of other types
+                   are data there
     turns          lists of messages: the length limit counts the last one of the user in each
     counted        texts beside those turns that the length limit counts, each by itself; None: all texts of a
                    message without turns, none of a message with turns
@@ -101,6 +104,7 @@ class Protocol:
     embedded: tuple[Path, ...] = ()
     lenient: bool = False
     textless: tuple[Condition, ...] = ()
+    beside: tuple[Path, ...] = ()
     turns: tuple[Path, ...] = ()
     counted: tuple[Path, ...] | None = None
     endings: tuple[str, ...] = ()
@@ -114,6 +118,10 @@ class Protocol:
     def may_be_textless(self, value: Any) -> bool:
         """Return whether a message in which no text was found is one of those that have none."""
         return any(condition.holds(value) for condition in self.textless)
+
+    def holds_message(self, places: Iterable[Location]) -> bool:
+        """Return whether one of the places where texts were found is that of a message."""
+        return any(not any(path.selects(where) for path in self.beside) for where in places)
 
     def may_be_empty(self) -> bool:
         """Return whether a request may have no body at all: one of the conditions is about the whole message."""

@@ -62,6 +62,17 @@ CHAINLIT_API = Protocol(
     lenient=True,
     textless=(when("$.feedback.value"), when("$.action.name"), when("$.element.id")),
 )
+# Of files that a request or a stored message carries with it, where their texts are.
+OPEN_WEBUI_FILES: Final = ("content", "file.data.content")
+OPEN_WEBUI_BESIDE: Final = paths(
+    "$.variables.*",  # put into system prompts
+    "$.chat_variables.*",
+    *(
+        f"{base}files[*].{text}"
+        for base in ("$.", "$.user_message.", "$.parent_message.", "$.messages[*].")
+        for text in OPEN_WEBUI_FILES
+    ),
+)
 OPEN_WEBUI = Protocol(  # HTTP bodies, and the arguments of a socket.io packet
     "open-webui",
     paths(
@@ -74,7 +85,9 @@ OPEN_WEBUI = Protocol(  # HTTP bodies, and the arguments of a socket.io packet
         "$[1].data.content",
         "$[1].data.data.content",
         "$[1].content",
-    ),
+    )
+    + OPEN_WEBUI_BESIDE,
+    beside=OPEN_WEBUI_BESIDE,
     textless=(
         when("$.chat_id"),  # an answer that is made anew
         when("$.messages[*].content[*].type", *OTHER_PARTS),
@@ -95,6 +108,25 @@ OPEN_WEBUI = Protocol(  # HTTP bodies, and the arguments of a socket.io packet
     conversations=paths("$.chat_id"),
     learned=paths("$.chat_id"),
 )  # fmt: skip
+OPEN_WEBUI_STORED_BESIDE: Final = paths(
+    *(
+        f"{base}.{text}"
+        for base in ("$.chat.history.messages.*", "$.chats[*].chat.history.messages.*", "$.chat.messages[*]")
+        for text in (
+            "output[*].content[*].text",  # said to the model again
+            "statusHistory[*].description",
+            *(f"files[*].{each}" for each in OPEN_WEBUI_FILES),
+        )
+    ),
+    "$.chat.system",
+    "$.chat.params.system",
+    "$.chat.tags[*]",
+    "$.chat.tags[*].name",
+    "$.variables.*",
+    "$.system",
+    "$.data.content",
+    "$.data.description",
+)
 OPEN_WEBUI_API = Protocol(  # what the page stores: conversations, titles, tags
     "open-webui-api",
     paths(
@@ -105,12 +137,33 @@ OPEN_WEBUI_API = Protocol(  # what the page stores: conversations, titles, tags
         "$.title",
         *content("$.content"),
         "$.name",
-    ),
+    )
+    + OPEN_WEBUI_STORED_BESIDE,
+    beside=OPEN_WEBUI_STORED_BESIDE,
     textless=(when("$"),),
     counted_by_text=True,
     counted=paths(*content("$.content"), "$.title"),
     shape=Shape.OPEN_WEBUI,
 )
+OPEN_WEBUI_STORED = Protocol(  # what people keep: notes, prompts, memories, folders, models, names
+    "open-webui-stored",
+    paths(
+        "$.title", "$.name", "$.description", "$.bio", "$.status_message", "$.commit_message",
+        "$.content", "$.content..*",
+        "$.tags[*]", "$.tags[*].name",
+        "$.operations[*].content",  # memories
+        "$.data.content.md", "$.data.content.md..*",  # notes: what a model is given
+        "$.data.system_prompt",  # folders
+        "$.data.reason", "$.data.comment", "$.data.tags[*]",  # feedback, which administrators read
+        *content("$.snapshot.chat.chat.history.messages.*.content"),
+        "$.params.system", "$.meta.description",  # models
+        "$.variables.*",
+    ),
+    lenient=True,
+    textless=(when("$"),),
+    counted=(),
+    shape=Shape.OPEN_WEBUI,
+)  # fmt: skip
 STREAMLIT = Protocol("streamlit", (), framing=Framing.STREAMLIT)  # its texts: `streamlit.py`
 BOKEH = Protocol(
     "bokeh",

@@ -13,7 +13,7 @@ import orjson
 from sidecar.decision import Detail, Finding
 from sidecar.json_path import Location
 from sidecar.messages import refusals
-from sidecar.messages.message_body import may_be_textless
+from sidecar.messages.message_body import holds_message, may_be_textless
 from sidecar.messages.odd_values import odd
 from sidecar.messages.protocols.catalogue import AUTO
 from sidecar.messages.protocols.model_apis import OPENAI_REALTIME
@@ -124,7 +124,7 @@ class SocketInspector:
         if texts is None or self.rules.finder.disguised(value):
             return self.refused(Code.MESSAGE_INVALID, {"reason": "no_text"})
         texts = self.chosen(value, texts)
-        if not texts and not self.is_textless(value):
+        if not holds_message(self.rules.protocol, texts) and not self.is_textless(value):
             return self.unreadable("no_text")
         judged = self.rules.judge(value, texts, self.length(value, texts))
         if isinstance(judged, Refused):
