@@ -73,6 +73,7 @@ class KeySet:
         self._reading = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._failing = False
+        self._empty = False
         self.generation = 0
 
     def find(self, kid: str | None, key_type: str) -> Sequence[PublicKey]:
@@ -103,6 +104,9 @@ class KeySet:
             if self._failing:
                 self._failing = False
                 _log.warning("the key set is read again")
+            if not self._keys and not self._empty:
+                _log.warning("the key set holds no key for RS256, ES256 or EdDSA: every token of it is refused")
+            self._empty = not self._keys
             self._read_at = now
             self.generation += 1
             return True

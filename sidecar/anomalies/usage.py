@@ -140,10 +140,11 @@ class OrganizationUsage:
                 baselines.append(HourlyBaseline.unpacked(opened[at : at + PACKED], minute // HOUR))
                 at += PACKED
             since, models = orjson.loads(opened[at:])
+            since = min(self._since, int(since))
             known = {str(name): int(seen) for name, seen in list(models.items())[:MODELS]}
-        except (ValueError, TypeError, AttributeError, zlib.error):
+        except (ValueError, TypeError, AttributeError, OverflowError, zlib.error):
             return False
-        self._since = min(self._since, int(since))
+        self._since = since
         self._models = known | self._models
         self._networks_baseline = baselines.pop()
         for sliding, baseline in zip(self._counts.values(), baselines, strict=True):

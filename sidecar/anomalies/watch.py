@@ -146,8 +146,8 @@ class UsageWatch:
             organization = self._organizations.get(name)
             if organization is not None and not organization.restored:
                 history = await store.load(name)
-                if history is not None:
-                    organization.restore(history, self._minute)
+                if history is not None and not organization.restore(history, self._minute):
+                    _log.warning("the stored usage of %s is not readable: its usual usage is learned anew", name)
                 organization.restored = True
             self._begun.remove(name)
 

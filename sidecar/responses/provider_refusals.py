@@ -86,7 +86,7 @@ def _moment(text: str) -> float:
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             found = read(text)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):  # the last for a zone of many digits
             continue
         return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
     return 0.0

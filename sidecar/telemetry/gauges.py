@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, TypeVar
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,5 +130,12 @@ def read(gauges: Gauges) -> Reading:
 def _answer(question: Callable[[], T], otherwise: T) -> T:
     try:
         return question()
-    except Exception:  # noqa: BLE001  the other metrics matter most when a part is broken
+    except Exception as error:  # noqa: BLE001  the other metrics matter most when a part is broken
+        _said(type(error).__name__, getattr(question, "__qualname__", ""))
         return otherwise
+
+
+@lru_cache(maxsize=64)
+def _said(kind: str, part: str) -> None:
+    """Log once for each kind of failure: its gauge is left out of every scrape."""
+    _LOG.error("metrics: %s is not known (%s)", part or "a gauge", kind)

@@ -86,6 +86,8 @@ class Webhook:
             async with asyncio.timeout(TIMEOUT):
                 while await self._post_next():
                     pass
+        if self.waiting:
+            _log.warning("webhook: %d events were not delivered before the end", self.waiting)
 
     def record(self, event: SecurityEvent) -> None:
         """Queue an event that the target chooses; a full queue drops its oldest and counts it in `lost`."""

@@ -160,3 +160,15 @@ def test_there_is_a_bound_to_keys():
     one = FIRST.as_dict(private=False)
     found = parse_keys(json.dumps({"keys": [{**one, "kid": str(n)} for n in range(500)]}).encode())
     assert len(found["EC"]) == 64
+
+
+async def test_a_set_without_a_usable_key_is_told_once(tmp_path, caplog):
+    path, clock = tmp_path / "jwks.json", FakeClock()
+    path.write_text(json.dumps({"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}, {"kty": "oct", "k": "a"}]}))
+    keys = KeySet(from_file(path), clock)
+    for _ in range(3):
+        await keys.renew()
+        clock.advance(PAUSE)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the key set holds no key for RS256, ES256 or EdDSA: every token of it is refused"
+    ]

@@ -94,6 +94,12 @@ def test_a_history_outlives_its_process() -> None:
     assert [unknown.used("other", later) for _ in range(MODEL_SEEN)][-1] == ""
 
 
+def written_with(models: bytes) -> bytes:
+    """Return a history that ends in other bytes than a replica writes."""
+    packed = zlib.decompress(OrganizationUsage(MONDAY).packed())
+    return zlib.compress(packed[: packed.rindex(b"[", 0, packed.rindex(b"{"))] + models)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -102,6 +108,8 @@ def test_a_history_outlives_its_process() -> None:
         pytest.param(zlib.compress(b"usage0"), id="another format"),
         pytest.param(zlib.compress(b"usage1" + bytes(100)), id="cut off"),
         pytest.param(zlib.compress(b"usage1" + bytes(4 * PACKED) + b"[1]"), id="without models"),
+        pytest.param(written_with(b'["soon",{}]'), id="another time"),
+        pytest.param(written_with(b"[[],{}]"), id="a list as time"),
         pytest.param(zlib.compress(bytes(64 * 1024 * 1024)), id="a bomb"),
         pytest.param(OrganizationUsage(MONDAY + 9 * DAY).packed(), id="of the future"),
     ],

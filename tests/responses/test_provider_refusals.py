@@ -14,6 +14,7 @@ NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
         pytest.param({"retry-after-ms": "1500", "retry-after": "2"}, 1.5, id="milliseconds-first"),
         pytest.param({"retry-after": "Fri, 15 Jan 2027 08:00:30 GMT"}, 30.0, id="a-date"),
         pytest.param({"retry-after": "Fri, 15 Jan 2027 07:00:00 GMT"}, 0.0, id="a-date-that-is-over"),
+        pytest.param({"retry-after": f"Fri, 15 Jan 2027 08:00:30 +{'9' * 20}"}, 0.0, id="a-date-in-no-zone"),
         pytest.param({"retry-after": "soon"}, 0.0, id="no-time"),
         pytest.param({"retry-after": "-5"}, 0.0, id="below-zero"),
         pytest.param({"retry-after": "9" * 400}, 0.0, id="beyond-counting"),

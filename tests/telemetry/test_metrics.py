@@ -236,7 +236,7 @@ def test_a_label_that_is_no_plain_name_is_other():
     assert sum(name == "sidecar_llm_tokens_total" for name, _ in samples(metrics)) == 1
 
 
-def test_a_part_that_cannot_answer_leaves_out_its_own_gauge():
+def test_a_part_that_cannot_answer_leaves_out_its_own_gauge_and_is_told_once(caplog):
     def away():
         raise ConnectionError
 
@@ -244,3 +244,6 @@ def test_a_part_that_cannot_answer_leaves_out_its_own_gauge():
     metrics.watch(Gauges(active_requests=away, active_streams=away, stores=away, credentials=away, sessions=lambda: 4))
     assert value(metrics, "sidecar_active_requests") is None
     assert value(metrics, "sidecar_sessions_active") == 4
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1
+    assert said[0].endswith("away is not known (ConnectionError)")

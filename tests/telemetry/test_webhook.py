@@ -134,11 +134,12 @@ async def test_the_end_delivers_what_waits() -> None:
     assert receiver.names() == ["ADMIN_ACTION"] * 150
 
 
-async def test_the_end_does_not_wait_for_a_receiver_that_is_away() -> None:
+async def test_the_end_does_not_wait_for_a_receiver_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
     receiver = Receiver(*[BUSY] * 10)
     receiver.record(Event.ADMIN_ACTION)
     await receiver.webhook.close()
     assert len(receiver.ids) == 1
+    assert "webhook: 1 events were not delivered before the end" in caplog.text
 
 
 async def test_a_reload_may_switch_it_off_or_choose_otherwise() -> None:
