@@ -28,7 +28,7 @@ from sidecar.guards.local_endpoints import CspReports, RateLimitStatus, Unmatche
 from sidecar.guards.response_headers.csp_reports import MAX_BODY
 from sidecar.guards.response_headers.security_headers import LEAKS
 from sidecar.guards.sessions.build import NOTHING, RouteSessions
-from sidecar.guards.sessions.session_and_limits import asked_together
+from sidecar.guards.sessions.session_and_limits import asked_together, asked_together_in_body
 from sidecar.head import HOP_BY_HOP
 from sidecar.limit import Limit, LimitReport
 from sidecar.policy import custom_guards
@@ -144,7 +144,7 @@ class _Compiler:
         )
         steps = [Step(guard, enforced(name)) for name, guard in guards if guard is not None]
         unread = () if self._uncovered is None or (route is not None and route.message) else (Step(self._uncovered),)
-        stored = asked_together(sessions.head, limits.head, self._services.sessions)
+        stored = asked_together(sessions.head, limits.head, self._services)
         return (*steps, *stored, *sessions.after, *unread, *self._custom.head(route))
 
     def _header_writers(self, route: RouteSchema | None, limits: RouteLimits) -> tuple[HeaderWriter, ...]:
@@ -251,7 +251,8 @@ class _Compiler:
             sessions = self._sessions.for_route(None, enforced) if name == UNMATCHED else NOTHING
         messages = self._messages.for_route(route, place if place is not None else self._problems, enforced)
         # The message's own guard comes first: the others need a body that was read.
-        body_steps = (*messages.first, *sessions.body[:1], *limits.body, *sessions.body[1:], *messages.then)
+        stored = asked_together_in_body(sessions.body[:1], limits.body, self._services)
+        body_steps = (*messages.first, *stored, *sessions.body[1:], *messages.then)
         body_steps = (*body_steps, *self._custom.message(route, messages.reader))
         budget = self._budgets.for_route(route, enforced)
         if budget is not None:

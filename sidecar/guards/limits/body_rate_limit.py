@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Awaitable, Sequence
+from functools import partial
 
-from sidecar.decision import KEEP, PASS, Answer, Decision, Inspection, Pass, Refuse
+from sidecar.decision import KEEP, PASS, Answer, Decision, Inspection, Pass, Refuse, waiting
 from sidecar.exchange import Exchange
 from sidecar.guards.limits.rate_limit import RateLimitGuard
 from sidecar.guards.limits.rate_limit_headers import RateLimitHeaders
@@ -69,20 +70,19 @@ class BodyRateLimitGuard:
             return KEEP
         decision = self._take(exchange)
         if isinstance(decision, Pass | Answer | Refuse):
-            return decision if isinstance(decision, Refuse) else KEEP
-        return _inspected(decision)
+            return _inspected(decision)
+        return waiting(decision).then(_inspected)
+
+    def take_with(self, exchange: Exchange, known: KnownSession) -> Future[SessionTakes | None] | None:
+        """Take the limits that waited together with the session that the body names."""
+        return self._late.take_with(exchange, known)
 
     def _take(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
         before = exchange.limits
         decision = self._late.check(exchange)
         if isinstance(decision, Pass | Answer | Refuse):
             return self._joined(exchange, before, decision)
-        return self._joined_later(exchange, before, decision)
-
-    async def _joined_later(
-        self, exchange: Exchange, before: LimitReport | None, decision: Awaitable[Decision]
-    ) -> Decision:
-        return self._joined(exchange, before, await decision)
+        return waiting(decision).then(partial(self._joined, exchange, before))
 
     def _asked(self, exchange: Exchange) -> bool:
         report = exchange.limits
@@ -105,9 +105,8 @@ class BodyRateLimitGuard:
         return found
 
 
-async def _inspected(decision: Awaitable[Decision]) -> Inspection:
-    decided = await decision
-    return decided if isinstance(decided, Refuse) else KEEP
+def _inspected(decision: Decision) -> Inspection:
+    return decision if isinstance(decision, Refuse) else KEEP
 
 
 def build_body_rate_limit(head: RateLimitGuard, late: RateLimitGuard) -> BodyRateLimitGuard:

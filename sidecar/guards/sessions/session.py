@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
-from sidecar.decision import KEEP, PASS, Decision, Finding, Inspection, Keep, Pass, Refuse
+from sidecar.decision import KEEP, PASS, Answer, Decision, Finding, Inspection, Keep, Pass, Refuse, waiting
 from sidecar.errors import StoreUnavailable
 from sidecar.exchange import Client, Exchange
 from sidecar.guards.sessions.session_id import SessionIdGuard
@@ -174,15 +174,27 @@ class SessionGuard:
         return Pass((Finding(Event.SESSION_NETWORK_CHANGED, {"binding": "log"}),)) if moved else PASS
 
 
+class Settles(Protocol):
+    """What decides about the session that a request presents: SessionGuard, or one that asks for more with it."""
+
+    def settle(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
+        """Decide by what has been presented so far."""
+        ...
+
+
 class BodySessionGuard:
     """Settle the sessions that are in bodies. `find` returns what is at the policy's paths, or nothing."""
 
     name = "session"
 
-    def __init__(self, ids: SessionIdGuard, guard: SessionGuard, find: Find) -> None:
+    def __init__(self, ids: SessionIdGuard, guard: Settles, find: Find) -> None:
+        self.guard = guard
         self._ids = ids
-        self._guard = guard
         self._find = find
+
+    def over(self, guard: Settles) -> BodySessionGuard:
+        """Return the same guard, over another one that decides."""
+        return BodySessionGuard(self._ids, guard, self._find)
 
     def inspect(self, exchange: Exchange, body: bytes) -> Inspection | Awaitable[Inspection]:
         """Look up the session that the body names; refuse with 400 ids that are malformed or differ from the head's."""
@@ -190,18 +202,14 @@ class BodySessionGuard:
             refusal = self._ids.present(exchange, session_id, "body")
             if refusal is not None:
                 return refusal
-        decision = self._guard.settle(exchange)
-        return _kept(decision) if isinstance(decision, Pass | Refuse) else _kept_later(decision)
+        decision = self.guard.settle(exchange)
+        return _kept(decision) if isinstance(decision, Pass | Answer | Refuse) else waiting(decision).then(_kept)
 
 
-def _kept(decision: Pass | Refuse) -> Inspection:
-    if isinstance(decision, Refuse):
+def _kept(decision: Decision) -> Inspection:
+    if not isinstance(decision, Pass):
         return decision
     return Keep(decision.findings) if decision.findings else KEEP
-
-
-async def _kept_later(settled: Awaitable[Pass | Refuse]) -> Inspection:
-    return _kept(await settled)
 
 
 def expiry_of(session_id: str) -> int | None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from sidecar.admission import admit
+from sidecar.admission import admit, inspect
 from sidecar.decision import PASS, Refuse, Waiting, settled
 from sidecar.exchange import Client
-from sidecar.guard import Step
+from sidecar.guard import BodyStep, Step
+from sidecar.guards.limits.body_rate_limit import HeadRateLimits, build_body_rate_limit, split
 from sidecar.guards.limits.rate_limit import build_rate_limit
-from sidecar.guards.sessions.session import Binding, Need, SessionGuard
-from sidecar.guards.sessions.session_and_limits import asked_together
+from sidecar.guards.sessions.session import Binding, BodySessionGuard, Need, SessionGuard
+from sidecar.guards.sessions.session_and_limits import asked_together, asked_together_in_body
+from sidecar.guards.sessions.session_id import SessionIdGuard, SessionIdSources
 from sidecar.limit import Limit, Per
 from sidecar.secret import Secret
 from sidecar.session import Session, key_of, seal_of
@@ -45,18 +48,43 @@ def server() -> Iterator[RedisServer]:
 
 
 class Guards:
-    """The guards of one route over Redis, asked together or one after the other."""
+    """The guards of one route over Redis, asked together or one after the other; the session is in `place`."""
 
-    def __init__(self, line: RedisConnection, *, together: bool, enforce: bool, binding: Binding, limit: bool) -> None:
+    def __init__(
+        self,
+        line: RedisConnection,
+        *,
+        together: bool,
+        enforce: bool = True,
+        binding: Binding = Binding.PREFIX,
+        limit: bool = True,
+        place: str = "head",
+        limits: tuple[Limit, ...] = LIMITS,
+    ) -> None:
         prefix = f"sidecar-{together}"
         self.asked = 0
         self.submit, line.submit = line.submit, self._count  # type: ignore[method-assign]
         self.sessions = RedisSessionStore(line, prefix=prefix)
+        self.in_body = place == "body"
         rates = RedisRateStore(line, prefix, clock=lambda: NOW)
-        guard = SessionGuard(self.sessions, Need.REQUIRED, binding=binding, idle=3600)
-        session = (Step(guard, enforce),)
-        limits = (Step(build_rate_limit(LIMITS, rates, waits=True), limit),)
-        self.steps = asked_together(session, limits, self.sessions) if together else (*session, *limits)
+        guard = SessionGuard(self.sessions, Need.REQUIRED, binding=binding, idle=3600, in_body=self.in_body)
+        whole = build_rate_limit(limits, rates, waits=True)
+        head, body = (Step(whole, limit),) if limits else (), ()
+        at_head, late = split(limits)
+        if self.in_body and late:
+            first = build_rate_limit(at_head, rates, waits=True)
+            joined = build_body_rate_limit(first, build_rate_limit(late, rates, waits=True))
+            head, body = (Step(HeadRateLimits(first, whole), limit), Step(joined, limit)), (BodyStep(joined, limit),)
+        in_body = (
+            BodyStep(BodySessionGuard(SessionIdGuard(SessionIdSources()), guard, lambda *_: [self.found]), enforce),
+        )
+        self.found = ""
+        services: Any = SimpleNamespace(sessions=self.sessions, rates=rates)
+        if together:
+            self.steps = asked_together((Step(guard, enforce),), head, services)
+            self.body = asked_together_in_body(in_body, body, services)
+        else:
+            self.steps, self.body = (Step(guard, enforce), *head), (*in_body, *body)
         self.recorder = Recorder()
 
     def _count(self, *given: Any) -> Any:
@@ -65,9 +93,14 @@ class Guards:
 
     async def ask(self, session_id: str = GOOD, client: Client = HERE, at: float = 0.0) -> tuple[Any, ...]:
         """Return the decision, the guard that refused, the session, and what is left of each limit."""
-        asked = exchange("GET", client=client, now=NOW + at)
-        asked.session_id, asked.session_key = session_id, key_of(session_id)
+        asked = exchange("POST", client=client, now=NOW + at, Content_Length="2")
+        if self.in_body:
+            self.found = session_id
+        else:
+            asked.session_id, asked.session_key = session_id, key_of(session_id)
         decision = await settled(admit(asked, self.steps, self.recorder))
+        if decision is PASS:
+            decision = await settled(inspect(asked, b"{}", self.body, self.recorder))
         left = None if asked.limits is None else tuple(take.remaining for take in asked.limits.takes)
         assert asked.taken is None
         code = decision.code if isinstance(decision, Refuse) else None
@@ -79,18 +112,11 @@ class Guards:
 
 
 @asynccontextmanager
-async def guards(
-    server: RedisServer,
-    *,
-    together: bool = True,
-    enforce: bool = True,
-    binding: Binding = Binding.PREFIX,
-    limit: bool = True,
-) -> AsyncIterator[Guards]:
+async def guards(server: RedisServer, *, together: bool = True, **given: Any) -> AsyncIterator[Guards]:
     server.cli("flushall")
     line = RedisConnection(connector(parse_redis_url(Secret(server.url)), 5.0), 5.0)
     try:
-        yield Guards(line, together=together, enforce=enforce, binding=binding, limit=limit)
+        yield Guards(line, together=together, **given)
     finally:
         await line.close()
 
@@ -163,6 +189,11 @@ SORTS = {
     "sessions observed": {"enforce": False},
     "limits observed": {"limit": False},
     "moves noted": {"binding": Binding.LOG},
+    "in the body": {"place": "body"},
+    "in the body, sessions observed": {"place": "body", "enforce": False},
+    "in the body, limits observed": {"place": "body", "limit": False},
+    "in the body, no limit of sessions": {"place": "body", "limits": LIMITS[:2]},
+    "no limits": {"limits": ()},
 }
 
 
@@ -194,16 +225,25 @@ async def test_a_refused_session_is_counted_by_no_limit(server: RedisServer) -> 
         ]
 
 
-async def test_a_known_session_costs_one_question(server: RedisServer) -> None:
-    async with guards(server) as made:
+QUESTIONS = {
+    # Read once; its use is written once a minute. What is in the body can be asked for only after it was read.
+    "in the head": ({}, [2, 1, 2, 1]),
+    "in the head, no limits": ({"limits": ()}, [1, 1, 2, 1]),
+    "in the body": ({"place": "body"}, [3, 2, 3, 2]),
+    "in the body, no limit of sessions": ({"place": "body", "limits": LIMITS[:2]}, [2, 2, 3, 2]),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), QUESTIONS.values(), ids=QUESTIONS)
+async def test_questions_about_a_session(server: RedisServer, given: dict[str, Any], expected: list[int]) -> None:
+    async with guards(server, **given) as made:
         await made.begin()
         asked = []
         for at in (0.0, 1.0, 61.0, 62.0):
             before = made.asked
             assert (await made.ask(at=at))[0] is None
             asked.append(made.asked - before)
-        # It is read once; its use is written once a minute; a refusal that is remembered costs the session alone.
-        assert asked == [2, 1, 2, 1]
+        assert asked == expected
 
 
 async def test_without_redis_sessions_are_refused_and_nothing_is_counted() -> None:
@@ -216,7 +256,8 @@ async def test_without_redis_sessions_are_refused_and_nothing_is_counted() -> No
         rates = FailoverRateStore(RedisRateStore(line), mirror, circuit)
         limits = build_rate_limit(LIMITS, rates, waits=True)
         guard = SessionGuard(sessions, Need.REQUIRED, binding=Binding.PREFIX, idle=3600)
-        steps = asked_together((Step(guard),), (Step(limits),), sessions)
+        services: Any = SimpleNamespace(sessions=sessions, rates=rates)
+        steps = asked_together((Step(guard),), (Step(limits),), services)
         made = Session(KEY, "default", NOW, NOW, HERE.network, HERE.address)
         await sessions.create(made, seal_of(GOOD), 3600)
         for lost in (False, False, True):
@@ -237,7 +278,7 @@ async def test_a_client_that_leaves_while_it_waits_is_counted_all_the_same(serve
     async with guards(server) as made:
         await made.begin()
         await made.ask()
-        asked = exchange("GET", client=HERE, now=NOW)
+        asked = exchange("POST", client=HERE, now=NOW)
         asked.session_id, asked.session_key = GOOD, KEY
         waits = admit(asked, made.steps, made.recorder)
         assert isinstance(waits, Waiting)
@@ -248,4 +289,5 @@ async def test_a_client_that_leaves_while_it_waits_is_counted_all_the_same(serve
 def test_sessions_in_memory_are_asked_alone() -> None:
     guard = SessionGuard(MemorySessionStore(), Need.REQUIRED, binding=Binding.PREFIX, idle=3600)
     limits = build_rate_limit(LIMITS, MemoryRateStore(), waits=False)
-    assert asked_together((Step(guard),), (Step(limits),), MemorySessionStore()) == (Step(guard), Step(limits))
+    services: Any = SimpleNamespace(sessions=MemorySessionStore(), rates=MemoryRateStore())
+    assert asked_together((Step(guard),), (Step(limits),), services) == (Step(guard), Step(limits))
