@@ -202,6 +202,8 @@ class BodySessionGuard:
             refusal = self._ids.present(exchange, session_id, "body")
             if refusal is not None:
                 return refusal
+        if exchange.session is not None:
+            return KEEP  # the head presented it
         decision = self.guard.settle(exchange)
         return _kept(decision) if isinstance(decision, Pass | Answer | Refuse) else waiting(decision).then(_kept)
 
