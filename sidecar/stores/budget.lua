@@ -5,17 +5,10 @@
 --   h:HOLDER (amount that is kept for one request)
 -- and a sorted set of the holders by the millisecond at which their hold ends unless it is renewed.
 -- KEYS   hash and sorted set of each claim in turn
--- ARGV   microseconds now ('' for this server's clock), holder, milliseconds that a hold lasts (0: it is only looked at);
+-- ARGV   the time (now.lua), holder, milliseconds that a hold lasts (0: it is only looked at);
 --        for each claim: limit, width of a sub-bucket in microseconds, hold, least, spend, bound (1 or 0)
 -- answer for each claim: held, left, microseconds to wait; -1 for the wait: only holds are in the way
 
-local now
-if ARGV[1] == '' then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-else
-  now = tonumber(ARGV[1])
-end
 local holder, ttl = ARGV[2], tonumber(ARGV[3])
 local milliseconds = math.floor(now / 1000)
 local RUN = 16

@@ -1,16 +1,9 @@
 -- How budgets stand for one subject: reads the accounts of budget.lua and changes none.
 --
 -- KEYS   hash and sorted set of each budget in turn
--- ARGV   microseconds now ('' for this server's clock); for each budget: width of a sub-bucket in microseconds
+-- ARGV   the time (now.lua); for each budget: width of a sub-bucket in microseconds
 -- answer for each budget: used, held, microseconds until nothing counts any more
 
-local now
-if ARGV[1] == '' then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-else
-  now = tonumber(ARGV[1])
-end
 local RUN = 16
 local out = {}
 for number = 1, #KEYS / 2 do

@@ -1,17 +1,10 @@
 -- Count what was admitted elsewhere (in a replica's memory, while this server was away).
 --
 -- KEYS   one subject's hash
--- ARGV   microseconds now ('' for this server's clock), field, bucket width in microseconds,
+-- ARGV   the time (now.lua), field, bucket width in microseconds,
 --        then pairs: microseconds ago, count
 -- The row's layout stands in window.lua.
 
-local now
-if ARGV[1] == '' then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-else
-  now = tonumber(ARGV[1])
-end
 local width = tonumber(ARGV[3])
 local current = math.floor(now / width)
 local counts = {}

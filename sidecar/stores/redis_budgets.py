@@ -28,8 +28,8 @@ class RedisBudgets:
         self._wire = wire
         self._prefix = prefix
         self._clock = clock
-        self._script = Script("budget.lua")
-        self._looking = Script("budget_look.lua")
+        self._script = Script("now.lua", "budget.lua")
+        self._looking = Script("now.lua", "budget_look.lua")
 
     async def claim(self, claims: Sequence[Claim], holder: str, ttl: float, now: float) -> Helds:  # noqa: ARG002
         """Count what a request has used, and keep what it asks for. Raises StoreUnavailable."""

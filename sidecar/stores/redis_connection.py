@@ -45,10 +45,11 @@ Argument: TypeAlias = str | bytes | int | float
 
 
 class Script:
-    """A Lua script of this folder. Sent by its hash; in full when the server does not know it."""
+    """A Lua script of one or more files of this folder. Sent by its hash; in full when the server does not know it."""
 
-    def __init__(self, name: str) -> None:
-        self.text = resources.files("sidecar.stores").joinpath(name).read_text()
+    def __init__(self, *names: str) -> None:
+        folder = resources.files("sidecar.stores")
+        self.text = "".join([folder.joinpath(name).read_text() for name in names])
         self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def call(self, keys: Sequence[str], *arguments: Argument) -> Command:

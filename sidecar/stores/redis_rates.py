@@ -43,8 +43,8 @@ class RedisRateStore:
         self._wire = wire
         self._prefix = prefix
         self._clock = clock
-        self._window = Script("window.lua")
-        self._merge = Script("merge.lua")
+        self._window = Script("now.lua", "window.lua")
+        self._merge = Script("now.lua", "merge.lua")
         self._asked: list[Asked] = []
         self._words: dict[int, tuple[Limit, tuple[Argument, ...], str]] = {}
         self.admitted: Admitted | None = None

@@ -1,22 +1,15 @@
--- Sliding windows, the twin of window.py: all limits of some requests, each request all or none.
+-- Sliding windows, the twin of sliding_window.py: all limits of some requests, each request all or none.
 --
 -- A subject has one hash; a limit has one field in it, a packed row:
 --   newest bucket (double), total (uint32), then up to 61 runs, oldest first: bucket mod 65536 (uint16), count (uint32)
 -- KEYS   for each request in turn: the hash of its session, if it has one, and its subjects' hashes, one for each ask
--- ARGV   microseconds now ('' for this server's clock), mode (take | peek | give), how many sets of limits;
+-- ARGV   the time (now.lua), mode (take | peek | give), how many sets of limits;
 --        for each set: how many limits, and for each limit: field, limit (negative: only looked at, neither
 --        counted nor refusing), bucket width in microseconds;
 --        then for each request: the number of its set; negative, if it has a session: how the session's data begin
 -- answer for each request: when its session was seen, or nil alone if it is gone or another one: nothing is taken then;
 --        1 or 0, then for each ask: count, microseconds to wait, microseconds until empty
 
-local now
-if ARGV[1] == '' then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-else
-  now = tonumber(ARGV[1])
-end
 local mode = ARGV[2]
 local unpack_head, pack_head = '<dI4', '<dI4'
 local floor = math.floor
