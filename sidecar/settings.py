@@ -121,7 +121,7 @@ def _previous(text: str) -> tuple[Secret, ...]:
 
 
 def _strong(name: str, value: str) -> Secret:
-    length = len(value.encode("utf-8", "surrogateescape"))
+    length = len(value.strip().encode("utf-8", "surrogateescape"))  # of blanks alone, nothing is secret
     if length < MIN_SECRET:
         raise ConfigError(f"{name} is too weak: {length} bytes, and {MIN_SECRET} are needed; {MAKE_ONE}")
     return Secret(value)

@@ -93,6 +93,7 @@ WEAK = "is too weak: 31 bytes, and 32 are needed; make one with: openssl rand -b
     ("environ", "said"),
     [
         ({"ENCRYPTION_KEY": "k" * 31}, f"ENCRYPTION_KEY {WEAK}"),
+        ({"ENCRYPTION_KEY": " " * 9 + "k" * 31}, f"ENCRYPTION_KEY {WEAK}"),
         ({"JWT_SECRET": "k" * 31}, f"JWT_SECRET {WEAK}"),
         ({"ENCRYPTION_KEY_PREVIOUS": f"{KEY},{'k' * 31}"}, f"ENCRYPTION_KEY_PREVIOUS {WEAK}"),
         (
@@ -105,7 +106,7 @@ WEAK = "is too weak: 31 bytes, and 32 are needed; make one with: openssl rand -b
         ),
         ({"JWT_SECRET_FILE": "a\0b"}, "JWT_SECRET_FILE: cannot read a\0b: not a path"),
     ],
-    ids=["encryption key", "jwt secret", "previous", "too many previous", "redis scheme", "no path"],
+    ids=["encryption key", "blanks", "jwt secret", "previous", "too many previous", "redis scheme", "no path"],
 )
 def test_refused_with_one_line_that_holds_no_secret(environ: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError) as error:
