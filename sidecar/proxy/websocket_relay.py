@@ -250,8 +250,11 @@ class WebSocketRelay:
         """Return what goes to the backend for a client's frame; `over`: it is beyond `messages_per_minute`."""
         if self._observer is not None and frame.opcode in (TEXT, BINARY) and not frame.skipped:
             self._observer.socket_message(self._context.exchange, frame.data, binary=frame.opcode == BINARY)
-        if self._inspector is None or frame.opcode not in (TEXT, BINARY):
+        if self._inspector is None:
             return (frame,)
+        if frame.opcode not in (TEXT, BINARY):
+            # A close reason is a text that no inspector reads; the payload of a ping has to come back as it was.
+            return (Frame(CLOSE, frame.data[:2]),) if frame.opcode == CLOSE else (frame,)
         found = await self._inspected(frame, over=over)
         if isinstance(found, KeepMessage):
             return (frame,)

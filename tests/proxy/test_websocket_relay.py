@@ -147,6 +147,13 @@ def test_beyond_its_bound_a_message_ends_the_socket(stage: tuple[Running, Backen
         assert line["outcome"] == "refused"
 
 
+def test_a_close_reason_is_a_text_that_no_inspector_reads(pair: tuple[Raw, Raw]):
+    client, peer = pair
+    client.send(sent(PING, b"<4 bytes"), sent(CLOSE, b"\x03\xe8<img src=x onerror=alert(1)>"))
+    assert at_backend(peer)[:2] == (PING, b"<4 bytes")
+    assert at_backend(peer)[:2] == (CLOSE, b"\x03\xe8")
+
+
 def test_an_observed_content_filter_lets_messages_pass(trial: tuple[Raw, Raw]):
     client, peer = trial
     client.send(sent(TEXT, said(b"my password is <b>")))
