@@ -467,9 +467,19 @@ class Running:
         schema, services = self.live.current.schema, self._services
         if schema.mode != "observe" or not schema.suggestions:
             return None
-        from sidecar.suggest.yaml_text import document  # not for a policy that enforces
+        # Not for a policy that enforces.
+        from sidecar.policy.kinds.recognition import recognise
+        from sidecar.suggest.routes import suggestions
+        from sidecar.suggest.yaml_text import document
 
-        return document(services.observations, violations=services.csp.pairs(), proxies=services.proxies.peers())
+        table = services.observations
+        return document(
+            table,
+            backend=schema.backend.url,
+            kind=recognise(suggestions(table)),
+            violations=services.csp.pairs(),
+            proxies=services.proxies.peers(),
+        )
 
     def _gauges(self) -> Gauges:
         webhook = self._foundation.webhook

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sidecar.stores.csp_violations import Violation
@@ -17,12 +18,37 @@ _UNSAFE = re.compile(r"[^\x20-\x7e]")
 LISTED: Final = 16
 
 
+@dataclass(frozen=True, slots=True)
+class KnownKind:
+    """The kind that a backend certainly is of, and the operations that it reads; without a name, what it may be.
+
+    strict  its headers are those of an API: a page of the same backend would not work with them
+    """
+
+    name: str = ""
+    reads: frozenset[Operation] = frozenset()
+    maybe: tuple[str, ...] = ()
+    strict: bool = False
+
+
+NO_KIND: Final = KnownKind()
+
+
 def document(
-    table: Observations, *, violations: Sequence[tuple[Violation, int]] = (), proxies: Sequence[str] = ()
+    table: Observations,
+    *,
+    backend: str = "",
+    kind: KnownKind = NO_KIND,
+    violations: Sequence[tuple[Violation, int]] = (),
+    proxies: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return all that was found, for programs: routes with their places, cookies, origins, and the YAML."""
+    """Return all that was found, for programs: routes with their places, cookies, origins, and the YAML.
+
+    backend  its URL: the YAML is a whole policy; without it, the sections to write into one
+    """
     found = suggestions(table)
     return {
+        "kind": kind.name or None,
         "routes": [_as_json(each) for each in found],
         "without_text": [f"{each.method} {each.path}" for each in without_text(table)],
         "cookies_read_by_scripts": sorted(table.cookies),
@@ -30,7 +56,7 @@ def document(
         "csp_would_block": [{**violation._asdict(), "count": count} for violation, count in violations],
         "undeclared_proxies": list(proxies),
         "incomplete": table.overflowed,
-        "yaml": text(table, found, violations=violations, proxies=proxies),
+        "yaml": text(table, found, backend=backend, kind=kind, violations=violations, proxies=proxies),
     }
 
 
@@ -38,6 +64,8 @@ def text(
     table: Observations,
     found: Sequence[Suggestion],
     *,
+    backend: str = "",
+    kind: KnownKind = NO_KIND,
     violations: Sequence[tuple[Violation, int]] = (),
     proxies: Sequence[str] = (),
 ) -> str:
@@ -45,6 +73,7 @@ def text(
     lines = ["# Suggested from what was observed. Read it before you use it: decide about lines marked `unsure`."]
     if table.overflowed:
         lines.append("# More operations or places were seen than are remembered: this is not all.")
+    lines += _backend(backend, kind, len(found))
     if proxies:
         lines += [
             f"# unsure: {len(proxies)} peers send forwarding headers; name those that are your proxies",
@@ -64,7 +93,7 @@ def text(
         return "\n".join([*lines, "routes: []", ""])
     lines.append("routes:")
     for number, each in enumerate(found):
-        lines += _route(each, f"route-{number + 1}")
+        lines += _route(each, f"route-{number + 1}", by_kind=each.operation in kind.reads)
     rest = without_text(table)
     if rest:
         lines.append("# Seen without any text:")
@@ -72,7 +101,28 @@ def text(
     return "\n".join([*lines, ""])
 
 
-def _route(each: Suggestion, name: str) -> list[str]:
+def _backend(url: str, kind: KnownKind, operations: int) -> list[str]:
+    """Return the lines that name the backend and its kind."""
+    lines = []
+    if kind.name:
+        lines.append(
+            f"# kind {kind.name} reads {len(kind.reads)} of the {operations} operations with text, and its others."
+        )
+    elif kind.maybe:
+        lines.append(
+            f"# unsure: this looks like {' or '.join(kind.maybe)}: `sidecar kinds NAME` says what that would make"
+        )
+    if url:
+        named = f", kind: {kind.name}" if kind.name else ""
+        lines += ["version: 1", f"backend: {{ url: {_quoted(url)}{named} }}"]
+    elif kind.name:
+        lines.append(f"# write backend: {{ kind: {kind.name} }}")
+    if kind.strict:
+        lines += ["# For pages of this backend; leave it out if it has none.", "security_headers: { preset: app }"]
+    return lines
+
+
+def _route(each: Suggestion, name: str, *, by_kind: bool = False) -> list[str]:
     counts = each.counts
     usable = [place for place in each.sure if is_reachable(place)]
     what = "messages of a WebSocket" if is_socket(each) else "requests"
@@ -82,23 +132,30 @@ def _route(each: Suggestion, name: str) -> list[str]:
     told += [
         f"  # no route can name {_named(place)}: see `sidecar kinds` for a kind that reads it"
         for place in each.sure
-        if not is_reachable(place)
+        if not is_reachable(place) and not by_kind
     ]
-    if counts.unreadable:
+    if counts.unreadable and not by_kind:
         told.append(f"  # unsure: {counts.unreadable} of them could not be read")
+    if by_kind:
+        return [*told, *(f"  {line}" for line in _yaml(each, name, "{}"))]
+    without = counts.requests - max((place.counts.seen for place in usable), default=0)
+    fields = ", ".join(_quoted(place.place.path) for place in usable)
     if not usable:
-        return [*told, *(f"  # {line}" for line in _yaml(each, name, []))]
-    return [*told, *(f"  {line}" for line in _yaml(each, name, usable))]
+        return [*told, *(f"  # {line}" for line in _yaml(each, name, "{ fields: [] }"))]
+    if without > 0:
+        told.append(f"  # unsure: {without} of them had no text there; others like them pass unread, and are recorded")
+    message = f"{{ fields: [{fields}]{', on_uninspectable: pass' if without > 0 else ''} }}"
+    protocol = "auto" if any(place.place.form == "packet" for place in usable) else ""
+    return [*told, *(f"  {line}" for line in _yaml(each, name, message, protocol))]
 
 
-def _yaml(each: Suggestion, name: str, places: Sequence[TextPlace]) -> list[str]:
+def _yaml(each: Suggestion, name: str, message: str, protocol: str = "") -> list[str]:
     operation = each.operation
     methods = "GET" if is_socket(each) else operation.method
-    fields = ", ".join(_quoted(place.place.path) for place in places)
     lines = [f"- name: {name}", f"  match: {{ path: {_quoted(operation.path)}, methods: [{methods}] }}"]
-    if any(place.place.form == "packet" for place in places):
-        lines.append("  protocol: auto")
-    lines.append(f"  message: {{ fields: [{fields}] }}")
+    if protocol:
+        lines.append(f"  protocol: {protocol}")
+    lines.append(f"  message: {message}")
     if each.counts.largest > MAX_BODY:
         lines.append(f"  max_body: {-(-each.counts.largest // MAX_BODY)}MiB")
     return lines

@@ -21,24 +21,35 @@ TOO_MANY = "Too many requests"
 POLICY = """\
 version: 1
 backend: {{ url: {url}, kind: {kind} }}
-cors: {{ allowed_origins: ["http://127.0.0.1:{public}"] }}
-# What follows is the tests': ports, a file to read events from, a bound that a message of 300 characters passes.
+cors: {{ allowed_origins: ["http://127.0.0.1:PUBLIC"] }}
+# What follows is the tests': a bound that a message of 300 characters passes.
 message: {{ max_chars: 200 }}
+{more}
+"""
+OURS = """
+# The tests' own: ports, and a file to read events from.
 listen: {{ public: {{ address: "127.0.0.1:{public}" }}, management: {{ address: "127.0.0.1:{management}" }} }}
 events: {{ log: null, file: "{log}" }}
-{more}
 """
 
 
 @contextlib.contextmanager
 def front(folder: Path, url: str, kind: str, more: str = "") -> Iterator[Running]:
     """Run a sidecar as its own process, with default limits; `more` is YAML after the policy."""
+    with front_of(folder, POLICY.format(url=url, kind=kind, more=more)) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def front_of(folder: Path, text: str) -> Iterator[Running]:
+    """Run a sidecar with this policy; the tests add ports and a log."""
     policy = folder / "policy.yaml"
     log = folder / "events.log"
     with contextlib.ExitStack() as stack:
         for attempt in range(3):
-            text = POLICY.format(url=url, kind=kind, public=free_port(), management=free_port(), log=log, more=more)
-            policy.write_text(text)
+            public = free_port()
+            ours = OURS.format(public=public, management=free_port(), log=log)
+            policy.write_text(text.replace("PUBLIC", str(public)) + ours)
             try:
                 running = stack.enter_context(started(policy, folder, {"JWT_SECRET": SECRET}))
                 break

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from playwright.async_api import Browser
 
 from tests.backends.conftest import Start
+from tests.backends.front import TOO_LONG, front_of
 from tests.backends.systems import KEY, LANGGRAPH, LITELLM, PAGES, System
 from tests.backends.visit import visiting
 from tests.support.raw import post
@@ -66,6 +68,42 @@ async def test_the_text_places_of_a_system_are_found(name: str, browser: Browser
         if os.environ.get("SHOW"):
             print(found["yaml"])
     check(found, *PLACES[name])
+    assert found["kind"] == name
+    if name in AS_THEY_ARE:
+        await chat_as_suggested(browser, system, tmp_path, found["yaml"])
+
+
+MARKUP = "look at <img src=x onerror=alert(1)> to finish"
+AS_THEY_ARE = ("gradio", "streamlit", "panel")
+"""Systems whose suggested policies are run: over requests, over protocol buffers, over fragments of JSON."""
+
+
+@contextlib.contextmanager
+def as_suggested(folder: Path, text: str) -> Iterator[Running]:
+    """Run a sidecar with what was suggested, once `sidecar check` has found it fine."""
+    policy = folder / "suggested.yaml"
+    policy.write_text(text)
+    told = subprocess.run(
+        [sys.executable, "-m", "sidecar", "check", str(policy)], capture_output=True, text=True, check=False
+    )
+    assert (told.returncode, told.stderr) == (0, ""), told.stdout + told.stderr
+    with front_of(folder, text) as running:
+        yield running
+
+
+async def chat_as_suggested(browser: Browser, system: System, folder: Path, text: str) -> None:
+    """The page works with the suggested policy, and markup is harmless."""
+    assert system.page is not None
+    with as_suggested(folder, text) as running:
+        async with visiting(browser, system.page, f"http://127.0.0.1:{running.public}") as visit:
+            await visit.open()
+            await visit.ask("first question")
+            await visit.send(MARKUP)
+            await visit.hear("to finish")
+            assert await visit.effects() == []
+            await visit.send("this is far too long " * 60)
+            await visit.sees(TOO_LONG)
+            await visit.ask("last question")
 
 
 def check(found: dict[str, Any], method: str, path: str, place: str) -> None:
@@ -109,4 +147,9 @@ async def test_the_text_places_of_an_api_are_found(name: str, start: Start, tmp_
     with threaded(tmp_path, await start(system), {"JWT_SECRET": MASTER}, **OBSERVE) as running:
         await asyncio.to_thread(ask, running, path, body)
         found = await asyncio.to_thread(suggest, running.policy)
-    check(found, "POST", path, place)
+        check(found, "POST", path, place)
+    with as_suggested(tmp_path, found["yaml"]) as running, running.connect() as client:
+        raw = post(path, json.dumps(body(MARKUP)).encode(), f"Authorization: Bearer {KEY}")
+        answer = await asyncio.to_thread(lambda: client.send(raw).response())
+        assert (b"<img" in answer.body, answer.status) == (False, 200)
+        assert client.send(post(path, json.dumps(body("long " * 300)).encode())).response().status == 400

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sidecar.__main__ import main
 from tests.support.backends import Serving
@@ -61,3 +62,18 @@ def test_nothing_is_observed(tmp_path: Path, capsys: pytest.CaptureFixture[str],
 def test_no_sidecar_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["suggest", "--management", "http://127.0.0.1:9"]) != 0
     assert "no sidecar answers" in capsys.readouterr().err
+
+
+def test_what_it_prints_is_a_policy_that_guards_the_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = observed(tmp_path, capsys, mode="observe")
+    suggested = tmp_path / "suggested.yaml"
+    suggested.write_text(out)
+    assert main(["check", str(suggested)]) == 0
+    assert capsys.readouterr().err == ""
+    told = yaml.safe_load(out)
+    with Serving() as backend, threaded(tmp_path, backend.url, routes=told["routes"]) as running:
+        with running.connect() as client:
+            for text, status in (("<img src=x onerror=alert(1)>", 200), ("x" * 1001, 400)):
+                body = json.dumps({"id": "0b1c", "said": {"text": text}}).encode()
+                assert client.send(post("/ask/0f1c9b0e-3f0a-4c58-9a3a-0f3f1c2d4e5f", body)).response().status == status
+        assert [json.loads(each.body)["said"]["text"] for each in backend.seen] == ["&lt;img src=x onerror=alert(1)>"]

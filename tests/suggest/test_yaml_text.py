@@ -8,7 +8,7 @@ from sidecar.policy.compile import compile_policy
 from sidecar.policy.dry_run import isolated_services
 from sidecar.stores.csp_violations import Violation
 from sidecar.stores.observations import Observations, Operation, Place
-from sidecar.suggest.yaml_text import document
+from sidecar.suggest.yaml_text import KnownKind, document
 from tests.support.policies import BASE, read
 
 TEXTS = ("a first message", "a second message", "and a third")
@@ -83,3 +83,60 @@ def test_nothing_was_observed() -> None:
     text = document(Observations())["yaml"]
     assert "No text was seen" in text
     assert read(BASE + text).schema.routes == ()
+
+
+CHAT = Operation("POST", "/v1/chat/completions")
+
+
+def asked(requests: int = 3) -> Observations:
+    made = Observations()
+    counts = made.operation(CHAT)
+    counts.requests = requests
+    made.note_texts(counts, [(Place("json", "$.messages[*].content"), text, True, 0.2) for text in TEXTS])
+    return made
+
+
+def test_with_its_backend_it_is_a_whole_policy() -> None:
+    policy = read(document(asked(), backend="http://127.0.0.1:3001")["yaml"])
+    assert (policy.schema.backend.url, policy.schema.backend.kind) == ("http://127.0.0.1:3001", "generic")
+    assert [route.match.path for route in policy.schema.routes] == [CHAT.path]
+
+
+def test_a_kind_that_is_known_reads_its_operations() -> None:
+    known = KnownKind("openai", frozenset({CHAT}), strict=True)
+    found = document(asked(), backend="http://127.0.0.1:3001", kind=known)
+    policy = read(found["yaml"])
+    compile_policy(policy, isolated_services())
+    route = policy.schema.routes[0]
+    assert (found["kind"], policy.schema.backend.kind, route.protocol) == ("openai", "openai", "openai")
+    assert route.message is not None
+    assert not route.message.fields
+    assert policy.schema.security_headers.preset == "app"
+    assert "  # text at $.messages[*].content: 11 to 16 characters" in found["yaml"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        (KnownKind("openai", frozenset({CHAT})), "# kind openai reads 1 of the 1 operations with text, and its others."),
+        (KnownKind("openai", frozenset({CHAT})), "# write backend: { kind: openai }"),
+        (KnownKind(maybe=("ollama", "vercel-ai")), "# unsure: this looks like ollama or vercel-ai: `sidecar kinds NAME` says what that would make"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_kinds(kind: KnownKind, line: str) -> None:
+    assert line in document(asked(), kind=kind)["yaml"].splitlines()
+
+
+def test_requests_without_text_pass_where_some_were_seen() -> None:
+    text = document(asked(5))["yaml"]
+    assert (
+        "  # unsure: 2 of them had no text there; others like them pass unread, and are recorded" in text.splitlines()
+    )
+    assert _mode(text) == "pass"
+    assert _mode(document(asked())["yaml"]) == "refuse"
+
+
+def _mode(text: str) -> str:
+    message = read(BASE + text).schema.routes[0].message
+    assert message is not None
+    return message.on_uninspectable
