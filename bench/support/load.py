@@ -25,11 +25,11 @@ request = function() at = at % #all + 1; return all[at] end
 """wrk sends the clients' requests in turn."""
 
 
-def begin_sessions(port: int) -> list[str]:
+def begin_sessions(port: int, clients: int = CLIENTS) -> list[str]:
     """Begin a session for each client through the sidecar; return their ids."""
     sessions = []
     with socket.create_connection(("127.0.0.1", port), 10) as sock:
-        for client in range(CLIENTS):
+        for client in range(clients):
             sock.sendall(session_request(client))
             got = b""
             while not (found := re.search(rb'"sessionId":\s*"([^"]+)"', got)):
@@ -55,7 +55,11 @@ class Load:
 
     def use(self, sessions: list[str]) -> None:
         """Send these sessions' messages from now on."""
-        self._requests = [chat_request(client, session_id) for client, session_id in enumerate(sessions)]
+        self.send([chat_request(client, session_id) for client, session_id in enumerate(sessions)])
+
+    def send(self, requests: list[bytes]) -> None:
+        """Send these requests in turn from now on."""
+        self._requests = requests
         file = self._folder / "requests.bin"
         file.write_bytes(b"\0".join(self._requests))
         (self._folder / "post.lua").write_text(SCRIPT.format(requests=file))

@@ -117,6 +117,20 @@ def plain_nginx(folder: Path, behind: int) -> Iterator[tuple[int, int]]:
         yield process.pid, port
 
 
+@contextmanager
+def serve(policy: Path, port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a sidecar without a vault on the measured core; its compiled sources are kept in `folder`."""
+    measured, _ = cores()
+    command = [sys.executable, "-m", "sidecar", "run", "--policy", str(policy)]
+    with running(command, port, measured, env=_environ(folder)) as process:
+        yield process
+
+
+def _environ(folder: Path) -> dict[str, str]:
+    keep = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
+    return {**keep, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
+
+
 class Sidecars:
     """Sidecars of one policy, with a vault or without, compiled ahead as an installed package is."""
 
@@ -126,8 +140,7 @@ class Sidecars:
         text = POLICY.format(port=self._port, management=self._management, backend=behind, folder=folder)
         (folder / "without.yaml").write_text(text)
         (folder / "with.yaml").write_text(text + CREDENTIAL)
-        keep = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
-        self._bare = {**keep, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
+        self._bare = _environ(folder)
         self._environ = {
             **self._bare,
             "ENCRYPTION_KEY": secrets.token_urlsafe(48),

@@ -338,6 +338,7 @@ class Handler(ExchangeEnd):
         if kind == "sse" and b"x-accel-buffering" not in answer.index:
             lines += b"X-Accel-Buffering: no\r\n"
         if body is None:
+            self.head = exchange.head = exchange.head.without_lines()  # they were sent; a stream can last for hours
             readable = response.chosen is not None or b"content-encoding" not in answer.index
             self.relay = ResponseRelay(
                 self,

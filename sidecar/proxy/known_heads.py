@@ -144,6 +144,7 @@ class KnownHeads:
         self._young: dict[Key, KnownHead] = {}
         self._old: dict[Key, KnownHead] = {}
         self._held = 0
+        self._full = False  # the young generation is: what comes now is not kept, nor is anything worked out for it
         self._turning = False
         self._seen: set[int] = set()
         self._share()
@@ -172,10 +173,12 @@ class KnownHeads:
         key = (peer, secure, rest)
         known = self._young.get(key)
         if known is None:
-            known = self._old.pop(key, None)
+            known = self._old.get(key)
             if known is None:
                 return self._new(raw, key, policy)
-            self._hold(key, known)
+            if not self._full:
+                del self._old[key]
+                self._hold(key, known)
         head = known.head
         if length == known.length:
             return ReadHead(head, known.framing, known)
@@ -194,6 +197,8 @@ class KnownHeads:
     def _new(self, raw: bytes, key: Key, policy: Policy) -> ReadHead:
         """Read a head that is not known; say when it came before."""
         read = self._read(raw, policy)
+        if self._full:
+            return read
         mark = hash(key)
         if mark not in self._seen:
             if len(self._seen) >= SEEN:
@@ -243,7 +248,9 @@ class KnownHeads:
 
     def _hold(self, key: Key, known: KnownHead) -> None:
         if self._held + known.size > MOST_BYTES:
-            self._turn()
+            # Not a new generation: more heads than fit, each in its turn, would all go before they come again.
+            self._full = True
+            return
         self._held += known.size
         self._young[key] = known
         if not self._turning:
@@ -253,7 +260,7 @@ class KnownHeads:
     def _turn(self) -> None:
         """Begin a new generation; the one before the last is forgotten."""
         self._old, self._young = self._young, {}
-        self._held = 0
+        self._held, self._full = 0, False
         self._share()
 
     def _age(self) -> None:
@@ -268,7 +275,7 @@ class KnownHeads:
         self._old.clear()
         self._seen.clear()
         self._share()
-        self._held = 0
+        self._held, self._full = 0, False
 
 
 def by_head(writer: HeaderWriter) -> bool:

@@ -89,10 +89,14 @@ class Redaction:
         self._binary: BinaryScanner | None = None  # made for the first body that is no text
         self.suspicious: Question = never
         """Whether `redact_value` may change any value in these bytes, such as a whole block of header lines."""
-        self.know(known)
+        self._use(known)
 
     def know(self, known: KnownMatcher | None) -> None:
-        """Use another set of known secrets from the next answer on."""
+        """Use another set of known secrets from the next answer on; the same one again changes nothing."""
+        if known is not self._known:
+            self._use(known)
+
+    def _use(self, known: KnownMatcher | None) -> None:
         self._known = known if known is not None and known.size else None
         self._binary = None
         if self._known is None and self._shapes is None:

@@ -13,10 +13,11 @@ from sidecar.guards.sessions.ownership import Ownership
 from sidecar.guards.sessions.session import Binding
 from sidecar.json_path import Path, compile_path
 from sidecar.messages.protocols.catalogue import AUTO, BY_NAME, KNOWN
+from sidecar.policy.schema.content import Redaction as RedactionSection
 from sidecar.policy.schema.policy_schema import PolicySchema
 from sidecar.policy.schema.route import Route as RouteSchema
 from sidecar.prices import PriceTable
-from sidecar.redaction.filters import build_redaction
+from sidecar.redaction.filters import Redaction, build_redaction
 from sidecar.redaction.known_secrets import KnownSecretsSource
 from sidecar.redaction.links import AllowedHosts, OnOther
 from sidecar.responses.budget_meter import BudgetMeter
@@ -51,6 +52,7 @@ class Responses:
         self._services = services
         self._problems = problems
         self.known_secrets: SecretMatchers = services.matchers or KnownSecretsSource(services.secrets)
+        self._redactions: dict[tuple[frozenset[str], bool], Redaction] = {}
 
     def for_route(
         self,
@@ -69,7 +71,7 @@ class Responses:
         guardrails  what judges its answers before they are shown
         """
         section = (route.redaction if route is not None else None) or self._schema.redaction
-        redaction = build_redaction(None, section.patterns, self._problems.at("redaction.patterns"))
+        redaction = self._redaction(section)
         keys = self.known_secrets if section.known_secrets else None
         observers = (*self._learning(route, sessions, guards), *self._usage(route, metered=metered), *also)
         links = self._links(route, enforced)
@@ -79,6 +81,15 @@ class Responses:
         return RouteResponseFilters(
             redaction, keys, observers, self._services.events, links=links, held=held, enforce=enforced("redaction")
         )
+
+    def _redaction(self, section: RedactionSection) -> Redaction:
+        """Return what looks for the same keys on every route that asks for them: its patterns take half a MiB."""
+        wanted = (frozenset(section.patterns), section.known_secrets)
+        found = self._redactions.get(wanted)
+        if found is None:
+            found = build_redaction(None, section.patterns, self._problems.at("redaction.patterns"))
+            self._redactions[wanted] = found
+        return found
 
     def _held(self, guardrails: Sequence[AnswerGuardrail]) -> HeldAnswers | None:
         """Return what holds a route's answers until services have judged them; None where none is asked."""

@@ -132,3 +132,19 @@ def test_clients_cannot_fill_the_memory(reader: Reader) -> None:
     finally:
         tracemalloc.stop()
     assert held < 2.4 * known_heads.MOST_BYTES
+
+
+def test_more_heads_than_fit_do_not_drive_each_other_out(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in its turn, all of them would have gone by the time that they come again."""
+    monkeypatch.setattr(known_heads, "MOST_BYTES", 64 * 1024)
+    heads = [get("/", f"X-A: {number}", "X-B: " + "b" * 500) for number in range(200)]
+    for _ in range(3):
+        known = [reader.read(head) is not None for head in heads]
+    assert 20 < sum(known) < 60
+    assert known[:20] == [True] * 20
+    assert reader.heads.read(heads[-1], reader.policy, "192.0.2.1", False).key is None, "nothing is worked out for it"
+    reader.loop.pass_a_generation()
+    assert [reader.read(head) is not None for head in heads] == known, "those that are used stay"
+    reader.loop.pass_a_generation()
+    reader.loop.pass_a_generation()
+    assert reader.times(heads[-1], 3)[-1], "there is room again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
@@ -195,16 +196,17 @@ def guardrails_are_sound(schema: PolicySchema, problems: Problems) -> None:
 
 def routes_can_match(schema: PolicySchema, problems: Problems) -> None:
     """A route is dead when earlier ones take every request that it would."""
-    earlier: list[Route] = []
+    earlier: list[tuple[re.Pattern[str], Route]] = []  # compiled once: a thousand routes are half a million pairs
     for path, route in _routes(schema):
         pattern = Pattern(route.match.path)
-        taking = [other for other in earlier if Pattern(other.match.path).covers(pattern)]
+        samples = pattern.samples()
+        taking = [other for takes, other in earlier if all(map(takes.fullmatch, samples))]
         taken = frozenset[str]().union(*(other.match.methods for other in taking))
         own = frozenset(route.match.methods)
         if any(not other.match.methods for other in taking) or (own and own <= taken):
             what = f"can never match, for the route {taking[0].name} before it takes these requests"
             problems.at(path).at("match").add(what, "put the narrower route first")
-        earlier.append(route)
+        earlier.append((pattern.compiled(), route))
 
 
 def sessions_can_be_asked_for(schema: PolicySchema, problems: Problems) -> None:
