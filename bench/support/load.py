@@ -18,7 +18,11 @@ from bench.support.chat import ANSWER, CLIENTS, chat_request, session_request
 CONNECTIONS = 32
 SCRIPT = """
 local file = io.open("{requests}", "rb"); local text = file:read("*a"); file:close()
-local all = {{}}; for each in text:gmatch("[^%z]+") do all[#all + 1] = each end
+local all, from = {{}}, 1
+while from <= #text do
+  local to = text:find("\0", from, true) or #text + 1
+  all[#all + 1] = text:sub(from, to - 1); from = to + 1
+end
 local at = 0
 request = function() at = at % #all + 1; return all[at] end
 """
