@@ -1,5 +1,7 @@
 """`sidecar check FILE`: compile a policy and print every problem, or what is in force and where it comes from.
 
+Where the sidecar runs that the policy is of, it also says what that has seen of proxies which the policy does not name.
+
 With `--kubernetes FILE`: say of rendered manifests why the app could be reached without the sidecar.
 """
 
@@ -13,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from sidecar.cli import undeclared_proxies
 from sidecar.errors import ConfigError, PolicyError
 from sidecar.explain.candidate import broken, fine
 from sidecar.explain.candidate import listing as every
@@ -64,6 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
     _print_columns(listed)
     for note in document.notes:
         print(f"{document.source}:{note.line}:{note.column}: note: {note}", file=sys.stderr)
+    seen = undeclared_proxies.note(document.schema.listen.management.address, os.environ)
+    if seen:
+        print(f"{document.source}: note: {seen}", file=sys.stderr)
     return FINE
 
 
