@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sidecar.cli.vault_session import iso, run_with_vault, shared_options
-from sidecar.errors import ConfigError
+from sidecar.errors import ConfigError, StoreUnavailable
+from sidecar.settings import read_settings
+from sidecar.vault.database import is_missing
 from sidecar.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="a file with AUDIT_ANCHOR lines of the sidecar's log, whatever else is in it; - is stdin",
+        help="the sidecar's log, or another file with its audit.anchor lines, whatever else is in it; - is stdin",
     )
     verify.add_argument(
         "--retired-key",
@@ -60,7 +63,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Open the vault and run the subcommand; return 0, or 1 when `verify` finds a fault."""
+    """Open the vault and run the subcommand; return 0, or 1 when `verify` finds a fault.
+
+    A database that is not there is a fault: it was moved or deleted, or another one is meant.
+    """
+    if is_missing(read_settings(os.environ).database_url.reveal()):
+        raise StoreUnavailable("there is no database where DATABASE_URL says: no audit log is there")
     return run_with_vault(arguments, arguments.work)
 
 

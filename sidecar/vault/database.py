@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from sidecar.errors import ConfigError, StoreUnavailable
@@ -203,6 +204,16 @@ class Database:
             raise Conflict("an entry of this name exists already") from None
         except self._failures as error:
             raise StoreUnavailable(f"the credential database is not available ({type(error).__name__})") from None
+
+
+def is_missing(url: str) -> bool:
+    """Return whether a URL names a SQLite file that is not there: opening it would make one."""
+    if not url.startswith("sqlite://"):
+        return False
+    from sidecar.vault.sqlite_driver import path_of
+
+    path = path_of(url)
+    return bool(path) and not Path(path).exists()
 
 
 def _no_state() -> StoreUnavailable:

@@ -124,7 +124,7 @@ class SqliteDriver:
     @classmethod
     def open(cls, url: str, wait: float) -> SqliteDriver:
         """Open the file, made for its owner alone. Blocks."""
-        path = _path(url)
+        path = path_of(url)
         busy = max(0.1, wait - 0.3)  # SQLite gives up before the transaction's own time is over
         try:
             if path:
@@ -196,7 +196,7 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _path(url: str) -> str:
+def path_of(url: str) -> str:
     """Return the path of `sqlite:///relative` or `sqlite:////absolute`; an empty text: in memory."""
     place, question, _ = url.removeprefix("sqlite://").partition("?")
     if question:

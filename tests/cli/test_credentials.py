@@ -252,3 +252,13 @@ def _env() -> dict[str, str]:
     import os
 
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+@pytest.mark.parametrize("command", ["verify", "export"])
+def test_a_log_that_is_not_there_is_a_fault_and_none_is_made(
+    sidecar: Callable[..., tuple[int, Any, str]], tmp_path: Path, command: str
+) -> None:
+    code, out, err = sidecar("audit", command)
+    assert (code, out) == (1, "")
+    assert "there is no database where DATABASE_URL says" in err
+    assert list(tmp_path.glob("*.db")) == []
