@@ -199,7 +199,7 @@ class MessageReader:
             fields = forms.multipart(body, kind.boundary, self.form_fields)
         if isinstance(fields, str):
             return BodyProblem(Code.MESSAGE_INVALID, fields)
-        if not fields:
+        if not fields and not self.protocol.may_be_empty():
             return UNREAD
         texts: Texts = [((field.name,), field.text) for field in fields]
         return Message(body, opened, texts, self.protocol, None, tuple(fields), kind)

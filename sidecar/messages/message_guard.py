@@ -100,7 +100,7 @@ def build_reader(protocol: Protocol, fields: Sequence[Path], max_opened: int = M
     """Build the reader that the guards of a route share."""
     places = finder(protocol, fields)
     names = frozenset(place.path.name for place in places.places if place.path.name is not None)
-    forms = names if fields or protocol.name == "plain" else ()
+    forms = names if fields or protocol.name == "plain" or protocol.forms else ()
     return MessageReader(protocol, places, FormNames(forms), max_opened)
 
 

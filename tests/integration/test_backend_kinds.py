@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.backends import Serving
-from tests.support.raw import Message, post
+from tests.support.raw import Message, get, post
 from tests.support.sidecar import Running, threaded
 
 IMG = "<img src=x onerror=alert(1)>"
@@ -206,6 +206,42 @@ def test_a_post_without_a_body_is_refused_where_it_should_hold_text(stages, kind
     assert (reply.status, stages.backend.seen) == (400, [])
     told = (reply.get(b"x-request-id") or b"").decode()
     assert running.logged(request_id=told, event="MESSAGE_UNREADABLE")["detail"]["reason"] == "no_text"
+
+
+def form(**fields: str) -> bytes:
+    """Return a form with a picture, as OpenAI's client sends it."""
+    parts = [f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in fields.items()]
+    file = '--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n'
+    return "".join([*parts, file, "--x--\r\n"]).encode()
+
+
+FORMS = [
+    ("/v1/images/edits", {"prompt": IMG}, 200, SAFE),
+    ("/v1/images/edits", {"prompt": LONG}, 400, b"MESSAGE_TOO_LONG"),
+    ("/v1/images/edits", {"Prompt": IMG, "prompt": "x"}, 400, b"MESSAGE_INVALID"),
+    ("/v1/images/edits", {"model": "m"}, 400, b"MESSAGE_INVALID"),
+    ("/v1/videos", {"prompt": IMG}, 200, SAFE),
+    ("/v1/audio/transcriptions", {"prompt": IMG}, 200, SAFE),
+    ("/v1/audio/transcriptions", {"model": "m"}, 200, "m"),
+    ("/audio/translations", {"prompt": LONG}, 400, b"MESSAGE_TOO_LONG"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "status", "expected"), FORMS, ids=[f"{each[0]} {each[2]} {i}" for i, each in enumerate(FORMS)]
+)
+def test_prompts_in_forms_are_looked_at(stages, path, fields, status, expected):
+    running = stages.of("openai")
+    body = form(**fields)
+    head = ("Content-Type: multipart/form-data; boundary=x", f"Content-Length: {len(body)}")
+    with running.connect() as client:
+        reply = client.send(get(path, *head, method="POST") + body).response()
+    assert reply.status == status, reply.body
+    if status == 200:
+        name = "prompt" if "prompt" in fields else "model"
+        assert stages.backend.seen[0].body == form(**{name: expected})
+    else:
+        assert expected in reply.body
 
 
 PARTS = [

@@ -15,8 +15,8 @@ ON_EGRESS = frozenset({BudgetPer.ORGANIZATION, BudgetPer.SESSION, BudgetPer.CRED
 """Subjects that are known of a provider call: its handle names no user and no address."""
 
 UNCOUNTED = frozenset({
-    "openai-threads", "openai-realtime", "anthropic-batches", "open-webui-api", "open-webui-stored", "chainlit",
-    "chainlit-api", "gradio", "streamlit", "bokeh", "shiny", "nicegui", "mcp", "a2a",
+    "openai-image", "openai-audio", "openai-threads", "openai-realtime", "anthropic-batches", "open-webui-api",
+    "open-webui-stored", "chainlit", "chainlit-api", "gradio", "streamlit", "bokeh", "shiny", "nicegui", "mcp", "a2a",
 })  # fmt: skip
 """Protocols whose requests ask no model, or whose answers come over another connection or much later."""
 

@@ -89,6 +89,7 @@ class Protocol:
     counted        texts beside those turns that the length limit counts, each by itself; None: all texts of a
                    message without turns, none of a message with turns
     endings        how the request's path ends, for `auto`
+    forms          its texts may come as fields of a form too
     counted_by_text  limits count messages that say something new only: a page sends others with each of them
     framing        how messages are written on a WebSocket
     shape          how its client reads a refusal
@@ -108,6 +109,7 @@ class Protocol:
     turns: tuple[Path, ...] = ()
     counted: tuple[Path, ...] | None = None
     endings: tuple[str, ...] = ()
+    forms: bool = False
     counted_by_text: bool = False
     framing: Framing = Framing.JSON
     shape: Shape = Shape.PLAIN

@@ -41,6 +41,12 @@ OPENAI_TEXT = Protocol(  # completions, embeddings, moderations, images, speech:
     shape=Shape.OPENAI,
     usage=(OPENAI_USAGE,),
 )
+OPENAI_IMAGE = Protocol(  # pictures and videos that are made from files: forms, or JSON
+    "openai-image", paths("$.prompt"), forms=True, shape=Shape.OPENAI
+)
+OPENAI_AUDIO = Protocol(  # transcriptions: a prompt may lead them
+    "openai-audio", paths("$.prompt"), textless=(when("$"),), forms=True, shape=Shape.OPENAI
+)
 OPENAI_RESPONSES = Protocol(
     "openai-responses",
     paths(

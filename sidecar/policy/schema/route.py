@@ -26,10 +26,10 @@ LISTENER_WIDE: Final = frozenset({"address", "ban", "host", "https", "user_agent
 """Guards of the whole listener: one route cannot observe them alone."""
 
 Protocol: TypeAlias = Literal[
-    "plain", "auto", "openai", "openai-text", "openai-responses", "openai-threads", "openai-realtime", "anthropic",
-    "anthropic-batches", "google", "rerank", "ollama", "chatkit", "vercel-ai", "ag-ui", "gradio", "streamlit",
-    "chainlit", "chainlit-api", "open-webui", "open-webui-api", "open-webui-stored", "bokeh", "shiny", "nicegui",
-    "langgraph", "a2a", "mcp",
+    "plain", "auto", "openai", "openai-text", "openai-image", "openai-audio", "openai-responses", "openai-threads",
+    "openai-realtime", "anthropic", "anthropic-batches", "google", "rerank", "ollama", "chatkit", "vercel-ai",
+    "ag-ui", "gradio", "streamlit", "chainlit", "chainlit-api", "open-webui", "open-webui-api", "open-webui-stored",
+    "bokeh", "shiny", "nicegui", "langgraph", "a2a", "mcp",
 ]  # fmt: skip
 
 
