@@ -37,8 +37,14 @@ class ClusterConnection:
         self._waits = 0
         self._longest = 0.0  # what a caller of this tick wants to wait beyond the timeout
 
-    def submit(self, commands: Sequence[Command], wait: float | None = None) -> asyncio.Future[list[Any]]:
-        """Send commands with all else of this tick."""
+    def submit(
+        self,
+        commands: Sequence[Command],
+        wait: float | None = None,
+        *,
+        at_once: bool = False,  # noqa: ARG002  # a pipeline is made at the end of a tick
+    ) -> asyncio.Future[list[Any]]:
+        """Send commands with all else of this tick, those that are to leave at once too."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[list[Any]] = loop.create_future()
         if self._waits >= QUEUE:

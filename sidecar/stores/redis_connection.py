@@ -67,10 +67,12 @@ class RedisClient(Protocol):
     clustered: bool
     timeout: ResponseTimeout
 
-    def submit(self, commands: Sequence[Command], wait: float | None = None) -> asyncio.Future[list[Any]]:
+    def submit(
+        self, commands: Sequence[Command], wait: float | None = None, *, at_once: bool = False
+    ) -> asyncio.Future[list[Any]]:
         """Send commands together; the future holds their replies, or StoreUnavailable after `wait` seconds.
 
-        None: the timeout that requests have.
+        `wait` None: the timeout that requests have. `at_once`: the caller has gathered what this tick asks for.
         """
         ...
 
@@ -202,7 +204,9 @@ class RedisConnection:
         self._watch: asyncio.TimerHandle | None = None
         self._patient: _Submission | None = None  # who was given a moment more
 
-    def submit(self, commands: Sequence[Command], wait: float | None = None) -> asyncio.Future[list[Any]]:
+    def submit(
+        self, commands: Sequence[Command], wait: float | None = None, *, at_once: bool = False
+    ) -> asyncio.Future[list[Any]]:
         """Send commands with all else of this tick."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[list[Any]] = loop.create_future()
@@ -211,9 +215,13 @@ class RedisConnection:
             return done
         began = loop.time()
         deadline = began + (wait or self.timeout.current)
-        self._put(_Submission(commands, done, began, deadline))
         if self._watch is None:
             self._watch = loop.call_at(deadline, self._look)
+        if at_once:
+            self._waiting.append(_Submission(commands, done, began, deadline))
+            self._send()
+        else:
+            self._put(_Submission(commands, done, began, deadline))
         return done
 
     async def close(self) -> None:

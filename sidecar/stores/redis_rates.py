@@ -115,7 +115,7 @@ class RedisRateStore:
         for start in range(0, len(asked), PER_SCRIPT):
             batch = asked[start : start + PER_SCRIPT]
             command = self._call("take", [(asks, known) for asks, _, _, known in batch])
-            self._wire.submit([command]).add_done_callback(partial(self._answered, batch))
+            self._wire.submit([command], at_once=True).add_done_callback(partial(self._answered, batch))
 
     def _answered(self, batch: Sequence[Asked], done: asyncio.Future[list[Any]]) -> None:
         """Hand out the answers of one script."""

@@ -46,13 +46,15 @@ class CircuitConnection:
         self.clustered = wire.clustered
         self.timeout = wire.timeout
 
-    def submit(self, commands: Sequence[Command], wait: float | None = None) -> asyncio.Future[list[Any]]:
+    def submit(
+        self, commands: Sequence[Command], wait: float | None = None, *, at_once: bool = False
+    ) -> asyncio.Future[list[Any]]:
         """Send commands, or fail at once."""
         if not self._circuit.up:
             done: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
             done.set_exception(StoreUnavailable("Redis is not available"))
             return done
-        done = self._wire.submit(commands, wait)
+        done = self._wire.submit(commands, wait, at_once=at_once)
         done.add_done_callback(self._heed)
         return done
 

@@ -87,9 +87,9 @@ class Guards:
             self.steps, self.body = (Step(guard, enforce), *head), (*in_body, *body)
         self.recorder = Recorder()
 
-    def _count(self, *given: Any) -> Any:
+    def _count(self, *given: Any, **more: Any) -> Any:
         self.asked += 1
-        return self.submit(*given)
+        return self.submit(*given, **more)
 
     async def ask(self, session_id: str = GOOD, client: Client = HERE, at: float = 0.0) -> tuple[Any, ...]:
         """Return the decision, the guard that refused, the session, and what is left of each limit."""
