@@ -32,7 +32,7 @@ LAYERS: list[set[str]] = [
         "vocabulary",
     },
     {"exchange", "events"},
-    {"guard", "admission", "maintenance"},
+    {"guard", "admission", "maintenance", "waiting_records"},
     {"stores", "vault"},
     {"services"},
     {"redaction"},

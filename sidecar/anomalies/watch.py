@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Iterator
+from typing import Final
 
 from sidecar.anomalies.usage import (
     HOUR,
@@ -21,17 +21,12 @@ from sidecar.anomalies.usage import (
 )
 from sidecar.bounded_cache import BoundedCache
 from sidecar.clock import Clock
-from sidecar.errors import StoreUnavailable
-from sidecar.events import EventSink, SecurityEvent, Served
+from sidecar.events import SecurityEvent, Served
 from sidecar.stores.interfaces import UsageStore
 from sidecar.vocabulary import Event, Outcome
+from sidecar.waiting_records import FollowedSink, WaitingRecords
 
 _log = logging.getLogger(__name__)
-WAITING: Final = 20_000
-"""Records that wait to be counted; of more, the oldest are left out."""
-TICK: Final = 1.0
-TURN: Final = 1000
-"""Records that are counted before others get their turn of the loop."""
 ORGANIZATIONS: Final = 1000
 SESSIONS: Final = 10_000
 RESTORED_AT_ONCE: Final = 20
@@ -41,18 +36,6 @@ NETWORKS_BYTES: Final = 1024 * 1024
 LONGEST_NAME: Final = 64
 SESSION_LEAST: Final = {Measure.REQUESTS: 2, Measure.TOKENS: 2, Measure.REFUSALS: 1, Measure.NETWORKS: 4}
 """For a session: the least of an organization divided by this; of networks, so many."""
-
-
-class FollowedSink(EventSink, Protocol):
-    """Where events go, and where the summaries of requests come from."""
-
-    def follow(self, served: Callable[[Served], None]) -> None:
-        """Call `served` with the summary of each finished request from now on."""
-        ...
-
-    def leave(self, served: Callable[[Served], None]) -> None:
-        """Call it no more."""
-        ...
 
 
 class UsageWatch:
@@ -66,8 +49,9 @@ class UsageWatch:
         self._clock = clock
         self._events = events
         self._rule = Rule()
-        self._waiting: deque[Served] = deque(maxlen=WAITING)
-        self._served: Callable[[Served], None] = self._waiting.append  # called for each request: no more than this
+        self._waiting: WaitingRecords[Served] = WaitingRecords(
+            self._count_all, "usage was not counted", self._look_and_save
+        )
         self._organizations: OrderedDict[str, OrganizationUsage] = OrderedDict()
         self._active: set[str] = set()
         self._sessions: dict[str, SessionUsage] = {}
@@ -88,8 +72,8 @@ class UsageWatch:
         self._rule = rule
         if self._task is None:
             self._minute = int(self._clock.now() // 60)
-            self._events.follow(self._served)
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="usage-watch")
+            self._events.follow(self._waiting.put)
+            self._task = asyncio.get_running_loop().create_task(self._waiting.run(), name="usage-watch")
 
     async def close(self) -> None:
         """Count no more."""
@@ -99,7 +83,7 @@ class UsageWatch:
             await asyncio.gather(task, return_exceptions=True)
 
     def _stop(self) -> None:
-        self._events.leave(self._served)
+        self._events.leave(self._waiting.put)
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -112,22 +96,13 @@ class UsageWatch:
         self._new_models.clear()
         self._population = SessionPopulation()
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                more = self.count(TURN)
-                hour = self._minute // HOUR
-                self.look()
-                if self._store is not None:
-                    await self._restore(self._store)
-                    if self._minute // HOUR != hour:
-                        await self._save(self._store)
-            except StoreUnavailable:
-                more = False  # what was not loaded or saved is so at the next time
-            except Exception:  # noqa: BLE001  a fault here must not end the watch for good
-                _log.exception("usage was not counted")
-                more = False
-            await asyncio.sleep(0 if more else TICK)
+    async def _look_and_save(self) -> None:
+        hour = self._minute // HOUR
+        self.look()
+        if self._store is not None:
+            await self._restore(self._store)
+            if self._minute // HOUR != hour:
+                await self._save(self._store)
 
     def forget(self, organization: str) -> None:
         """Forget an organization that was erased, here and in the store."""
@@ -158,12 +133,13 @@ class UsageWatch:
             await store.save({name: each.packed() for name, each in known[start : start + SAVED_AT_ONCE]})
             await asyncio.sleep(0)
 
-    def count(self, most: int) -> bool:
-        """Count up to `most` records that wait; return whether more wait."""
-        waiting = self._waiting
-        for _ in range(min(most, len(waiting))):
-            self._count(waiting.popleft())
-        return bool(waiting)
+    def count(self) -> None:
+        """Count the records that wait."""
+        self._waiting.count()
+
+    def _count_all(self, waiting: Iterator[Served]) -> None:
+        for served in waiting:
+            self._count(served)
 
     def look(self) -> None:
         """Compare what was used in the minute that is over, if one is."""

@@ -4,41 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from sidecar.clock import Clock
 from sidecar.errors import StoreUnavailable
-from sidecar.events import EventSink, Served
+from sidecar.events import Served
 from sidecar.vault.costs import MAX_ORGANIZATIONS, OTHERS, Cost, DayAndOrganization, named
+from sidecar.waiting_records import FollowedSink, WaitingRecords
 
 _log = logging.getLogger(__name__)
 DAYS: Final = 31
 """Days that are kept, today included."""
-WAITING: Final = 20_000
-"""Summaries that wait to be added; of more, the oldest are left out."""
-TICK: Final = 1.0
-TURN: Final = 1000
-"""Summaries that are added before others get their turn of the loop."""
 WRITTEN: Final = 60.0
 """Seconds between two writings: what a killed process loses of its costs."""
 LAST: Final = 2.0
 """Seconds that the last writing may take when the process ends."""
-
-
-class FollowedSink(EventSink, Protocol):
-    """Where events go, and where the summaries of requests come from."""
-
-    def follow(self, served: Callable[[Served], None]) -> None:
-        """Call `served` with the summary of each finished request from now on."""
-        ...
-
-    def leave(self, served: Callable[[Served], None]) -> None:
-        """Call it no more."""
-        ...
 
 
 class CostStore(Protocol):
@@ -80,40 +63,38 @@ class CostLedger:
         self._clock = clock
         self._events = events
         self._store = store
-        self._waiting: deque[Served] = deque(maxlen=WAITING)
-        self._served: Callable[[Served], None] = self._waiting.append  # called for each request: no more than this
+        self._waiting: WaitingRecords[Served] = WaitingRecords(
+            self._add_up, "costs were not added up", self._now_and_then
+        )
+        self._written = 0.0
         self._sums: dict[DayAndOrganization, Cost] = {}  # without a store: all; with one: not written yet
         self._names: dict[str, int] = {}  # day → organizations with a sum of their own
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Add up from now on; call it on the running loop."""
-        self._events.follow(self._served)
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="cost-ledger")
+        self._events.follow(self._waiting.put)
+        self._written = self._clock.monotonic()
+        self._task = asyncio.get_running_loop().create_task(self._waiting.run(), name="cost-ledger")
 
     async def close(self) -> None:
         """Add what waits, and write it, within `LAST` seconds."""
-        self._events.leave(self._served)
+        self._events.leave(self._waiting.put)
         if self._task is None:
             return
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
-        self.count(WAITING)
+        self.count()
         try:
             async with asyncio.timeout(LAST):
                 await self.write()
         except (StoreUnavailable, TimeoutError):
             _log.warning("costs of the last minute were not written: the database does not answer")
 
-    def count(self, most: int) -> bool:
-        """Add up to `most` summaries that wait; return whether more wait."""
-        waiting = self._waiting
-        for _ in range(min(most, len(waiting))):
-            served = waiting.popleft()
-            if served.usage is not None:
-                self._count(served)
-        return bool(waiting)
+    def count(self) -> None:
+        """Add up what waits."""
+        self._waiting.count()
 
     async def write(self) -> None:
         """Write what was added since the last writing. Raises StoreUnavailable; it is written the next time."""
@@ -139,7 +120,7 @@ class CostLedger:
 
         Of one organization, or (None) of the `most` that cost most, and of all others together.
         """
-        self.count(WAITING)
+        self.count()
         since = self._since(days)
         found: dict[DayAndOrganization, Cost] = {}
         if self._store is not None:
@@ -160,26 +141,22 @@ class CostLedger:
 
     def drop(self, organization: str) -> int:
         """Drop what is not written yet of an organization; return of how many days there was something."""
-        self.count(WAITING)
+        self.count()
         gone = [key for key in self._sums if key[1] == organization and organization != OTHERS]
         for key in gone:
             del self._sums[key]
         return len(gone)
 
-    async def _run(self) -> None:
-        written = self._clock.monotonic()
-        while True:
-            try:
-                more = self.count(TURN)
-                if self._clock.monotonic() - written >= WRITTEN:
-                    written = self._clock.monotonic()
-                    await self.write()
-            except StoreUnavailable:
-                more = False  # the database's own watch tells of the outage
-            except Exception:  # noqa: BLE001  a fault here must not end the ledger for good
-                _log.exception("costs were not added up")
-                more = False
-            await asyncio.sleep(0 if more else TICK)
+    async def _now_and_then(self) -> None:
+        """Write once a minute; the database's own watch tells of an outage."""
+        if self._clock.monotonic() - self._written >= WRITTEN:
+            self._written = self._clock.monotonic()
+            await self.write()
+
+    def _add_up(self, waiting: Iterator[Served]) -> None:
+        for served in waiting:
+            if served.usage is not None:
+                self._count(served)
 
     def _count(self, served: Served) -> None:
         used = served.usage

@@ -6,12 +6,10 @@ a request pays for nothing else.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from array import array
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from heapq import nlargest
@@ -24,14 +22,9 @@ from sidecar.telemetry.counters import OTHER, UNMATCHED
 from sidecar.telemetry.log_record import TimestampFormatter, event_fields, served_fields
 from sidecar.telemetry.recent_events import concerns
 from sidecar.vocabulary import Event, Outcome
+from sidecar.waiting_records import WaitingRecords
 
-_log = logging.getLogger(__name__)
 MINUTES: Final = 60
-WAITING: Final = 20_000
-"""Records that wait to be counted; of more, the oldest are left out."""
-TICK: Final = 1.0
-TURN: Final = 1000
-"""Records that are counted before others get their turn of the loop."""
 MOST_NAMES: Final = 64
 """Routes, and kinds of refusal, that a minute counts apart; more are counted as `other`."""
 MOST_CLIENTS: Final = 10
@@ -132,39 +125,28 @@ class TrafficHistory:
 
     def __init__(self, clock: Clock, *, most_kept: int = KEPT) -> None:
         self._clock = clock
-        self._waiting: deque[Fact] = deque(maxlen=WAITING)
-        self.take: Callable[[Served], None] = self._waiting.append
+        self._waiting: WaitingRecords[Fact] = WaitingRecords(self._count, "requests were not counted for the console")
+        self.take: Callable[[Served], None] = self._waiting.put
+        self.run = self._waiting.run
         self._minutes: deque[Minute] = deque(maxlen=MINUTES)
         self._kept: deque[Fact] = deque(maxlen=most_kept)
 
     def record(self, event: SecurityEvent) -> None:
         """Take an event."""
-        self._waiting.append(event)
+        self._waiting.put(event)
 
     def served(self, served: Served) -> None:
         """Take the summary of a request."""
-        self._waiting.append(served)
+        self._waiting.put(served)
 
-    async def run(self) -> None:
-        """Count once a second."""
-        while True:
-            try:
-                more = self.count(TURN)
-            except Exception:  # noqa: BLE001  a fault here must not end the history for good
-                _log.exception("requests were not counted for the console")
-                more = False
-            await asyncio.sleep(0 if more else TICK)
+    def count(self) -> None:
+        """Count the records that wait."""
+        self._waiting.count()
 
-    def count(self, most: int = WAITING) -> bool:
-        """Count up to `most` records that wait; return whether more wait."""
-        waiting, kept = self._waiting, self._kept
-        if not waiting:
-            return False
-        minute = self._current()
-        for _ in range(min(most, len(waiting))):
-            fact = waiting.popleft()
-            if len(fact.path) > LONGEST_PATH:
-                fact = _shortened(fact)
+    def _count(self, waiting: Iterator[Fact]) -> None:
+        minute, kept = self._current(), self._kept
+        for record in waiting:
+            fact = record if len(record.path) <= LONGEST_PATH else _shortened(record)
             if isinstance(fact, Served):
                 minute.count(fact)
                 kept.append(fact)
@@ -172,7 +154,6 @@ class TrafficHistory:
                 minute.note(fact)
                 if is_refusal(fact):
                     kept.append(fact)
-        return bool(waiting)
 
     def forget(self, kind: str, subject: str) -> None:
         """Drop the kept lines about an erased session, address or organization; the counts name none of them."""

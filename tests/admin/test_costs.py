@@ -20,7 +20,8 @@ def request(at, organization, cost, given=100, made=50):
 
 
 def serve(panel, *requests):
-    panel.costs._waiting.extend(requests)
+    for each in requests:
+        panel.costs._waiting.put(each)
 
 
 async def test_sums_by_day_and_organization(panel, client):

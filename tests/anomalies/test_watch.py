@@ -10,12 +10,13 @@ import pytest
 
 from sidecar.anomalies import watch as limits
 from sidecar.anomalies.usage import Rule
-from sidecar.anomalies.watch import TURN, WAITING, UsageWatch, network_of
+from sidecar.anomalies.watch import UsageWatch, network_of
 from sidecar.errors import StoreUnavailable
 from sidecar.events import Served
 from sidecar.exchange import TokensUsed
 from sidecar.telemetry.fanout import Fanout
 from sidecar.vocabulary import Event, Outcome
+from sidecar.waiting_records import WAITING
 from tests.support.clock import FakeClock
 from tests.support.exchanges import Recorder
 
@@ -48,8 +49,7 @@ class Stage:
         """Let one minute pass in which these requests end."""
         for each in requests:
             self.fanout.served(each)
-        while self.watch.count(TURN):
-            pass
+        self.watch.count()
         self.clock.advance(60)
         self.watch.look()
 

@@ -11,7 +11,7 @@ from sidecar.errors import StoreUnavailable
 from sidecar.events import Served
 from sidecar.exchange import TokensUsed
 from sidecar.telemetry import cost_ledger
-from sidecar.telemetry.cost_ledger import TURN, CostLedger
+from sidecar.telemetry.cost_ledger import CostLedger
 from sidecar.telemetry.fanout import Fanout
 from sidecar.vault.costs import Cost, DayAndOrganization
 from tests.support.clock import FakeClock
@@ -98,14 +98,14 @@ async def test_requests_with_usage_are_added_up_by_day_and_organization(stage: S
 
 async def test_days_have_a_bound(stage: Stage) -> None:
     stage.serve()
-    stage.ledger.count(TURN)
+    stage.ledger.count()
     await stage.ledger.write()
     stage.clock.advance(30 * DAY)
     assert len(await stage.report()) == 1
     stage.clock.advance(DAY)
     assert await stage.report() == {}
     stage.serve()
-    stage.ledger.count(TURN)
+    stage.ledger.count()
     await stage.ledger.write()
     if stage.store is None:
         assert len(stage.ledger._sums) == 1
@@ -132,7 +132,7 @@ async def test_what_is_not_written_yet_joins_those_that_cost_most(stage: Stage) 
 
 async def test_an_erased_organization_is_forgotten(stage: Stage) -> None:
     stage.serve()
-    stage.ledger.count(TURN)
+    stage.ledger.count()
     await stage.ledger.write()
     stage.serve()
     stage.serve("other")
@@ -144,11 +144,11 @@ async def test_what_could_not_be_written_is_written_later() -> None:
     store = FakeStore(is_away=True)
     stage = Stage(store)
     stage.serve()
-    stage.ledger.count(TURN)
+    stage.ledger.count()
     with pytest.raises(StoreUnavailable):
         await stage.ledger.write()
     stage.serve()
-    stage.ledger.count(TURN)
+    stage.ledger.count()
     store.is_away = False
     await stage.ledger.write()
     assert store.sums == {(TODAY, "acme"): Cost(2, 20, 10, 2000, 0)}
