@@ -115,7 +115,7 @@ async def test_a_redis_that_became_slower_within_the_timeout_is_used_again() -> 
             stores.use_timeout(0.4)
             await waits_at_200_a_second(stores, 0.5)
             proxy.delay = 0.06  # 120 to 240 ms, as what comes later waits for what went before
-            await waits_at_200_a_second(stores, 1.0)
+            await waits_at_200_a_second(stores, 0.4)
             await until(lambda: stores.states() == {"redis": True})
             waits = await waits_at_200_a_second(stores, 0.5)
             assert stores.states() == {"redis": True}
