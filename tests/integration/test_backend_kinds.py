@@ -304,6 +304,14 @@ def test_gradio_s_limits_count_messages_and_not_what_its_page_sends_beside_them(
         assert asked(running, "/gradio_api/queue/join?", {"data": []}).status == 200
 
 
+def test_open_webui_s_notes_are_stored_as_often_as_its_page_does(tmp_path: Path):
+    with Serving() as backend, limited(tmp_path, backend, "open-webui") as running:
+        note = {"title": "t", "data": {"content": {"md": "some words"}}}
+        assert {asked(running, "/api/v1/notes/n/update", note).status for _ in range(10)} == {200}
+        memory = {"content": "some words"}
+        assert [asked(running, "/api/v1/memories/add", memory).status for _ in range(3)] == [200, 200, 429]
+
+
 def turn(number: int, parent: str | None, text: str = "hi") -> dict[str, object]:
     message = {"id": f"q{number}", "parentId": parent, "content": text}
     return {"parent_id": parent, "user_message": message, "message_ids": [{"message_id": f"a{number}"}]}

@@ -16,7 +16,8 @@ ON_EGRESS = frozenset({BudgetPer.ORGANIZATION, BudgetPer.SESSION, BudgetPer.CRED
 
 UNCOUNTED = frozenset({
     "openai-image", "openai-audio", "openai-threads", "openai-realtime", "anthropic-batches", "open-webui-api",
-    "open-webui-stored", "chainlit", "chainlit-api", "gradio", "streamlit", "bokeh", "shiny", "nicegui", "mcp", "a2a",
+    "open-webui-notes", "open-webui-stored", "chainlit", "chainlit-api", "gradio", "streamlit", "bokeh", "shiny",
+    "nicegui", "mcp", "a2a",
 })  # fmt: skip
 """Protocols whose requests ask no model, or whose answers come over another connection or much later."""
 

@@ -145,14 +145,22 @@ OPEN_WEBUI_API = Protocol(  # what the page stores: conversations, titles, tags
     counted=paths(*content("$.content"), "$.title"),
     shape=Shape.OPEN_WEBUI,
 )
-OPEN_WEBUI_STORED = Protocol(  # what people keep: notes, prompts, memories, folders, models, names
+OPEN_WEBUI_NOTES = Protocol(  # stored again with every few key strokes, so limits of chats do not count them
+    "open-webui-notes",
+    paths("$.title", "$.data.content.md", "$.data.content.md..*"),  # the Markdown is what a model is given
+    lenient=True,
+    textless=(when("$"),),
+    counted=(),
+    counted_by_text=True,
+    shape=Shape.OPEN_WEBUI,
+)
+OPEN_WEBUI_STORED = Protocol(  # what people keep: prompts, memories, folders, models, names
     "open-webui-stored",
     paths(
         "$.title", "$.name", "$.description", "$.bio", "$.status_message", "$.commit_message",
         "$.content", "$.content..*",
         "$.tags[*]", "$.tags[*].name",
         "$.operations[*].content",  # memories
-        "$.data.content.md", "$.data.content.md..*",  # notes: what a model is given
         "$.data.system_prompt",  # folders
         "$.data.reason", "$.data.comment", "$.data.tags[*]",  # feedback, which administrators read
         *content("$.snapshot.chat.chat.history.messages.*.content"),

@@ -28,8 +28,8 @@ LISTENER_WIDE: Final = frozenset({"address", "ban", "host", "https", "user_agent
 Protocol: TypeAlias = Literal[
     "plain", "auto", "openai", "openai-text", "openai-image", "openai-audio", "openai-responses", "openai-threads",
     "openai-realtime", "anthropic", "anthropic-batches", "google", "rerank", "ollama", "chatkit", "vercel-ai",
-    "ag-ui", "gradio", "streamlit", "chainlit", "chainlit-api", "open-webui", "open-webui-api", "open-webui-stored",
-    "bokeh", "shiny", "nicegui", "langgraph", "a2a", "mcp",
+    "ag-ui", "gradio", "streamlit", "chainlit", "chainlit-api", "open-webui", "open-webui-api", "open-webui-notes",
+    "open-webui-stored", "bokeh", "shiny", "nicegui", "langgraph", "a2a", "mcp",
 ]  # fmt: skip
 
 
