@@ -25,7 +25,8 @@ _AHEAD: Final = 64
 _READINGS: Final = 128
 """Readings of one place, and steps of reading one number, beyond which no more are followed."""
 _WORK: Final = 5_000
-_WORK_PER_BYTE: Final = 4  # … more for each byte of the longest key
+_WORK_PER_BYTE: Final = 150  # … more for each byte of the longest key
+_MOST_WORK: Final = 12_000
 """Steps of reading one text. What is not read by then is replaced: it looks like a key in escapes without end."""
 _STATES: Final = 4096  # of one key's readings from one place; beyond that, what was found is found
 _INTRODUCERS: Final = frozenset(b"%\\&")
@@ -68,7 +69,7 @@ class Steps:
     __slots__ = ("left",)
 
     def __init__(self, longest: int = 0) -> None:
-        self.left = _WORK + _WORK_PER_BYTE * longest
+        self.left = min(_MOST_WORK, _WORK + _WORK_PER_BYTE * longest)
 
     def take(self, count: int) -> None:
         """Count some more."""

@@ -70,6 +70,7 @@ _UNFINISHED: Final = re.compile(
 _BEGUN: Final = frozenset(name[:size] for name in (*SHOWN, b"amp") for size in range(len(name) + 1))
 _NEAR: Final = 40
 _TAIL: Final = 512
+_FAR: Final = 4096
 _IN_NO_ESCAPE: Final = (b" ", b"=", b".", b",", b"-")
 
 
@@ -193,20 +194,23 @@ class Positions:
         return self._end[token] if at <= self._upper[token] else self._end[token] + at - self._upper[token]
 
 
-def begin_above(above: Layer, below: Layer, at: int) -> int:
+def begin_near_end(above: Layer, below: Layer, at: int) -> int | None:
     """Return where what is at a position of a layer began in the layer above, as `Positions.start` does.
 
-    For a place near the end, only what is behind a byte before it that no escape holds is read again.
+    None where that is not near the end: only what is behind a byte that no escape holds is read again.
     """
+    if below.tokens is not Undone.ESCAPES:
+        return None
     before = max(0, len(above.text) - _TAIL)
     start = max(above.text.rfind(byte, 0, before) for byte in _IN_NO_ESCAPE) + 1
-    if below.tokens is Undone.ESCAPES and start:
-        tail = above.text[start : above.stop]
-        tokens = _tokens(_ESCAPE, tail)
-        size = len(tail) - sum(end - begin - len(means) for (begin, end), means in tokens)
-        if at >= len(below.text) - size:
-            return start + Positions(tail, tokens).start(at - len(below.text) + size)
-    return Positions(above.text, below.tokens).start(at)
+    if not start or len(above.text) - start > _FAR:
+        return None
+    tail = above.text[start : above.stop]
+    tokens = _tokens(_ESCAPE, tail)
+    size = len(tail) - sum(end - begin - len(means) for (begin, end), means in tokens)
+    if at < len(below.text) - size:
+        return None
+    return start + Positions(tail, tokens).start(at - len(below.text) + size)
 
 
 def _unseen(text: bytes) -> re.Pattern[bytes]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from sidecar.redaction.ambiguous_escapes import AmbiguousSecrets, Steps, is_ambiguous
-from sidecar.redaction.character_escapes import LONGEST, Positions, begin_above, layers, plain, undo_each, unfinished
+from sidecar.redaction.character_escapes import LONGEST, Positions, begin_near_end, layers, plain, undo_each, unfinished
 from sidecar.redaction.encoded_patterns import literal
 from sidecar.redaction.encoded_runs import (
     BASE64,
@@ -135,7 +135,7 @@ class SecretMatcher:
         spans: list[tuple[int, int]] = []
         live = len(text)
         found = layers(text, final=final)
-        known: list[Positions] = []
+        known: dict[int, Positions] = {}
         for number, layer in enumerate(found):
             size = len(layer.text)
             here, begins = self._found(layer.text, layer.stop, final)
@@ -143,16 +143,17 @@ class SecretMatcher:
                 more, other = self._runs(layer.text, layer.stop, final, nested - 1, steps)
                 here += more
                 begins = min(begins, other)
-            if not here:
-                if begins < size:
-                    for at in range(number, 0, -1):
-                        begins = begin_above(found[at - 1], found[at], begins)
-                    live = min(live, begins)
+            if not here and begins == size:
                 continue
-            known += [Positions(found[at].text, found[at + 1].tokens) for at in range(len(known), number)]
-            for positions in reversed(known[:number]):
-                here = [(positions.start(start), positions.end(end)) for start, end in here]
-                begins = positions.start(begins)
+            for at in range(number - 1, -1, -1):
+                near = None if here else begin_near_end(found[at], found[at + 1], begins)
+                if near is None:
+                    positions = known.get(at)
+                    if positions is None:
+                        positions = known[at] = Positions(found[at].text, found[at + 1].tokens)
+                    here = [(positions.start(start), positions.end(end)) for start, end in here]
+                    near = positions.start(begins)
+                begins = near
             spans += here
             live = min(live, begins)
         if self._ambiguous is not None:

@@ -229,9 +229,17 @@ def clean_record(raw: bytes, scanner: Scanner, counts: dict[str, int], read: Cal
     if not hits:
         return raw
     strings = [(piece.start, piece.end, _EDGE << (piece.depth - 1)) for piece in read(raw) if piece.quoted]
-    edit = rewrite(raw, [_within(hit, strings) for hit in hits], live, 0)
+    size = len(raw)
+    shown = [each for hit in hits for each in (_texts(hit, strings) if hit.end == size else (_within(hit, strings),))]
+    edit = rewrite(raw, shown, live, 0)
     tally(counts, edit.kinds)
     return edit.clean
+
+
+def _texts(hit: Hit, strings: list[tuple[int, int, int]]) -> list[Hit]:
+    """Return what of a hit that runs to the end of a record is in its texts: its framing stays."""
+    found = [hit._replace(start=max(hit.start, first), end=last) for first, last, _ in strings if last > hit.start]
+    return found or [hit]
 
 
 def _within(hit: Hit, strings: list[tuple[int, int, int]]) -> Hit:

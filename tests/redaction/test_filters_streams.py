@@ -129,3 +129,11 @@ def test_a_key_that_ends_in_a_quote_takes_no_framing(name: str) -> None:
     body = FORMATS[name].body([*pieces, "pass-word\\", ""])
     shown = FORMATS[name].read(passed(redaction, name, body, []))
     assert shown.startswith("see "), "each record stays one that a reader understands"
+
+
+@pytest.mark.parametrize("name", ["ollama", "openai", "ndjson-as-bytes", "json-in-json"])
+def test_a_record_whose_rest_is_replaced_unread_stays_a_record(name: str) -> None:
+    key = "\\" * 10 + "secret"
+    form = FORMATS[name]
+    body = form.body(["fine ", "see " + "\\" * 1500, "!"])
+    assert form.read(passed(build(key), name, body, [])).startswith("fine see [redacted]")
