@@ -129,7 +129,7 @@ def finder(protocol: Protocol, fields: Sequence[Path] = ()) -> TextFinder:
     """
     if protocol.name == PLAIN.name and fields:
         return TextFinder(*_places(fields))
-    known = KNOWN if protocol is AUTO else (protocol,)
+    known: tuple[Protocol, ...] = KNOWN if protocol is AUTO else (protocol,)
     lenient = {path: each for each in known for path in (each.texts if each.lenient else each.beside)}
     texts = (path for each in known if not each.lenient for path in each.texts if path not in each.beside)
     strict = [*fields, *texts]

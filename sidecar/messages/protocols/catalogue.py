@@ -36,7 +36,8 @@ from sidecar.messages.protocols.pages import (
     STREAMLIT,
 )
 
-KNOWN: Final = (
+# The length is no part of the type: native modules are made against it.
+KNOWN: Final[tuple[Protocol, ...]] = (
     PLAIN,
     OPENAI,
     OPENAI_TEXT,
