@@ -144,7 +144,7 @@ class Redaction:
 
     def frames(self) -> FrameFilter | None:
         """Return the filter of one direction of a WebSocket's text messages."""
-        return None if self._text is None else FrameFilter(self._text)
+        return None if self._text is None else FrameFilter(self._text, question=self._question)
 
     def redact_value(self, value: bytes, counts: dict[str, int] | None = None) -> bytes:
         """Return a complete value (a header, an error body) without what must not pass."""

@@ -7,12 +7,12 @@ beginning of a hit, and then those behind it wait too; a record without a hit le
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.redaction.prefilter import Question
-from sidecar.redaction.records import Piece, Place, rewritten
+from sidecar.redaction.records import Piece, Place, clean_framing, clean_record, rewritten
 from sidecar.redaction.scanner import OUTSIDE, Hit, Scanner, context, rewrite, tally
 from sidecar.redaction.text_names import TextNames, is_name
 
@@ -34,17 +34,22 @@ LIVE_AT_THE_BOUND: Final = "undecided"
 
 @dataclass(eq=False)
 class Record:
-    """One record on its way: its bytes, its texts, and what becomes of them."""
+    """One record on its way: its bytes, its texts, and what becomes of them.
+
+    clean  replaces what of a secret in one of its texts is left when it leaves; None: there was none
+    """
 
     raw: bytes
     pieces: list[Piece]
     binary: bool = False
+    clean: Callable[[bytes], bytes] | None = None
     changed: dict[int, bytes] = field(default_factory=dict)
     waits: int = 0  # pieces that are not decided
 
     def leave(self) -> bytes:
         """Return the bytes to send: the record as it came, or written again with its changed texts."""
-        return rewritten(self.raw, self.pieces, self.changed) if self.changed else self.raw
+        raw = rewritten(self.raw, self.pieces, self.changed) if self.changed else self.raw
+        return raw if self.clean is None else self.clean(raw)
 
 
 class _Text:
@@ -255,13 +260,22 @@ class JoinedTexts:
         ]
         return b"".join(leave(self._pushed(Record(raw, pieces))))
 
+    def read(self, raw: bytes, read: Callable[[bytes], list[Piece]], *, binary: bool = False) -> list[Record]:
+        """Take the next record, whose texts `read` returns; return those that may leave now."""
+        scanner, counts = self._scanner, self.counts
+        shown, suspicious = clean_framing(raw, scanner, counts, read)
+        record = Record(shown, read(shown), binary)
+        if suspicious:
+            record.clean = lambda left: clean_record(left, scanner, counts, read)
+        return self.push(record)
+
     def push(self, record: Record) -> list[Record]:
-        """Take the next record; return those that may leave now."""
+        """Take the next record, whose framing is clean; return those that may leave now."""
         record.pieces = self._names.told_apart(record.pieces)
         if self._names.switches or self._names.parted:
             self._part()
         leaving = self._pushed(record)
-        if not (record.waits or record.changed or self._queue):
+        if not (record.waits or record.changed or record.clean or self._queue):
             self._learn(record)
         return leaving
 

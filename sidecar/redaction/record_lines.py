@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
-from sidecar.redaction.joined_texts import JoinedTexts, Record, leave
+from sidecar.redaction.joined_texts import JoinedTexts, leave
 from sidecar.redaction.prefilter import Question
 from sidecar.redaction.records import Piece, clean_record, is_json, read_message, read_tokens
 from sidecar.redaction.scanner import Scanner, StreamFilter
@@ -212,8 +212,7 @@ class RecordLinesFilter:
             if taken is not None:
                 out.append(taken)
                 return
-        shown = clean_record(raw, self._scanner, self.counts, self._read)
-        self._emit(leave(self._joined.push(Record(shown, self._read(shown)))), out)
+        self._emit(leave(self._joined.read(raw, self._read)), out)
 
     def _read(self, raw: bytes) -> list[Piece]:
         return read_tokens(raw, ((0, len(raw)),), ()) if self._mode is _Mode.ELEMENTS else read_message(raw)

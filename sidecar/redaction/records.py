@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
-from sidecar.redaction.scanner import OUTSIDE, Hit, Scanner, rewrite, tally
+from sidecar.redaction.scanner import KNOWN, OUTSIDE, Hit, Scanner, rewrite, tally
 
 Place: TypeAlias = tuple[Any, ...]
 
@@ -228,12 +228,38 @@ def clean_record(raw: bytes, scanner: Scanner, counts: dict[str, int], read: Cal
     hits, live = scanner.scan(raw, OUTSIDE, True)
     if not hits:
         return raw
-    strings = [(piece.start, piece.end, _EDGE << (piece.depth - 1)) for piece in read(raw) if piece.quoted]
-    size = len(raw)
-    shown = [each for hit in hits for each in (_texts(hit, strings) if hit.end == size else (_within(hit, strings),))]
-    edit = rewrite(raw, shown, live, 0)
+    edit = rewrite(raw, _fitted(hits, read(raw), len(raw)), live, 0)
     tally(counts, edit.kinds)
     return edit.clean
+
+
+def clean_framing(
+    raw: bytes, scanner: Scanner, counts: dict[str, int], read: Callable[[bytes], list[Piece]]
+) -> tuple[bytes, bool]:
+    """Return a record without known secrets and what runs over framing, and whether it shows another key in a text.
+
+    What has the shape of a key and is in a text stays: it may be the beginning of a known secret that goes on in
+    the next record. What is still there when the record leaves is for `clean_record`.
+    """
+    if not scanner.framing:
+        return raw, False
+    hits, live = scanner.scan(raw, OUTSIDE, True)
+    if not hits:
+        return raw, False
+    pieces = read(raw)
+    shown = _fitted(hits, pieces, len(raw))
+    sure = [
+        hit for hit in shown if hit.kind == KNOWN or not any(p.start <= hit.start and hit.end <= p.end for p in pieces)
+    ]
+    edit = rewrite(raw, sure, live, 0)
+    tally(counts, edit.kinds)
+    return edit.clean, len(sure) < len(shown)
+
+
+def _fitted(hits: Sequence[Hit], pieces: list[Piece], size: int) -> list[Hit]:
+    """Return hits of a record of so many bytes that leave its framing what it is."""
+    strings = [(piece.start, piece.end, _EDGE << (piece.depth - 1)) for piece in pieces if piece.quoted]
+    return [each for hit in hits for each in (_texts(hit, strings) if hit.end == size else (_within(hit, strings),))]
 
 
 def _texts(hit: Hit, strings: list[tuple[int, int, int]]) -> list[Hit]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from sidecar.redaction.joined_texts import JoinedTexts, Record, leave
+from sidecar.redaction.joined_texts import JoinedTexts, leave
 from sidecar.redaction.prefilter import Question
-from sidecar.redaction.records import clean_record, event_data, read_event
+from sidecar.redaction.records import event_data, read_event
 from sidecar.redaction.scanner import Scanner, StreamFilter, clean
 
 MAX_EVENT: Final = 256 * 1024
@@ -94,5 +94,4 @@ class EventStreamFilter:
             self._read(raw, out)
 
     def _read(self, raw: bytes, out: list[bytes]) -> None:
-        raw = clean_record(raw, self._scanner, self.counts, read_event)
-        out += leave(self._joined.push(Record(raw, read_event(raw))))
+        out += leave(self._joined.read(raw, read_event))

@@ -5,24 +5,31 @@ from __future__ import annotations
 from typing import Final
 
 from sidecar.redaction.joined_texts import JoinedTexts, Record
-from sidecar.redaction.records import Piece, clean_record, read_message
+from sidecar.redaction.prefilter import Question
+from sidecar.redaction.records import Piece, read_message
 from sidecar.redaction.scanner import OUTSIDE, Hit, Scanner, context, rewrite, tally
 
 MAX_REASON: Final = 123
 """Bytes of a close reason (RFC 6455 §5.5)."""
 MAX_CONTROL: Final = 125
+_SMALL: Final = 4096  # a message that may leave unread
 _SHORT: Final = 4  # live bytes at the end of a control frame that may be there by chance
 
 
 class FrameFilter:
-    """Clean one direction of a WebSocket, message by message; borders of messages stay where they are."""
+    """Clean one direction of a WebSocket, message by message; borders of messages stay where they are.
+
+    `question` decides which joined texts must be read; without it all are.
+    """
 
     __slots__ = ("_before", "_joined", "_scanner", "counts")
 
-    def __init__(self, scanner: Scanner, counts: dict[str, int] | None = None) -> None:
+    def __init__(
+        self, scanner: Scanner, counts: dict[str, int] | None = None, *, question: Question | None = None
+    ) -> None:
         self._scanner = scanner
         self.counts: dict[str, int] = {} if counts is None else counts
-        self._joined = JoinedTexts(scanner, self.counts)
+        self._joined = JoinedTexts(scanner, self.counts, question)
         self._before = OUTSIDE  # the tail of the last control frames
 
     def feed(self, message: bytes) -> list[bytes]:
@@ -31,11 +38,11 @@ class FrameFilter:
 
     def take(self, message: bytes, *, binary: bool) -> list[tuple[bytes, bool]]:
         """Take a complete message; return the messages that may be sent now, each with whether it is binary."""
-        raw = clean_record(message, self._scanner, self.counts, read_message)
-        pieces = read_message(raw)
-        if binary and raw and not all(piece.quoted for piece in pieces):
-            pieces = [Piece(("plain",), 0, len(raw), raw, False, True)]  # no JSON, but bytes
-        return _messages(self._joined.push(Record(raw, pieces, binary)))
+        if not binary and self._joined.idle and len(message) <= _SMALL:
+            taken = self._joined.take(message)
+            if taken is not None:  # nothing waits before it: it leaves, or waits
+                return [(taken, False)] if taken else []
+        return _messages(self._joined.read(message, _read_binary if binary else read_message, binary=binary))
 
     def finish(self) -> list[bytes]:
         """Return the messages that wait, as if all texts ended here."""
@@ -73,6 +80,13 @@ class FrameFilter:
         edit = rewrite(payload, hits, size, 0)
         tally(self.counts, edit.kinds)
         return edit.clean
+
+
+def _read_binary(raw: bytes) -> list[Piece]:
+    pieces = read_message(raw)
+    if raw and not all(piece.quoted for piece in pieces):
+        return [Piece(("plain",), 0, len(raw), raw, False, True)]  # no JSON, but bytes
+    return pieces
 
 
 def _messages(records: list[Record]) -> list[tuple[bytes, bool]]:

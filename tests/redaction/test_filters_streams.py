@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.errors import Problems
-from sidecar.redaction.filters import Redaction, build_redaction
+from sidecar.redaction.filters import PATTERN_NAMES, Redaction, build_redaction
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.secret import Secret
 from tests.support.redaction import cut, every, run
@@ -47,6 +47,25 @@ def test_a_key_in_pieces_does_not_pass(name: str, size: int) -> None:
         assert shown.endswith("[redacted], is it not?")
         assert KEY[8:] not in shown
         assert len(shown) <= len("My key is [redacted], is it not?") + 3, "three bytes may leave before it is seen"
+
+
+LONG = "sk-proj-" + "Qx7Lm2Zp9Vt4Kc8Hd3Wb6Nr5Js1Yf0GaUe-iOq_TzXwPnMlBvCkEhRgDyAuSoFjI7t6r5e4w3q2"
+SHAPED = build_redaction(SecretMatcher([Secret(LONG)]), sorted(PATTERN_NAMES), Problems())
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 5])
+@pytest.mark.parametrize("cut_at", [29, 60, 80])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_rest_of_a_key_whose_first_piece_looks_whole_does_not_pass(name: str, cut_at: int, before: int) -> None:
+    """The first piece has the shape of a key, and is none: what follows it belongs to the key that is stored."""
+    form = FORMATS[name]
+    pieces = [*(f"word{number} " for number in range(before)), "my ", LONG[:cut_at], LONG[cut_at:], " and", " on"]
+    body = form.body(pieces)
+    for chunk in (7, 64, len(body)):
+        stream = SHAPED.filter_for(form.media_type)
+        assert stream is not None
+        shown = form.read(run(stream, every(body, chunk)))
+        assert shown == "".join(pieces[: before + 1]) + "[redacted] and on"
 
 
 @settings(deadline=None)

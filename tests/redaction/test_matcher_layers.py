@@ -10,7 +10,7 @@ import json
 import os
 import string
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 import pytest
@@ -18,7 +18,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sidecar.errors import Problems
-from sidecar.redaction.filters import build_redaction
+from sidecar.redaction.filters import PATTERN_NAMES, build_redaction
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.secret import Secret
 from tests.support.redaction import LAYERS, cut, every, run
@@ -118,9 +118,10 @@ def assert_only_the_key_goes(shown: str, key: str, said: bytes, *ways: str) -> N
     name=st.sampled_from(sorted(FORMATS)),
     at=st.lists(st.integers(0, 4000), max_size=40),
     chunks=st.lists(st.integers(0, 9000), max_size=40),
+    patterns=st.sampled_from([(), sorted(PATTERN_NAMES)]),
 )
 def test_no_key_in_two_spellings_passes_in_any_format(
-    key: str, inner: str, outer: str, name: str, at: list[int], chunks: list[int]
+    key: str, inner: str, outer: str, name: str, at: list[int], chunks: list[int], patterns: Sequence[str]
 ) -> None:
     said = spelled(key, inner, outer)
     assume(said is not None)
@@ -128,7 +129,7 @@ def test_no_key_in_two_spellings_passes_in_any_format(
     if set(said) & set(b"\r\n\0"):
         name = "bytes"  # a reader of lines sees several
     form = FORMATS[name]
-    stream = build_redaction(SecretMatcher([Secret(key)]), (), Problems()).filter_for(form.media_type)
+    stream = build_redaction(SecretMatcher([Secret(key)]), patterns, Problems()).filter_for(form.media_type)
     assert stream is not None
     body = form.body(pieces(b"see " + said + b" end", at))
     assert_only_the_key_goes(form.read(run(stream, cut(body, chunks))), key, said, inner, outer)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Sequence
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.errors import Problems
+from sidecar.redaction.filters import build_redaction
 from sidecar.redaction.matcher import SecretMatcher
+from sidecar.redaction.scanner import Hit
 from sidecar.redaction.websocket_filter import MAX_CONTROL, MAX_REASON, FrameFilter
 from sidecar.secret import Secret
 
@@ -68,3 +75,46 @@ def test_close_reasons(reason: str) -> None:
     assert KEY not in shown
     assert len(shown.encode()) <= MAX_REASON
     assert "[redacted]" in shown
+
+
+TOKENS = [
+    b'42["stream_token",{"id":"5b0c7e0e","token":"%b","isSequence":false}]',
+    b'42["chat-events",{"chat_id":"c","data":{"type":"chat:completion","data":{"choices":[{"delta":{"content":"%b"}}]}}}]',
+    b'{"seq":7,"text":"%b"}',
+]
+
+
+@pytest.mark.parametrize("form", TOKENS, ids=["chainlit", "open-webui", "json"])
+@given(cuts=st.lists(st.integers(1, len(KEY) - 1), max_size=4), before=st.integers(0, 6), binary=st.booleans())
+def test_a_key_in_tokens_like_many_before_them(form: bytes, cuts: list[int], before: int, binary: bool) -> None:
+    """Messages that are like earlier ones leave without being read, but for the text that differs."""
+    redaction = build_redaction(SecretMatcher([Secret(KEY)]), ["openai"], Problems())
+    socket = redaction.frames()
+    assert socket is not None
+    ends = [*sorted(set(cuts)), len(KEY)]
+    pieces = [KEY[start:end].encode() for start, end in zip([0, *ends], ends, strict=False)]
+    words = [b"word%d " % number for number in range(before)]
+    sent = [form % piece for piece in (*words, *pieces, b" and", b" on")]
+    shown = [one for message in sent for one, _ in socket.take(message, binary=binary)]
+    shown += [one for one, _ in socket.rest()]
+    start, end = form.split(b"%b")
+    text = b"".join(one.removeprefix(start).removesuffix(end) for one in shown)
+    assert text == b"".join(words) + b"[redacted] and on"
+    assert len(shown) == len(sent)
+
+
+def test_tokens_that_are_alike_are_not_read() -> None:
+    read: list[bytes] = []
+
+    class Counting(SecretMatcher):
+        def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
+            read.append(text)
+            return super().scan(text, before, final)
+
+    def question(text: bytes) -> bool:
+        return b"sk-" in text
+
+    socket = FrameFilter(Counting([Secret(KEY)]), question=question)
+    sent = [TOKENS[1] % (b"word%d " % number) for number in range(50)]
+    assert [one for message in sent for one, _ in socket.take(message, binary=False)] == sent
+    assert not any(b"word9 " in text for text in read)

@@ -42,7 +42,7 @@ class FrameError(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Frame:
     """One frame, unmasked."""
 
