@@ -24,8 +24,8 @@ from sidecar.redaction.encoded_runs import (
     opening,
 )
 from sidecar.redaction.prefilter import Prefilter, Question
-from sidecar.redaction.scanner import Hit, StreamFilter
-from sidecar.redaction.stored_forms import KNOWN, StoredForms
+from sidecar.redaction.scanner import KNOWN, Hit, StreamFilter
+from sidecar.redaction.stored_forms import StoredForms
 from sidecar.redaction.suspects import Suspects
 from sidecar.secret import Secret
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 MARK: Final = b"[redacted]"
+KNOWN: Final = "known"  # the kind of a hit that is a stored secret
 OUTSIDE: Final = b""  # what is before the first byte of a stream
 _CONTEXT: Final = 96  # bytes of what has passed that a scanner may ask for: a secret may have begun there
 _LONG: Final = 2048  # live bytes from which on a text is scanned anew only …

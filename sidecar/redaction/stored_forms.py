@@ -11,10 +11,9 @@ from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
 from sidecar.redaction.encoded_patterns import MOST
 from sidecar.redaction.prefilter import begins, matcher
-from sidecar.redaction.scanner import Hit
+from sidecar.redaction.scanner import KNOWN, Hit
 from sidecar.redaction.secret_encodings import spellings
 
-KNOWN: Final = "known"
 HEAD: Final = 8
 """Bytes of a form that are searched; no form is shorter."""
 _QUICK: Final = 60

@@ -191,6 +191,8 @@ class _ReportedFrames:
 
     def take(self, message: bytes, *, binary: bool) -> list[tuple[bytes, bool]]:
         clean = self._inner.take(message, binary=binary)
+        if not self._enforce:
+            self._inner.rest()  # it passes at once, so what it shows is reported at once
         self._report.say()
         return clean if self._enforce else [(message, binary)]
 
