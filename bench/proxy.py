@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from bench.support.load import Load, begin_sessions, hold_streams, read_streams,
 from bench.support.servers import Sidecars, backend, cores, cpu, plain_nginx, proportional, resident
 
 STREAMS = 50
-HELD = 1000
+HELD = 2000
 STARTS = 3
 SETTLED = 2.5  # seconds after which nothing of the start is still being done
 WATCHED = 5.0  # seconds in which an idle process is watched
@@ -54,6 +55,8 @@ def measure(rounds: int, seconds: int) -> tuple[str, list[Figure]]:
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket for each stream that is held
         os.sched_setaffinity(0, cores()[1])
         load = Load(folder)
         with backend(folder) as behind:

@@ -23,7 +23,7 @@ sys.path[0] = str(HERE.parent)
 from bench.proxy import Figure, measure
 from bench.support.chart import chart
 
-PARTS = ("budgets.py", "limits.py", "messages.py", "redaction.py")
+PARTS = ("budgets.py", "flatness.py", "limits.py", "messages.py", "redaction.py")
 NOISE = 1.25
 
 

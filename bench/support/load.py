@@ -17,16 +17,17 @@ from bench.support.chat import ANSWER, CLIENTS, chat_request, session_request
 
 CONNECTIONS = 32
 SCRIPT = """
-local file = io.open("{requests}", "rb"); local text = file:read("*a"); file:close()
-local all, from = {{}}, 1
-while from <= #text do
-  local to = text:find("\0", from, true) or #text + 1
-  all[#all + 1] = text:sub(from, to - 1); from = to + 1
+local file, all = io.open("{requests}", "rb"), {{}}
+local length = file:read("*n")
+while length do
+  file:read(1); all[#all + 1] = file:read(length); length = file:read("*n")
 end
-local at = 0
+file:close()
+math.randomseed(os.time())
+local at = math.random(#all)
 request = function() at = at % #all + 1; return all[at] end
 """
-"""wrk sends the clients' requests in turn."""
+"""wrk sends the clients' requests in turn, from any of them on; the file says the length of each before it."""
 
 
 def begin_sessions(port: int, clients: int = CLIENTS) -> list[str]:
@@ -65,7 +66,7 @@ class Load:
         """Send these requests in turn from now on."""
         self._requests = requests
         file = self._folder / "requests.bin"
-        file.write_bytes(b"\0".join(self._requests))
+        file.write_bytes(b"".join(b"%d\n%b" % (len(each), each) for each in requests))
         (self._folder / "post.lua").write_text(SCRIPT.format(requests=file))
 
     def run(self, port: int, seconds: int, connections: int = CONNECTIONS) -> int:
