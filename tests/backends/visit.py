@@ -164,6 +164,8 @@ class Visit:
 
     async def upload(self, file: Path) -> None:
         """Choose a file as a person does; it goes with the next message where the page has it so."""
+        # The end of an answer empties the box, with a file that is in it already.
+        await self.idle()
         if self.page.tab:
             await self.tab.locator(self.page.tab).first.click()
         await self.tab.locator(self.page.file).first.set_input_files(file)
