@@ -25,7 +25,7 @@ STREAMS = 50
 HELD = 2000
 STARTS = 3
 SETTLED = 2.5  # seconds after which nothing of the start is still being done
-WATCHED = 5.0  # seconds in which an idle process is watched
+WATCHED = 20.0  # seconds in which an idle process is watched: the kernel counts in hundredths of one
 
 
 @dataclass(frozen=True, slots=True)
