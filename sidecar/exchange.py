@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sidecar.head import RequestHead
@@ -51,7 +51,6 @@ class TokensUsed(NamedTuple):
 UNKNOWN_CLIENT = Client("", "", "")
 
 
-@dataclass
 class Exchange:
     """A request on its way. Each mutable field names its one writer."""
 
@@ -82,16 +81,32 @@ class Exchange:
     limits: LimitReport | None = None  # guards.rate_limit
     question: str = ""  # messages.guardrail: what the answer is to, where a service judges answers
     refused_by: str = ""  # admission: the name of the guard that refused
-    releases: list[Callable[[], None]] = field(
-        default_factory=list
-    )  # guards.concurrency: given back when the exchange ends
+    releases: list[Callable[[], None]]  # guards.concurrency: given back when the exchange ends
     spend: Any = None  # guards.budgets: the Spend that holds what the request may use of its budgets
     usage: TokensUsed | None = None  # responses: what the model used, once it is known
     left: bool = False  # proxy.handler: the client left before the end
-    notes: dict[str, str] = field(default_factory=dict)  # response headers that a guard owes (`X-Sidecar-Sanitized`)
-    pending: list[Callable[[], Awaitable[None]]] = field(
-        default_factory=list
-    )  # filters of the answer: done before the client sees what they found
+    notes: dict[str, str]  # response headers that a guard owes (`X-Sidecar-Sanitized`)
+    pending: list[Callable[[], Awaitable[None]]]
+    """Of filters of the answer: done before the client sees what they found."""
+
+    def __init__(
+        self, request_id: str, started: float, now: float, head: RequestHead, peer: str, secure: bool
+    ) -> None:
+        self.id = request_id
+        self.started = started
+        self.now = now
+        self.head = head
+        self.peer = peer
+        self.secure = secure
+        self.releases = []
+        self.notes = {}
+        self.pending = []
+
+    def anew(self) -> Exchange:
+        """Return the same request as no guard has met it."""
+        made = Exchange(self.id, self.started, self.now, self.head, self.peer, self.secure)
+        made.trace, made.route = self.trace, self.route
+        return made
 
     @property
     def host(self) -> bytes:

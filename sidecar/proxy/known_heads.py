@@ -8,7 +8,6 @@ that the parser, the strict rules and the guards that look at nothing else (`Gua
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Final, TypeAlias
 
 from sidecar.bounded_cache import BoundedCache
@@ -116,10 +115,16 @@ class KnownHead:
 
     def begin(self, exchange_id: str, started: float, now: float, head: RequestHead, peer: str) -> Exchange:
         """Return the exchange of a request with this head, as the settled guards leave it."""
-        return Exchange(
-            exchange_id, started, now, head, peer, self.secure, self.public_host, None, self.route.name, self.client,
-            self.organization, self.user, self.origin, self.session_id, self.session_key,
-        )  # fmt: skip
+        exchange = Exchange(exchange_id, started, now, head, peer, self.secure)
+        exchange.public_host = self.public_host
+        exchange.route = self.route.name
+        exchange.client = self.client
+        exchange.organization = self.organization
+        exchange.user = self.user
+        exchange.origin = self.origin
+        exchange.session_id = self.session_id
+        exchange.session_key = self.session_key
+        return exchange
 
 
 class ReadHead:
@@ -212,12 +217,12 @@ class KnownHeads:
     def keep(self, read: ReadHead, exchange: Exchange, route: Route, *, reusable: bool) -> None:
         """Keep a head if the guards that go by heads alone pass every request that has it.
 
-        `exchange` has not met any guard. A third party's routes are left out: their requests carry keys.
+        A third party's routes are left out: their requests carry keys.
         """
         assert read.key is not None
         if route.outward:
             return
-        trial = replace(exchange, releases=[], notes={}, pending=[])
+        trial = exchange.anew()
         for step in route.settled_steps:
             assert step.settled is not None
             if not step.settled(trial):
