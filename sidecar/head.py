@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 Fields = list[tuple[bytes, bytes]]
@@ -15,7 +15,7 @@ HOP_BY_HOP: Final = frozenset({
 """RFC 9110 §7.6.1 and what older agents use the same way."""
 
 
-@dataclass
+@dataclass(init=False)  # a generated constructor is not compiled
 class RequestHead:
     """A request's head that has passed the strict grammar of RFC 9112.
 
@@ -32,7 +32,23 @@ class RequestHead:
     path: str
     version: int
     lines: Fields
-    index: dict[bytes, bytes] = field(default_factory=dict)
+    index: dict[bytes, bytes]
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        path: str,
+        version: int,
+        lines: Fields,
+        index: dict[bytes, bytes] | None = None,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.path = path
+        self.version = version
+        self.lines = lines
+        self.index = {} if index is None else index
 
     def get(self, name: bytes) -> bytes | None:
         """Return the value under a lower-case name, or None."""

@@ -51,7 +51,7 @@ class Packet:
     body: bytes
 
 
-@dataclass  # not frozen: that would make each of its fields a call
+@dataclass(init=False)  # a generated constructor is not compiled
 class Message:
     """A body that was read. `body` is without its content coding, and `opened` says that one was named;
     `value` is None for a form.
@@ -61,10 +61,30 @@ class Message:
     opened: bool
     texts: Texts
     protocol: Protocol
-    value: Any = None
-    fields: tuple[forms.Field, ...] = ()
-    media: content_type.ContentType = content_type.JSON
-    packets: tuple[Packet, ...] = ()
+    value: Any
+    fields: tuple[forms.Field, ...]
+    media: content_type.ContentType
+    packets: tuple[Packet, ...]
+
+    def __init__(
+        self,
+        body: bytes,
+        opened: bool,
+        texts: Texts,
+        protocol: Protocol,
+        value: Any = None,
+        fields: tuple[forms.Field, ...] = (),
+        media: content_type.ContentType = content_type.JSON,
+        packets: tuple[Packet, ...] = (),
+    ) -> None:
+        self.body = body
+        self.opened = opened
+        self.texts = texts
+        self.protocol = protocol
+        self.value = value
+        self.fields = fields
+        self.media = media
+        self.packets = packets
 
     def length(self) -> int:
         """Return the length in characters that the limit applies to."""

@@ -70,7 +70,7 @@ def build_address(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass  # not frozen: that would make each of its fields a call
 class ForwardedAddress:
     """What a trusted proxy's headers come to; `secure` is None, and `host` empty, when they do not say."""
 
@@ -147,7 +147,7 @@ class AddressGuard:
         """Describe an address that was found to be the client."""
         text = str(address)
         if address.version == 4:
-            subject, network = text, str(ip_network(f"{text}/24", strict=False))
+            subject, network = text, text.rpartition(".")[0] + ".0/24"
         else:
             subject = str(ip_network(f"{text}/{self._ipv6_prefix}", strict=False))
             network = str(ip_network(f"{text}/64", strict=False))

@@ -26,7 +26,7 @@ USUAL_PORTS: Final = frozenset({"80", "443"})
 """Ports that `X-Forwarded-Port` often names because the inner listener has them; a page's origin never does."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass  # not frozen: that would make each of its fields a call
 class Hop:
     """What one proxy reported about its client; None (or an empty host): not reported, or not readable.
 
@@ -38,7 +38,7 @@ class Hop:
     host: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ForwardedFields:
     """The values of the forwarding headers of one request, as they came; the key under which they are remembered."""
 

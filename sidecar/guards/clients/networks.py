@@ -43,7 +43,7 @@ def is_private(address: Address) -> bool:
     return any(address in network for network in PRIVATE if network.version == address.version)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Networks:
     """An immutable set of networks of both versions.
 

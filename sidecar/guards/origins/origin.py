@@ -29,7 +29,7 @@ LONGEST_HOST: Final = 253  # RFC 1035 §2.3.4, as text
 LONGEST_ORIGIN: Final = 300
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OriginPattern:
     """One allowed origin.
 
