@@ -74,7 +74,7 @@ async def test_the_text_places_of_a_system_are_found(name: str, browser: Browser
 
 
 MARKUP = "look at <img src=x onerror=alert(1)> to finish"
-AS_THEY_ARE = ("gradio", "streamlit", "panel")
+AS_THEY_ARE = ("gradio", "streamlit")
 """Systems whose suggested policies are run: over requests, over protocol buffers, over fragments of JSON."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sidecar import waiting_records
 from sidecar.admin.jwt import make_token
 from sidecar.admin.roles import Role
 from sidecar.secret import Secret
@@ -59,7 +60,7 @@ def use(out: Outbound, organization: str, times: int) -> None:
 
 
 def test_replicas_add_to_the_same_sums_which_outlive_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost_ledger, "TICK", 0.05)
+    monkeypatch.setattr(waiting_records, "TICK", 0.05)
     monkeypatch.setattr(cost_ledger, "WRITTEN", 0.1)
     with language_model(tmp_path, ACME_KEY, GLOBEX_KEY) as model:
         with ExitStack() as stack:
