@@ -89,9 +89,7 @@ class Exchange:
     pending: list[Callable[[], Awaitable[None]]]
     """Of filters of the answer: done before the client sees what they found."""
 
-    def __init__(
-        self, request_id: str, started: float, now: float, head: RequestHead, peer: str, secure: bool
-    ) -> None:
+    def __init__(self, request_id: str, started: float, now: float, head: RequestHead, peer: str, secure: bool) -> None:
         self.id = request_id
         self.started = started
         self.now = now
