@@ -260,3 +260,11 @@ def test_a_key_over_two_answers_passes_as_the_documentation_says() -> None:
         stream = redaction.filter_for(b"text/plain")
         assert stream is not None
         assert run(stream, [part]) == part
+
+
+def test_a_key_with_brackets_cut_behind_them_passes_as_the_documentation_says() -> None:
+    form = FORMATS["comments"]
+    stream = build_redaction(SecretMatcher([Secret("0000{}0012")]), (), Problems()).filter_for(form.media_type)
+    assert stream is not None
+    body = form.body(["see ", "0000{}", "0012 end"])
+    assert run(stream, [body]) == body
