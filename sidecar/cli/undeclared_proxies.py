@@ -22,11 +22,13 @@ REQUESTS = re.compile(rb"^sidecar_undeclared_proxy_requests_total (\d+)", re.MUL
 def note(address: Address, environ: Mapping[str, str]) -> str:
     """Return a sentence about them; empty: there are none, or no sidecar answers at the management address.
 
-    With JWT_SECRET it names the peers.
+    With JWT_SECRET it names the peers. Only this machine is asked: a policy that is checked may be another's, and
+    its address must not be given a token.
     """
-    if address.path:
+    everywhere = address.host in ("0.0.0.0", "::", "")  # noqa: S104
+    if address.path or not (everywhere or address.loopback):
         return ""
-    host = "127.0.0.1" if address.host in ("0.0.0.0", "::", "") else address.host  # noqa: S104
+    host = "127.0.0.1" if everywhere else address.host
     found = REQUESTS.search(_get(host, address.port, "/metrics"))
     requests = int(found[1]) if found is not None else 0
     if not requests:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sidecar.__main__ import main
+from sidecar.cli.undeclared_proxies import note
+from sidecar.policy.schema.string_types import Address
 from tests.support.backends import Backend, Serving, answer
 from tests.support.raw import get
 from tests.support.sidecar import MASTER, Running, threaded
@@ -69,3 +73,18 @@ def test_a_listener_that_does_not_answer_is_not_waited_for(
     with Backend() as silent:
         running.policy.write_text(running.policy.read_text().replace(str(running.management), str(silent.port)))
         assert checked(running, capsys) == ""
+
+
+def test_an_address_that_is_not_this_machines_own_loopback_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The policy that is checked may be another's: a token must not follow its address."""
+    monkeypatch.setenv("JWT_SECRET", MASTER)
+    with socket.create_server(("0.0.0.0", 0)) as listening, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: the kernel picks the address that it would send from
+        except OSError:
+            pytest.skip("this machine has loopback only")
+        address = Address(probe.getsockname()[0], listening.getsockname()[1])
+        assert note(address, os.environ) == ""
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
