@@ -36,6 +36,7 @@ _ODD: Final = re.compile(rb"[%\\&\"'\x00-\x1f\x7f-\xff]")
 _UNSEEN: Final = re.compile(INVISIBLE)
 _LEAD: Final = {0xC2: 2, 0xCD: 2, 0xE1: 3, 0xE2: 3, 0xEF: 3, 0xF3: 4}
 _HEXES: Final = frozenset(b"0123456789abcdefABCDEF")
+_DECIMALS: Final = frozenset(b"0123456789")
 
 Tree = dict[Any, Any]
 _END: Final = "end"
@@ -260,7 +261,8 @@ class _Chart:
                     continue
                 means = _character(int(said, base))
                 if means:
-                    yield means, last
+                    if last >= self.size or self._text[last] not in (_HEXES if base == 16 else _DECIMALS):
+                        yield means, last  # without its semicolon it ends where its digits do
                     for byte, end in self._characters(last, at):
                         if byte == 0x3B:
                             yield means, end

@@ -46,6 +46,7 @@ class AssignmentScanner:
     """Find random-looking values that a name introduces; the name stays, the value goes."""
 
     framing = True
+    known = None
     __slots__ = ("_begun", "_cut", "_likely", "_longest_name", "_whole", "reach", "suspects")
 
     def __init__(self) -> None:

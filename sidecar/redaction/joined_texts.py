@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.redaction.prefilter import Question
-from sidecar.redaction.records import Piece, Place, clean_framing, clean_record, rewritten
-from sidecar.redaction.scanner import OUTSIDE, Hit, Scanner, context, rewrite, tally
+from sidecar.redaction.records import PLAIN, Piece, Place, clean_framing, clean_record, may_be_json, rewritten
+from sidecar.redaction.scanner import MARK, OUTSIDE, Hit, Scanner, context, rewrite, tally
 from sidecar.redaction.text_names import TextNames, is_name
 
 MAX_WAITING_BYTES: Final = 256 * 1024
@@ -55,9 +55,10 @@ class Record:
 class _Text:
     """One text: the pieces whose end is not decided, and the state of their scan."""
 
-    __slots__ = ("before", "covered", "pieces", "text")
+    __slots__ = ("before", "covered", "pieces", "scanner", "text")
 
-    def __init__(self) -> None:
+    def __init__(self, scanner: Scanner) -> None:
+        self.scanner = scanner
         self.pieces: list[tuple[Record, int]] = []  # mostly empty: an empty deque takes 760 bytes for each text
         self.text = b""
         self.before = OUTSIDE
@@ -102,7 +103,10 @@ class _Template:
                 end = raw.find(b'"' if hole.quoted else b"\n", at)
                 if end < 0 or raw.find(b"\r", at, end) >= 0:
                     return None
-                if hole.quoted and (raw.find(b"\n", at, end) >= 0 or raw.find(b"\\", at, end) >= 0):
+                if hole.quoted:
+                    if raw.find(b"\n", at, end) >= 0 or raw.find(b"\\", at, end) >= 0:
+                        return None
+                elif may_be_json(raw, at, end):
                     return None
             if not raw.startswith(hole.after, end):
                 return None
@@ -118,7 +122,8 @@ def _template(record: Record, before: Record) -> _Template | None:
     it may say to which of several texts the record belongs. One that differs, of up to six digits, does not
     say so, because the places are the same; and it holds no secret.
     """
-    pieces, others = record.pieces, before.pieces
+    pieces = [piece for piece in record.pieces if not piece.written]
+    others = [piece for piece in before.pieces if not piece.written]
     if len(pieces) != len(others) or any(piece.start < 0 for piece in pieces):
         return None
     if any(one.place != other.place for one, other in zip(pieces, others, strict=True)):
@@ -182,6 +187,7 @@ class JoinedTexts:
         "_queue",
         "_scanner",
         "_templates",
+        "_written",
         "counts",
     )
 
@@ -189,6 +195,8 @@ class JoinedTexts:
         self._scanner = scanner
         self._question = question
         self._places: dict[Place, _Text] = {}
+        self._written: dict[Place, _Text] = {}
+        """Where a value looks like JSON and may be text: all values of the place, as they are written."""
         self._names = TextNames()
         self._queue: list[Record] = []
         self._bytes = 0
@@ -208,6 +216,8 @@ class JoinedTexts:
         None: it has to be read. Only what differs is joined with the texts before: the rest was looked at
         in the records that it is like.
         """
+        if self._written or (self._queue and self._plain_waits()):
+            return None
         for template in self._templates:
             if template.text is not None:  # most streams: one text, and all else stays the same
                 start, end = len(template.start), len(raw) - len(template.end)
@@ -227,6 +237,10 @@ class JoinedTexts:
             if found is not None:
                 return self._alike(raw, template, found)
         return None
+
+    def _plain_waits(self) -> bool:
+        """Return whether a text waits that a value which looks like JSON may go on."""
+        return any(text.pieces and place[-1:] == (PLAIN,) for place, text in self._places.items())
 
     def _alike(self, raw: bytes, template: _Template, found: list[tuple[int, int]]) -> bytes | None:
         places, question = self._places, self._question
@@ -284,7 +298,7 @@ class JoinedTexts:
         for place, old in self._names.switches:
             known = self._places.get(place)
             if known is not None and len(self._places) < MAX_PLACES:
-                text = self._places.setdefault(old, _Text())
+                text = self._places.setdefault(old, _Text(self._scanner))
                 if not text.pieces:
                     text.before = context(known.before, known.text)
         self._names.switches.clear()
@@ -307,6 +321,7 @@ class JoinedTexts:
         """End all texts: nothing that comes belongs to them any more."""
         self._decide("")
         self._places.clear()
+        self._written.clear()
         self._names.forget()
         self._templates.clear()
         self._last = None
@@ -330,29 +345,66 @@ class JoinedTexts:
 
     def _extend(self, record: Record, number: int) -> None:
         piece = record.pieces[number]
+        if piece.written:
+            self._extend_written(record, number)
+            return
         known = self._places.get(piece.place)
         if known is None:
             if len(self._places) >= MAX_PLACES:
                 self._forget()
-            known = self._places[piece.place] = _Text()
+            known = self._places[piece.place] = _Text(self._scanner)
+        self._add(known, record, number)
+        if self._written and piece.place in self._written:
+            self._extend_written(record, number)
+
+    def _extend_written(self, record: Record, number: int) -> None:
+        """Add a value to all that are written at its place, if a stored key may run over the border of two of them."""
+        place = record.pieces[number].place
+        text = self._written.get(place)
+        if text is None:
+            scanner = self._scanner.known
+            if scanner is None:
+                return
+            text = _Text(scanner)
+            plain = self._places.get(place)
+            if plain is not None:
+                text.before, text.text, text.covered = plain.before, plain.text, plain.covered
+                text.pieces = list(plain.pieces)
+                for waiting, _ in text.pieces:
+                    waiting.waits += 1
+        live = self._add(text, record, number)
+        if live or text.pieces or text.covered:
+            if len(self._written) >= MAX_PLACES:
+                self._forget()
+            self._written[place] = text
+        else:
+            self._written.pop(place, None)
+
+    def _add(self, known: _Text, record: Record, number: int) -> int:
+        """Add a piece to a text; return how many bytes at its end may begin a secret."""
+        piece = record.pieces[number]
         text = piece.text
         whole = known.text + text if known.text else text
-        hits, live = self._scanner.scan(whole, known.before, False)
-        if not known.pieces and not hits and not known.covered:
-            waits = len(whole) - live
-            if not waits or not (piece.patient or self._waits(known.before, whole, waits)):
-                known.before = context(known.before, whole)
-                return
+        hits, live = known.scanner.scan(whole, known.before, False)
+        if hits:
+            hits = _over_borders(known, hits, piece)
+        waits = len(whole) - live
+        if not (known.pieces or hits or known.covered) and not (
+            waits and (piece.patient or self._waits(known, whole, waits))
+        ):
+            known.before = context(known.before, whole)
+            return waits
         known.pieces.append((record, number))
         record.waits += 1
         known.text = whole
         self._settle(known, hits, live)
+        return waits
 
-    def _waits(self, before: bytes, text: bytes, waits: int) -> bool:
+    def _waits(self, known: _Text, text: bytes, waits: int) -> bool:
         """Return whether what may begin a secret is too long to be there by chance; it may have begun before."""
         if waits == len(text) < _SHORT:
-            joined = before + text
-            waits = len(joined) - self._scanner.scan(joined, OUTSIDE, False)[1]
+            joined = known.before + text
+            waits = len(joined) - known.scanner.scan(joined, OUTSIDE, False)[1]
         return waits >= _SHORT
 
     def _settle(self, text: _Text, hits: Sequence[Hit], live: int) -> None:
@@ -365,34 +417,38 @@ class JoinedTexts:
             if record.pieces[number].start < 0:  # a mark cannot be put into the framing
                 hits = [hit._replace(start=done) if start <= hit.start < done < hit.end else hit for hit in hits]
             edit = rewrite(piece, _shifted(hits, start), len(piece), text.covered)
-            tally(self.counts, edit.kinds)
             if edit.kinds or text.covered:
-                record.changed[number] = edit.clean
+                earlier = record.changed.get(number)  # by the other reading of a text that may be JSON
+                if earlier is None:
+                    tally(self.counts, edit.kinds)
+                record.changed[number] = edit.clean if earlier is None or earlier == edit.clean else MARK
             text.covered = edit.covered
             text.before = context(text.before, piece)
             record.waits -= 1
         text.text = text.text[done:]
 
     def _decide(self, otherwise: str) -> None:
-        for text in self._places.values():
+        for text in (*self._places.values(), *self._written.values()):
             if not text.pieces:
                 continue
             size = len(text.text)
-            hits, live = self._scanner.scan(text.text, text.before, False)
+            hits, live = text.scanner.scan(text.text, text.before, False)
             if otherwise and live < size:
                 hits = [*(hit for hit in hits if hit.start < live), Hit(live, size, otherwise)]
             else:
-                hits, _ = self._scanner.scan(text.text, text.before, True)
+                hits, _ = text.scanner.scan(text.text, text.before, True)
+            hits = _over_borders(text, hits)
             self._settle(text, hits, size)
 
     def _forget(self) -> None:
         """Drop the texts in which nothing is live: they start anew; decide all when that frees nothing."""
         idle = [place for place, text in self._places.items() if not text.pieces]
-        if not idle:
+        if not idle or len(self._written) >= MAX_PLACES:
             self._decide(LIVE_AT_THE_BOUND)
             idle = list(self._places)
         for place in idle:
             del self._places[place]
+        self._written = {place: text for place, text in self._written.items() if text.pieces}
         self._names.forget()
         self._templates.clear()
 
@@ -403,6 +459,23 @@ class JoinedTexts:
             self._bytes -= len(record.raw)
             leaving.append(record)
         return leaving
+
+
+def _over_borders(text: _Text, hits: Sequence[Hit], *last: Piece) -> Sequence[Hit]:
+    """Return the hits without those in a single piece that looks like JSON: they are found in what it says as JSON."""
+    alone: list[tuple[int, int]] = []
+    at = 0
+    for piece in (*(record.pieces[number] for record, number in text.pieces), *last):
+        start, at = at, at + len(piece.text)
+        if piece.written:
+            alone.append((start, at))
+    if not alone:
+        return hits
+    return [
+        hit
+        for hit in hits
+        if (hit.start == 0 and text.before) or not any(start <= hit.start and hit.end <= end for start, end in alone)
+    ]
 
 
 def leave(records: Iterable[Record]) -> list[bytes]:

@@ -54,6 +54,11 @@ class MatcherGroup:
         self.reach = max(part.reach for part in parts)
 
     @property
+    def known(self) -> Scanner:
+        """All of it looks for stored secrets."""
+        return self
+
+    @property
     def forms(self) -> Sequence[StoredForms]:
         """What the secrets look like in bodies that are no text."""
         return [form for part in self.parts for form in part.forms]

@@ -93,6 +93,7 @@ class LinkScanner:
     A text is live from a URL on whose host, or whose end where it is removed, may still come.
     """
 
+    known = None
     framing = False
     """What it looks for is in texts, not in what frames them: half a URL in a record is none."""
     __slots__ = ("_found", "_images", "_links", "_on_other", "_own", "reach")

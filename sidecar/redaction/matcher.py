@@ -24,7 +24,7 @@ from sidecar.redaction.encoded_runs import (
     opening,
 )
 from sidecar.redaction.prefilter import Prefilter, Question
-from sidecar.redaction.scanner import KNOWN, Hit, StreamFilter
+from sidecar.redaction.scanner import KNOWN, Hit, Scanner, StreamFilter
 from sidecar.redaction.stored_forms import StoredForms
 from sidecar.redaction.suspects import Suspects
 from sidecar.secret import Secret
@@ -75,6 +75,11 @@ class SecretMatcher:
         self._literal = literal(self._secrets)
         self._forms: StoredForms | None = None
         self._questions: dict[Prefilter, tuple[Question, Question]] = {}
+
+    @property
+    def known(self) -> Scanner:
+        """All of it looks for stored secrets."""
+        return self
 
     @property
     def forms(self) -> tuple[StoredForms, ...]:

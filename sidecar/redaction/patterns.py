@@ -43,6 +43,7 @@ class ShapeScanner:
     """
 
     framing = True
+    known = None
     __slots__ = ("_parts", "_suspect", "reach", "suspects")
 
     def __init__(self, names: Iterable[str]) -> None:

@@ -126,12 +126,19 @@ class PrefilteredScanner:
     """A scanner that runs only on texts that the prefilter does not clear."""
 
     framing = True
-    __slots__ = ("_question", "_scanner", "reach")
+    __slots__ = ("_known", "_question", "_scanner", "reach")
 
     def __init__(self, scanner: Scanner, question: Question) -> None:
         self._scanner = scanner
         self._question = question
+        known = scanner.known
+        self._known = None if known is None or known is scanner else PrefilteredScanner(known, question)
         self.reach = scanner.reach
+
+    @property
+    def known(self) -> Scanner | None:
+        """The part that looks for stored secrets, behind the same prefilter."""
+        return self if self._known is None and self._scanner.known is not None else self._known
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
         """Return no hits for a text that the prefilter clears; ask the scanner about any other."""

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
-from sidecar.redaction.scanner import KNOWN, OUTSIDE, Hit, Scanner, rewrite, tally
+from sidecar.redaction.scanner import KNOWN, MARK, OUTSIDE, Hit, Scanner, rewrite, tally
 
 Place: TypeAlias = tuple[Any, ...]
 
@@ -41,7 +41,7 @@ _INNER: Final = "json"
 _SEPARATOR: Final = b"\x1e"  # of records (RFC 7464), and of packets of engine.io and SignalR
 _EDGE: Final = 2
 """Bytes of framing at the edges of a string that an escape may seem to take in; twice as many in a string in it."""
-_PLAIN: Final = "plain"
+PLAIN: Final = "plain"
 
 
 class Piece(NamedTuple):
@@ -52,6 +52,7 @@ class Piece(NamedTuple):
     quoted      it is in a JSON string
     patient     the record waits even when only one byte of the text may begin a secret
     depth       in how many JSON strings it is: that of a value may hold JSON itself
+    written     it is a text that looks like JSON, as it is written; the pieces before it are what it says as JSON
     """
 
     place: Place
@@ -61,6 +62,7 @@ class Piece(NamedTuple):
     quoted: bool
     patient: bool
     depth: int = 1
+    written: bool = False
 
 
 def read_json(raw: bytes, spans: Iterable[tuple[int, int]], place: Place) -> list[Piece] | None:
@@ -99,7 +101,10 @@ def _inner(raw: bytes, piece: Piece) -> list[Piece]:
         at = bisect_right(in_text, place) - 1
         return piece.start + in_raw[at] + place - in_text[at]
 
-    return [below._replace(start=moved(below.start), end=moved(below.end), depth=below.depth + 1) for below in pieces]
+    return [
+        *(below._replace(start=moved(below.start), end=moved(below.end), depth=below.depth + 1) for below in pieces),
+        piece._replace(patient=False, written=True),
+    ]
 
 
 def _escapes(raw: bytes) -> tuple[list[int], list[int]]:
@@ -129,6 +134,7 @@ def read_value(raw: bytes, start: int, end: int, place: Place, *, patient: bool 
     """Return the texts of a value that may be JSON, JSON behind a short prefix, or a text itself."""
     if start >= end:
         return []
+    plain = (*place, PLAIN)
     prefix = _PREFIX.match(raw, start, end)
     if prefix is not None:
         begin = prefix.end()
@@ -138,8 +144,15 @@ def read_value(raw: bytes, start: int, end: int, place: Place, *, patient: bool 
         if pieces is None and begin == start and raw[start] != 0x22:
             pieces = read_tokens(raw, ((start, end),), named) or None
         if pieces is not None:
+            # Or it is text, and a piece of it looks like JSON: `{}`, or `ab"cd"` of a key that holds quotes.
+            pieces.append(Piece(plain, start, end, raw[start:end], False, False, 1, True))
             return pieces
-    return [Piece((*place, _PLAIN), start, end, raw[start:end], False, patient)]
+    return [Piece(plain, start, end, raw[start:end], False, patient)]
+
+
+def may_be_json(raw: bytes, start: int, end: int) -> bool:
+    """Return whether a value may be JSON, or JSON behind a short prefix, by its beginning."""
+    return _PREFIX.match(raw, start, end) is not None
 
 
 def read_message(raw: bytes) -> list[Piece]:
@@ -195,10 +208,12 @@ def _read_data(raw: bytes, spans: list[tuple[int, int]], place: Place) -> list[P
         if pieces is not None:
             return pieces
     found: list[Piece] = []
+    last: Piece | None = None
     for start, end in spans:
-        if found:
-            found.append(Piece(found[-1].place, -1, -1, b"\n", False, False))
+        if last is not None:
+            found.append(Piece(last.place, -1, -1, b"\n", False, False))
         found += read_value(raw, start, end, place)
+        last = next((piece for piece in reversed(found) if not piece.written), None)
     return found
 
 
@@ -206,6 +221,8 @@ def rewritten(raw: bytes, pieces: list[Piece], changed: dict[int, bytes]) -> byt
     """Return the record with other texts in place of the pieces with these numbers."""
     out: list[bytes] = []
     at = 0
+    for number in [number for number in changed if pieces[number].written]:
+        changed = _alone(pieces, changed, number)
     for start, number in sorted((pieces[number].start, number) for number in changed if pieces[number].start >= 0):
         text = changed[number]
         piece = pieces[number]
@@ -215,6 +232,19 @@ def rewritten(raw: bytes, pieces: list[Piece], changed: dict[int, bytes]) -> byt
         out += (raw[at:start], text)
         at = piece.end
     return b"".join((*out, raw[at:]))
+
+
+def _alone(pieces: list[Piece], changed: dict[int, bytes], number: int) -> dict[int, bytes]:
+    """Return the changes without those inside of a piece that changes, too: all of it is replaced instead."""
+    whole = pieces[number]
+    if number not in changed:
+        return changed  # it is inside of another one
+    others = {
+        other: text
+        for other, text in changed.items()
+        if not (whole.start <= pieces[other].start and pieces[other].end <= whole.end)
+    }
+    return {**others, number: changed[number] if len(others) == len(changed) - 1 else MARK}
 
 
 def clean_record(raw: bytes, scanner: Scanner, counts: dict[str, int], read: Callable[[bytes], list[Piece]]) -> bytes:
@@ -248,8 +278,9 @@ def clean_framing(
         return raw, False
     pieces = read(raw)
     shown = _fitted(hits, pieces, len(raw))
+    texts = [piece for piece in pieces if not piece.written]
     sure = [
-        hit for hit in shown if hit.kind == KNOWN or not any(p.start <= hit.start and hit.end <= p.end for p in pieces)
+        hit for hit in shown if hit.kind == KNOWN or not any(p.start <= hit.start and hit.end <= p.end for p in texts)
     ]
     edit = rewrite(raw, sure, live, 0)
     tally(counts, edit.kinds)
@@ -258,7 +289,9 @@ def clean_framing(
 
 def _fitted(hits: Sequence[Hit], pieces: list[Piece], size: int) -> list[Hit]:
     """Return hits of a record of so many bytes that leave its framing what it is."""
-    strings = [(piece.start, piece.end, _EDGE << (piece.depth - 1)) for piece in pieces if piece.quoted]
+    strings = [
+        (piece.start, piece.end, _EDGE << (piece.depth - 1)) for piece in pieces if piece.quoted and not piece.written
+    ]
     return [each for hit in hits for each in (_texts(hit, strings) if hit.end == size else (_within(hit, strings),))]
 
 

@@ -41,6 +41,11 @@ class Scanner(Protocol):
     framing: bool
     """Whether what it looks for may be in the framing of a record, too."""
 
+    @property
+    def known(self) -> Scanner | None:
+        """The part of it that looks for stored secrets."""
+        ...
+
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
         """Return the hits, and the offset from which the text is live (its length if it is not)."""
         ...
@@ -56,6 +61,11 @@ class Both:
         self._first = first
         self._second = second
         self.reach = max(first.reach, second.reach)
+
+    @property
+    def known(self) -> Scanner | None:
+        """The part that looks for stored secrets."""
+        return self._first.known or self._second.known
 
     def scan(self, text: bytes, before: bytes, final: bool) -> tuple[Sequence[Hit], int]:
         """Return the hits of both in order, and the lower of the two offsets."""

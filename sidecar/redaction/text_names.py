@@ -59,7 +59,7 @@ class TextNames:
         naming = [piece for piece in pieces if is_name(piece)]
         if not naming:
             return pieces
-        found = [piece if is_name(piece) else self._placed(piece, naming) for piece in pieces]
+        found = [piece if is_name(piece) or piece.written else self._placed(piece, naming) for piece in pieces]
         for piece in naming:
             self._see(piece.text)
         return found

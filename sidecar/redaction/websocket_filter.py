@@ -84,7 +84,7 @@ class FrameFilter:
 
 def _read_binary(raw: bytes) -> list[Piece]:
     pieces = read_message(raw)
-    if raw and not all(piece.quoted for piece in pieces):
+    if raw and not all(piece.quoted for piece in pieces if not piece.written):
         return [Piece(("plain",), 0, len(raw), raw, False, True)]  # no JSON, but bytes
     return pieces
 

@@ -11,6 +11,7 @@ class AllLive:
     """Finds everything live, up to its reach; counts the bytes that it was given."""
 
     framing = True
+    known = None
     reach = 60_000
 
     def __init__(self) -> None:
