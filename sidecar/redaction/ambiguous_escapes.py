@@ -24,13 +24,12 @@ _SHARED: Final = 2048  # bytes in which keys may begin that are read from one ch
 _AHEAD: Final = 64
 _READINGS: Final = 128
 """Readings of one place, and steps of reading one number, beyond which no more are followed."""
-_WORK: Final = 5_000
-_WORK_PER_BYTE: Final = 150  # … more for each byte of the longest key
-_MOST_WORK: Final = 12_000
+WORK: Final = 12_000
 """Steps of reading one text. What is not read by then is replaced: it looks like a key in escapes without end."""
 _STATES: Final = 4096  # of one key's readings from one place; beyond that, what was found is found
 _INTRODUCERS: Final = frozenset(b"%\\&")
 _BACKSLASH: Final = 0x5C
+_RUN: Final = 32  # backslashes of which one is looked at: fewer than SPAN
 _BYTES: Final = tuple(bytes((byte,)) for byte in range(256))
 _ODD: Final = re.compile(rb"[%\\&\"'\x00-\x1f\x7f-\xff]")
 _UNSEEN: Final = re.compile(INVISIBLE)
@@ -69,8 +68,8 @@ class Steps:
 
     __slots__ = ("left",)
 
-    def __init__(self, longest: int = 0) -> None:
-        self.left = min(_MOST_WORK, _WORK + _WORK_PER_BYTE * longest)
+    def __init__(self) -> None:
+        self.left = WORK
 
     def take(self, count: int) -> None:
         """Count some more."""
@@ -284,11 +283,10 @@ def _character(number: int) -> bytes:
 class AmbiguousSecrets:
     """Find keys that hold what escapes are made of, in any reading of a text."""
 
-    __slots__ = ("_begun", "_tree", "_whole", "longest")
+    __slots__ = ("_begun", "_tree", "_whole")
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
         self._tree = _tree(secrets)
-        self.longest = max(map(len, secrets))
         loose = short_heads(heads(secrets) or short_heads(secrets, _FEW_BYTES), _HEAD)
         self._whole = [compiled(part) for part in in_parts(loose, whole)]
         self._begun = [compiled(b"(?:" + part + rb")\z") for part in in_parts(loose, begun)]
@@ -307,6 +305,8 @@ class AmbiguousSecrets:
                 if chart is None or not chart.low <= start < chart.low + _SHARED:
                     chart = _Chart(text, start, steps)
                 for at in range(start, end):
+                    if at > start and at % _RUN and text[at] == _BACKSLASH == text[at - 1]:
+                        continue  # what one of a run of backslashes says, the first of them says, too
                     if self._follow(chart, at, steps, spans) and not final:
                         live = min(live, at)
             except _Exhausted:

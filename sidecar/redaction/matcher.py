@@ -130,7 +130,7 @@ class SecretMatcher:
             near = max(0, len(joined) - self.reach - 256)
             joined = joined[near:]
             behind -= near
-        spans, live = self._spans(joined, final, NESTED, Steps(self._ambiguous.longest if self._ambiguous else 0))
+        spans, live = self._spans(joined, final, NESTED, Steps())
         hits = sorted({Hit(max(0, start - behind), end - behind, KNOWN) for start, end in spans if end > behind})
         live = max(0, live - behind)
         return hits, live if live >= size - self.reach else size

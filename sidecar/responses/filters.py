@@ -86,7 +86,11 @@ class RouteResponseFilters:
         """Return the filter of one response, several of them chained; None if it may pass as it comes."""
         kind = answer.index.get(b"content-type", b"")
         found = self._redaction.filter_for(kind) if self._redaction.active else None
-        chain: list[ResponseFilter] = [] if found is None else [_Reported(found, exchange, self._events, self._enforce)]
+        chain: list[ResponseFilter] = []
+        if found is not None:
+            reported = _Reported(found, exchange, self._events, self._enforce)
+            exchange.releases.append(reported.settle)  # a client that leaves does not undo what was met
+            chain.append(reported)
         for watcher in self._watchers:
             further = watcher.for_answer(exchange, answer)
             if further is not None:
@@ -112,6 +116,8 @@ class RouteResponseFilters:
     def frames(self, exchange: Exchange) -> SocketMessageFilter | None:
         """Return the filter of a WebSocket's messages; None if there is nothing to look for."""
         redacted = _SocketFrames(self, exchange) if self._redaction.active else None
+        if redacted is not None:
+            exchange.releases.append(redacted.settle)
         found = self._links.frames(exchange, redacted) if self._links is not None else redacted
         for watcher in self._watchers:
             if isinstance(watcher, TokenUsage | BudgetMeter):
@@ -161,11 +167,12 @@ class _Report:
 class _Reported:
     """The filter of a body, reported; in observe mode the body passes as it came."""
 
-    __slots__ = ("_enforce", "_inner", "_report")
+    __slots__ = ("_enforce", "_inner", "_over", "_report")
 
     def __init__(self, inner: RedactionFilter, exchange: Exchange, events: EventSink, enforce: bool) -> None:
         self._inner = inner
         self._enforce = enforce
+        self._over = False
         self._report = _Report(inner.counts, exchange, events, enforce)
 
     def feed(self, chunk: bytes) -> bytes:
@@ -174,9 +181,15 @@ class _Reported:
         return clean if self._enforce else chunk
 
     def finish(self) -> bytes:
+        self._over = True
         rest = self._inner.finish()
         self._report.say()
         return rest if self._enforce else b""
+
+    def settle(self) -> None:
+        """Report what is in a body that ended before its end, such as a key at the end of what had come."""
+        if not self._over:
+            self.finish()
 
 
 class _ReportedFrames:
@@ -239,6 +252,10 @@ class _SocketFrames:
 
     def rest(self) -> list[tuple[bytes, bool]]:
         return self._inner.rest() if self._inner is not None else []
+
+    def settle(self) -> None:
+        """Report what is in messages that wait when the socket ends."""
+        self.rest()
 
     def control(self, payload: bytes) -> bytes:
         return self._inner.control(payload) if self._inner is not None and payload else payload

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.support.backends import Backend
 from tests.support.raw import Closed, Raw, get, post
-from tests.support.sidecar import ORIGIN, Running
+from tests.support.sidecar import ORIGIN, Running, sidecar
 
 SSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -244,3 +245,30 @@ def test_a_client_that_does_not_read_holds_the_backend_back(front: Running, back
                 peer.send(line)
                 sent += len(line)
         assert sent < 32 * 1024 * 1024
+
+
+SHAPE = b"sk_live_" + b"a1b2c3d4e5f6g7h8i9"
+"""The shape of a key, which may go on in the next piece: it is decided when the text ends."""
+
+
+@pytest.mark.parametrize(("mode", "outcome"), [("observe", "observed"), ("enforce", "changed")])
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/x-ndjson", "text/plain"])
+def test_a_key_at_the_end_of_what_had_come_is_reported_when_the_client_leaves(
+    tmp_path: Path, mode: str, outcome: str, kind: str
+):
+    record = b'data: {"delta": "see %s"}\n\n' if kind == "text/event-stream" else b'{"delta": "see %s"}\n'
+    with Backend() as backend, sidecar(tmp_path, backend.url, mode=mode) as front:
+        with front.connect() as client:
+            client.send(get("/events"))
+            peer = backend.accept()
+            peer.request()
+            peer.send(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n".encode() + CHUNKED + piece(b": hi\n\n"))
+            client.head()
+            client.chunk()
+            peer.send(piece(record % SHAPE))
+            if mode == "observe":
+                assert client.chunk() == record % SHAPE
+            else:
+                assert client.silent()
+            assert not [line for line in front.lines() if line["event"] == "SECRET_REDACTED"]
+        assert front.logged(event="SECRET_REDACTED", outcome=outcome)["detail"] == {"stripe": 1}

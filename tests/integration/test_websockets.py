@@ -7,13 +7,14 @@ import hashlib
 import os
 import struct
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.support.backends import Backend, answer
 from tests.support.raw import Message, Raw, get
 from tests.support.refused import check_refusal
-from tests.support.sidecar import ORIGIN, Running
+from tests.support.sidecar import ORIGIN, Running, sidecar
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 HANDSHAKE = ["Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13"]
@@ -374,3 +375,18 @@ def test_a_socket_is_counted_while_it_is_open(front: Running, pair: tuple[Raw, R
     client.send(sent(TEXT, os.urandom(4).hex().encode()))
     at_backend(peer)
     assert front.metric("sidecar_active_streams", kind="websocket") == 1
+
+
+@pytest.mark.parametrize("leaves", ["closes", "vanishes"])
+def test_a_key_in_a_message_that_waits_is_reported_when_the_client_leaves(tmp_path: Path, leaves: str) -> None:
+    with Backend() as backend, sidecar(tmp_path, backend.url) as front:
+        with front.connect() as client:
+            client.send(get("/ws", *HANDSHAKE, PAGE))
+            peer = backend.accept()
+            peer.send(switching(peer.request()))
+            assert client.head().status == 101
+            peer.send(frame(TEXT, b"see " + THEIRS))
+            assert client.silent()
+            if leaves == "closes":
+                client.send(frame(CLOSE, close(1000), mask=MASK))
+        assert front.logged(event="SECRET_REDACTED")["detail"] == {"stripe": 1}
