@@ -6,8 +6,7 @@ A sidecar runs for each row, pinned to one core; they are measured in turn, in s
 for one request stands. Each client has a session and an address of its own, each uses one of the routes and one of
 the origins. Every row is compared with the first one of the same run.
 
-Of the clients, those of the last row fit into the cache of request heads (`proxy/known_heads.py`), whose bound is in
-bytes; the heads of 100,000 do not, and each is then read anew.
+Every row sends the same four messages, one of which is rewritten.
 """
 
 # ruff: noqa: E402  # the path is set before our own modules are found
@@ -28,7 +27,7 @@ HERE = Path(__file__).parent
 # In place of this folder, where `limits` would be the wrong module: the project's root.
 sys.path[0] = str(HERE.parent)
 
-from bench.support.chat import ORIGIN, POLICY, chat_request
+from bench.support.chat import MESSAGES, ORIGIN, POLICY, chat_request
 from bench.support.load import Load, begin_sessions
 from bench.support.servers import backend, cores, cpu, resident, serve
 from tests.support.processes import free_port
@@ -59,12 +58,17 @@ class Size:
         ]
         return before.replace(f'"{ORIGIN}"', origins) + "".join(routes)
 
-    def request(self, client: int, session_id: str) -> bytes:
+    def requests(self, sessions: list[str]) -> list[bytes]:
+        """Return a message of each client, and as many as there are different ones: a single client sends them all."""
+        count = max(self.clients, MESSAGES)
+        return [self._request(number, number % self.clients, sessions) for number in range(count)]
+
+    def _request(self, number: int, client: int, sessions: list[str]) -> bytes:
         """Return the message of a client, over its route, from its origin."""
-        made = chat_request(client, session_id)
+        made = chat_request(client, sessions[client], message=number)
         # LuaJIT hashes the ends of strings and little else: requests of one end would take wrk minutes to read.
         head, end, body = made.partition(b"\r\n\r\n")
-        longer = body[:-1] + b',"n":%d}' % client
+        longer = body[:-1] + b',"n":%d}' % number
         made = head.replace(b"Length: %d" % len(body), b"Length: %d" % len(longer)) + end + longer
         made = made.replace(b"/api/chat ", _path(client % self.routes).encode() + b" ", 1)
         return made.replace(ORIGIN.encode(), _origin(client % self.origins).encode())
@@ -91,7 +95,7 @@ class Served:
     def measure(self, seconds: int) -> None:
         """Take the microseconds of CPU for one request when they are the fewest so far.
 
-        Heads that are known are forgotten within the minutes in which others are measured: a second brings them back.
+        What is known is forgotten within the minutes in which others are measured: a second brings it back.
         """
         self.load.run(self.port, 1)
         before = cpu(self.pid)
@@ -109,7 +113,7 @@ def served(size: Size, behind: int, root: Path) -> Iterator[Served]:
     policy.write_text(size.policy(port, free_port(), behind, folder))
     with serve(policy, port, root) as process:
         load = Load(folder)
-        load.send([size.request(*each) for each in enumerate(begin_sessions(port, size.clients))])
+        load.send(size.requests(begin_sessions(port, size.clients)))
         load.run(port, 2 + size.clients // 8000)  # each client once: its limits' windows are there then
         yield Served(size, process.pid, port, load)
 

@@ -12,7 +12,7 @@ from sidecar.session import Session
 from sidecar.trace_context import TraceContext
 
 
-@dataclass(frozen=True)
+@dataclass(init=False)  # a generated constructor is not compiled; nothing writes to it
 class Client:
     """The client of a request.
 
@@ -28,10 +28,28 @@ class Client:
     address: str
     subject: str
     network: str
-    trusted: bool = False
-    refused: bool = False
-    exempt: bool = False
-    uncounted: bool = False
+    trusted: bool
+    refused: bool
+    exempt: bool
+    uncounted: bool
+
+    def __init__(
+        self,
+        address: str,
+        subject: str,
+        network: str,
+        trusted: bool = False,
+        refused: bool = False,
+        exempt: bool = False,
+        uncounted: bool = False,
+    ) -> None:
+        self.address = address
+        self.subject = subject
+        self.network = network
+        self.trusted = trusted
+        self.refused = refused
+        self.exempt = exempt
+        self.uncounted = uncounted
 
 
 class TokensUsed(NamedTuple):

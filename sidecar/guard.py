@@ -24,7 +24,11 @@ class Guard(Protocol):
 
 
 class SettledGuard(Guard, Protocol):
-    """A guard that goes by the head, the peer and the policy alone: not by time, by a store, or by what came before."""
+    """A guard that goes by the head, the peer and the policy alone: not by time, by a store, or by what came before.
+
+    One that looks at the peer or at a varying field of the head (`Policy.varying`) has an attribute `varying` that is
+    true: it is asked for each request all the same.
+    """
 
     def settled(self, exchange: Exchange) -> bool:
         """Do what `check` does; return whether it would pass every request with this head from this peer, and
@@ -88,10 +92,12 @@ class Step:
     enforce: bool = True
     ask: Callable[[Exchange], Decision | Awaitable[Decision]] = field(init=False, repr=False, compare=False)
     settled: Callable[[Exchange], bool] | None = field(init=False, repr=False, compare=False)  # of a SettledGuard
+    varying: bool = field(init=False, repr=False, compare=False)  # of a SettledGuard
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ask", self.guard.check)  # bound once: it is called for every request
         object.__setattr__(self, "settled", getattr(self.guard, "settled", None))
+        object.__setattr__(self, "varying", getattr(self.guard, "varying", False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,24 @@ HOP_BY_HOP: Final = frozenset({
     b"proxy-authentication-info", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings",
 })  # fmt: skip
 """RFC 9110 §7.6.1 and what older agents use the same way."""
+
+
+VARYING: Final = frozenset({
+    b"x-forwarded-for", b"x-real-ip", b"forwarded", b"x-original-forwarded-for", b"x-envoy-external-address",
+    b"cf-connecting-ip", b"true-client-ip", b"cookie", b"x-request-id", b"x-correlation-id", b"traceparent",
+    b"tracestate", b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid", b"x-amzn-trace-id", b"x-amz-cf-id",
+    b"x-cloud-trace-context", b"cf-ray",
+})  # fmt: skip
+"""Fields by which the heads of one page differ from client to client and from request to request: address, session,
+trace. Only guards with `varying` look at them, and those that are asked for each request."""
+
+LIKE_OTHERS: Final = frozenset({b"x-org-id", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"})
+"""Names beginning with `x-` that other guards look at."""
+
+
+def varying_fields(session_fields: Iterable[bytes]) -> frozenset[bytes]:
+    """Return the names of varying fields where sessions are presented in these, lower-case."""
+    return VARYING.union(name for name in session_fields if name.startswith(b"x-") and name not in LIKE_OTHERS)
 
 
 @dataclass(init=False)  # a generated constructor is not compiled

@@ -45,7 +45,7 @@ class Limit:
     named_only: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(init=False)  # a generated constructor is not compiled; nothing writes to it
 class Ask:
     """May one more request of this subject pass? `subject` is an address, an organization, a hash.
 
@@ -54,7 +54,12 @@ class Ask:
 
     limit: Limit
     subject: str
-    counted: bool = True
+    counted: bool
+
+    def __init__(self, limit: Limit, subject: str, counted: bool = True) -> None:
+        self.limit = limit
+        self.subject = subject
+        self.counted = counted
 
 
 class Take(NamedTuple):

@@ -38,6 +38,7 @@ _MESSAGES: Final = (
     "Hello! Could you make <b>this word</b> bold for me and tell me about the price?",
 )
 """As people write: one in four is rewritten."""
+MESSAGES: Final = len(_MESSAGES)
 _AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
 
 
@@ -46,9 +47,10 @@ def address_of(client: int) -> str:
     return f"10.{20 + (client >> 16)}.{(client >> 8) & 255}.{client & 255}"
 
 
-def chat_request(client: int, session_id: str, accept: str = "*/*") -> bytes:
-    """Return a chat message of the n-th client, with fifteen header lines."""
-    body = f'{{"sessionId":"{session_id}","message":"{_MESSAGES[client % 4]}"}}'.encode()
+def chat_request(client: int, session_id: str, accept: str = "*/*", message: int | None = None) -> bytes:
+    """Return a chat message of the n-th client, with fifteen header lines; the n-th of the messages, unless told."""
+    text = _MESSAGES[(client if message is None else message) % MESSAGES]
+    body = f'{{"sessionId":"{session_id}","message":"{text}"}}'.encode()
     lines = [
         "POST /api/chat HTTP/1.1",
         "Host: chat.example.com",

@@ -29,7 +29,7 @@ from sidecar.guards.response_headers.csp_reports import MAX_BODY
 from sidecar.guards.response_headers.security_headers import LEAKS
 from sidecar.guards.sessions.build import NOTHING, RouteSessions
 from sidecar.guards.sessions.session_and_limits import asked_together, asked_together_in_body
-from sidecar.head import HOP_BY_HOP
+from sidecar.head import HOP_BY_HOP, varying_fields
 from sidecar.limit import Limit, LimitReport
 from sidecar.policy import custom_guards
 from sidecar.policy.backend_target import backend_urls, build_target, with_timeouts
@@ -173,6 +173,7 @@ class _Compiler:
             malformed=malformed,
             identity=self.clients.identity,
             struck=self._struck if bans is not None else None,
+            varying=varying_fields(self._sessions.fields),
         )
 
     def egress(self, digest: str) -> Policy:

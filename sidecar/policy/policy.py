@@ -13,6 +13,7 @@ from sidecar.guard import BodyStep, HeaderWriter, Step
 from sidecar.guards.clients.identity_headers import IdentityHeaders
 from sidecar.guards.limits.socket_rate_limit import SocketRateLimit
 from sidecar.guards.response_headers.backend_urls import BackendUrls
+from sidecar.head import VARYING
 from sidecar.limit import LimitReport
 from sidecar.messages.websocket_messages import WebSocketMessageGuard
 from sidecar.policy.routes import RouteTable
@@ -70,7 +71,8 @@ class Route:
     prefix     what the target's path loses on its way (an egress provider's name)
     base       what it gets instead (the base path of the provider's URL)
     outward    the other end is a third party: it gets no headers about the client
-    steps      head guards; `settled_steps` are those that go by the head alone, `open_steps` the others
+    steps      head guards; `settled_steps` are those that go by the head alone, `varying_steps` those of them that
+               look at its varying fields, `open_steps` the others
     body_steps guards of the complete body; when empty, bodies stream through a counter
     header_writers     header lines of every response
     removed    lower-case names that the backend's answer loses
@@ -106,11 +108,13 @@ class Route:
     peek: Callable[[Exchange], Awaitable[None] | None] | None = None
     urls: BackendUrls | None = None
     settled_steps: tuple[Step, ...] = field(init=False, repr=False, compare=False)
+    varying_steps: tuple[Step, ...] = field(init=False, repr=False, compare=False)
     open_steps: tuple[Step, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         settled = tuple(step for step in self.steps if step.settled is not None)
         object.__setattr__(self, "settled_steps", settled)
+        object.__setattr__(self, "varying_steps", tuple(step for step in settled if step.varying))
         object.__setattr__(self, "open_steps", tuple(step for step in self.steps if step.settled is None))
 
 
@@ -139,6 +143,7 @@ class Policy:
     identity   which request headers never reach the other end
     struck     called with every refusal, also of a WebSocket message (with the report of its limits): bans
                count them
+    varying    lower-case names of the fields by which heads differ from client to client
     """
 
     digest: str
@@ -147,3 +152,4 @@ class Policy:
     malformed: Route
     identity: IdentityHeaders
     struck: Callable[[Exchange, Refuse, LimitReport | None], None] | None = None
+    varying: frozenset[bytes] = VARYING

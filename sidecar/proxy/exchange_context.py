@@ -19,7 +19,7 @@ from sidecar.limit import LimitReport
 from sidecar.policy.policy import BackendTarget, Injection, Policy, Route
 from sidecar.proxy.client_connection import ClientConnection
 from sidecar.proxy.descriptors import DescriptorReserve
-from sidecar.proxy.forwarding_headers import head_end, head_front, request_head
+from sidecar.proxy.forwarding_headers import front_format, head_end, request_head
 from sidecar.proxy.known_heads import KnownHead, other_site
 from sidecar.proxy.upstream import Upstream
 from sidecar.trace_context import Traces
@@ -148,13 +148,16 @@ class ExchangeContext:
         """Return the head that the backend receives, made of what did for the requests before."""
         exchange = self.exchange
         names = (put[0][0],) if len(put) == 1 else tuple([name for name, _ in put])
-        what = (self.filters is not None, names, exchange.organization)
+        # Whether tracestate goes on depends on the traceparent beside it.
+        traced = b"tracestate" in exchange.head.index and exchange.trace is not None and exchange.trace.parent_id != ""
+        what = (self.filters is not None, names, traced)
         front = known.front
         if front is None or known.front_of != what:
             route, identity = self.route, self.policy.identity
             target = route.target
-            front = known.front = head_front(
+            front = known.front = front_format(
                 exchange,
+                known.places,
                 host=(exchange.host if target.preserve_host else b"") or target.authority,
                 put=names,
                 drop=route.dropped,
@@ -167,7 +170,7 @@ class ExchangeContext:
             known.claims = identity.has_claims(exchange.head.index, trusted=exchange.client.trusted)
         if known.claims:
             self.policy.identity.count(exchange.head.index, trusted=exchange.client.trusted)
-        return front + head_end(exchange, self.framing, put)
+        return front.filled(exchange) + head_end(exchange, self.framing, put)
 
     def skip_body(self) -> bool:
         """Skip a body that is already here; one that is still to come ends the connection instead."""

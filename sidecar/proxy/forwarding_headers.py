@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import lru_cache
 from typing import Final
 
@@ -94,28 +95,87 @@ def head_front(
     as those of `request_head`, of `put` the names.
     """
     head = exchange.head
+    gone = _left_out(whole, part, drop, *put)
+    kept = [line for _, line in _kept_lines(exchange, gone, identity, outward=outward)]
+    kept.insert(0, _first_lines(head, host, prefix, base))
+    if whole:
+        kept.append(b"Accept-Encoding: " + _asked_codings(head))
+    kept.append(b"" if outward else _forwarding(exchange, exchange.client.address.encode()))
+    return b"\r\n".join(kept)
+
+
+class FrontFormat:
+    """What `head_front` returns, for all requests whose heads differ in some values only.
+
+    text    has a `%b` for each of these values, and for the client's address twice, at its end
+    fields  the lower-case names that the values belong to, in order
+    """
+
+    __slots__ = ("fields", "text")
+
+    def __init__(self, text: bytes, fields: tuple[bytes, ...]) -> None:
+        self.text = text
+        self.fields = fields
+
+    def filled(self, exchange: Exchange) -> bytes:
+        """Return the lines of one request's head."""
+        index, address = exchange.head.index, exchange.client.address.encode()
+        return self.text % (*[index[name] for name in self.fields], address, address)
+
+
+def front_format(
+    exchange: Exchange,
+    varying: Container[bytes],
+    *,
+    host: bytes,
+    put: tuple[bytes, ...],
+    drop: frozenset[bytes],
+    whole: bool,
+    identity: IdentityHeaders,
+    prefix: bytes = b"",
+    base: bytes = b"",
+) -> FrontFormat:
+    """Return the format of `head_front`, the values under the lower-case names in `varying` left out."""
+    head = exchange.head
+    gone = _left_out(whole, False, drop, *put)
+    lines = [_first_lines(head, host, prefix, base).replace(b"%", b"%%")]
+    fields = []
+    for name, line in _kept_lines(exchange, gone, identity):
+        if name in varying:
+            lines.append(line[: len(name)] + b": %b")
+            fields.append(name)
+        else:
+            lines.append(line.replace(b"%", b"%%"))
+    if whole:
+        lines.append(b"Accept-Encoding: " + _asked_codings(head).replace(b"%", b"%%"))
+    lines.append(_forwarding(exchange, b"%b"))
+    return FrontFormat(b"\r\n".join(lines), tuple(fields))
+
+
+def _first_lines(head: RequestHead, host: bytes, prefix: bytes, base: bytes) -> bytes:
+    target = _moved(head.target, prefix, base) if prefix else head.target
+    return b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), target, host)
+
+
+def _kept_lines(
+    exchange: Exchange, gone: frozenset[bytes], identity: IdentityHeaders, *, outward: bool = False
+) -> Fields:
+    """Return the client's lines that go on, each with its lower-case name; none under a name in `gone`."""
+    head = exchange.head
     index = head.index
     dropped = identity.from_proxies if exchange.client.trusted and not outward else identity.from_clients
-    gone = _left_out(whole, part, drop, *put)
     connection = index.get(b"connection")
     if connection is not None and connection not in USUAL_CONNECTION:
         # What guards went by, the backend sees too: Connection cannot take it away (RFC 9110 §7.6.1).
         gone |= named_by_connection(connection) - _END_TO_END
-    target = _moved(head.target, prefix, base) if prefix else head.target
-    # CGI and WSGI read an underscore as a hyphen: X_Forwarded_For would be a second X-Forwarded-For.
-    kept = [line for key, line in head.lines if not dropped[key] and key not in gone and b"_" not in key]
-    if len(head.lines) != len(head.index) and b"cookie" in head.index and b"cookie" not in gone:
-        kept = _one_cookie_line(kept, head.index[b"cookie"])
     if b"tracestate" in index and exchange.trace is not None and not exchange.trace.parent_id:
         # It belongs to the traceparent beside it, which was none (Trace Context §3.3.1).
-        kept = [line for line in kept if line[:11].lower() != b"tracestate:"]
-    if outward:
-        kept = [line for line in kept if not _tells_who(line[:24].lower())]
-    kept.insert(0, b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), target, host))
-    if whole:
-        kept.append(b"Accept-Encoding: " + _asked_codings(head))
-    kept.append(b"" if outward else _forwarding(exchange))
-    return b"\r\n".join(kept)
+        gone |= {b"tracestate"}
+    # CGI and WSGI read an underscore as a hyphen: X_Forwarded_For would be a second X-Forwarded-For.
+    kept = [pair for pair in head.lines if not dropped[pair[0]] and pair[0] not in gone and b"_" not in pair[0]]
+    if len(head.lines) != len(index) and b"cookie" in index and b"cookie" not in gone:
+        kept = _one_cookie_line(kept, index[b"cookie"])
+    return [pair for pair in kept if not _tells_who(pair[0])] if outward else kept
 
 
 def head_end(exchange: Exchange, framing: int, put: Fields, *, upgrade: bytes = b"", outward: bool = False) -> bytes:
@@ -150,13 +210,13 @@ def _asked_codings(head: RequestHead) -> bytes:
     return accepted_codings(head.index.get(b"accept-encoding"))
 
 
-def _one_cookie_line(lines: list[bytes], cookies: bytes) -> list[bytes]:
+def _one_cookie_line(lines: Fields, cookies: bytes) -> Fields:
     """Join several Cookie lines where the first stood: HTTP/1.1 knows one line (RFC 6265 §5.4), HTTP/2 several."""
-    at = [number for number, line in enumerate(lines) if line[:7].lower() == b"cookie:"]
+    at = [number for number, (name, _) in enumerate(lines) if name == b"cookie"]
     if len(at) < 2:
         return lines
-    rest = [line for number, line in enumerate(lines) if number not in at[1:]]
-    rest[at[0]] = b"Cookie: " + cookies
+    rest = [pair for number, pair in enumerate(lines) if number not in at[1:]]
+    rest[at[0]] = (b"cookie", b"Cookie: " + cookies)
     return rest
 
 
@@ -165,13 +225,12 @@ def _moved(target: bytes, prefix: bytes, base: bytes) -> bytes:
     return base + (rest if rest.startswith(b"/") else b"/" + rest)
 
 
-def _tells_who(line: bytes) -> bool:
-    return line.startswith(_TELLING) and not line.startswith(b"sec-websocket-")
+def _tells_who(name: bytes) -> bool:
+    return name.startswith(_TELLING) and not name.startswith(b"sec-websocket-")
 
 
-def _forwarding(exchange: Exchange) -> bytes:
+def _forwarding(exchange: Exchange, address: bytes) -> bytes:
     """Return the forwarding headers, made of the client's address and never appended to what a client wrote."""
-    address = exchange.client.address.encode()
     return _FORWARDING % (
         address,
         address,

@@ -111,21 +111,20 @@ class Listener:
 
     def read_head(self, connection: ClientConnection, raw: bytes, policy: Policy) -> ReadHead:
         """Return a request's head; raise Malformed."""
-        return self._heads.read(raw, policy, connection.peer, connection.secure)
+        return self._heads.read(raw, policy, connection.secure)
 
     def serve(self, connection: ClientConnection, policy: Policy, read: ReadHead) -> None:
         """Begin the exchange of a request."""
-        clock, known = self.services.clock, read.known
+        head, known = read.head, read.known
+        exchange = self._exchange(head, connection)
         if known is not None:
-            head, route = read.head, known.route
-            exchange = known.begin(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer)
-            exchange.trace = self.services.traces.of(head.index.get(b"traceparent"))
-            keep = known.keep and not self.ending
-            handler = self.handler(self.services, policy, route, exchange, connection, read.framing, keep)
-            handler.known = known
-            handler.begin(route.open_steps)
-            return
-        head = read.head
+            if known.begin(exchange):
+                keep = known.keep and not self.ending
+                handler = self.handler(self.services, policy, known.route, exchange, connection, read.framing, keep)
+                handler.known = known
+                handler.begin(known.route.open_steps)
+                return
+            exchange = self._exchange(head, connection)
         index = head.index
         method = head.method
         if method == "OPTIONS" and b"origin" in index:
@@ -136,18 +135,23 @@ class Listener:
         if found is None:
             refuse = Refuse(Code.REQUEST_MALFORMED, {"reason": "ambiguous path"}, close=True)
         route = policy.malformed if found is None else found
-        exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer, connection.secure)
-        exchange.trace = self.services.traces.of(index.get(b"traceparent"))
         exchange.route = route.name
         told = index.get(b"connection")
         keep = head.version == 1 and (told is None or b"close" not in told.lower())
         if read.key is not None and refuse is None:
-            self._heads.keep(read, exchange, route, reusable=keep)
+            self._heads.keep(read, exchange, route, policy, reusable=keep)
         handler = self.handler(
             self.services, policy, route, exchange, connection, read.framing, keep and not self.ending
         )
         handler.only_refuse = refuse
         handler.begin(route.steps)
+
+    def _exchange(self, head: RequestHead, connection: ClientConnection) -> Exchange:
+        """Return a new exchange."""
+        clock = self.services.clock
+        exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer, connection.secure)
+        exchange.trace = self.services.traces.of(head.index.get(b"traceparent"))
+        return exchange
 
     def refuse_head(self, connection: ClientConnection, raw: bytes, error: Malformed) -> None:
         """Refuse what has no readable head, as everything else is refused."""
@@ -160,9 +164,7 @@ class Listener:
         site = _SITE.search(start)
         if site is not None:
             index[b"sec-fetch-site"] = site[1].lower()  # so that its visitor is not struck for it
-        clock, head = self.services.clock, RequestHead("", b"", "", 1, [], index)
-        exchange = Exchange(self._new_id(), clock.monotonic(), clock.now(), head, connection.peer, connection.secure)
-        exchange.trace = self.services.traces.of(None)
+        exchange = self._exchange(RequestHead("", b"", "", 1, [], index), connection)
         exchange.route = policy.malformed.name
         handler = self.handler(self.services, policy, policy.malformed, exchange, connection, 0, False)
         handler.only_refuse = Refuse(error.code, {"reason": error.reason}, close=True)

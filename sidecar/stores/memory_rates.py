@@ -128,7 +128,7 @@ class MemoryRateStore:
                 takes.append(_state(most, table, row, now))
                 continue
             current = table.current
-            if row is None or table.crowd:
+            if row is None or (table.crowd and subject not in table.rows):
                 row = self._admit(table, subject, now)  # noqa: PLW2901  # the row that it got just now
             elif row[-2] == current:
                 row[0] += 1

@@ -81,6 +81,36 @@ def test_backend_and_client_see_the_same_each_time(front: Running, raw: bytes) -
     assert others == [first] * len(others)
 
 
+def of_client(number: int, *lines: str) -> bytes:
+    """Return what a proxy sends for one of its clients; all values are of one length, and none is in another one."""
+    own = [
+        f"X-Forwarded-For: 198.51.100.{number}",
+        f"x-real-ip: 198.51.100.{number}",
+        f"Cookie: a=%b%{number}; b=1",
+        f"X-Session-ID: 0b0e7e2c-8d5e-4a51-b6a5-0f5a3f4f3{number}",
+        f"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4{number}-00f067aa0ba902b7-01",
+        f"tracestate: a=1,b={number}",
+        f"X-Request-ID: id-{number}",
+    ]
+    return get("/a%41?b=%62", *own, "X-Forwarded-Proto: https", "X-Last: 100%", *lines)
+
+
+def test_the_backend_sees_each_client_s_own_values_where_their_heads_are_alike(tmp_path: Path) -> None:
+    behind = {"ban": None, "trusted_proxies": ["127.0.0.1"]}
+    seen: list[Message] = []
+    with Serving() as backend, sidecar(tmp_path, backend.url, routes=ROUTES, clients=behind) as running:
+        for number in (101, 101, 101, 102, 103, 101):
+            got = exchange(running, of_client(number))
+            assert b" 200 " in got
+            seen.append(backend.seen[-1])
+    first = b"\n".join(b"%b: %b" % field for field in seen[0].fields)
+    assert first.count(b"101") == 7
+    for number, message in zip((101, 101, 101, 102, 103, 101), seen, strict=True):
+        assert message.start == b"GET /a%41?b=%62 HTTP/1.1"
+        lines = b"\n".join(b"%b: %b" % field for field in message.fields)
+        assert lines == first.replace(b"101", b"%d" % number)
+
+
 @pytest.mark.parametrize("raw", AMBIGUOUS.values(), ids=AMBIGUOUS)
 def test_ambiguous_heads_are_refused_each_time(front: Running, raw: bytes) -> None:
     for _ in range(TIMES):

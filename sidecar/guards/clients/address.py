@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
+from ipaddress import IPv4Address
 from typing import Final, cast
 
 from sidecar.bounded_cache import BoundedCache
@@ -13,7 +13,15 @@ from sidecar.decision import PASS, Decision, Detail, Finding, Pass, Refuse
 from sidecar.errors import Problems
 from sidecar.exchange import UNKNOWN_CLIENT, Client, Exchange
 from sidecar.guards.clients.forwarded import ForwardedFields, Hop, forwarded_address, nearest_port
-from sidecar.guards.clients.networks import Address, Networks, build_networks, is_private, parse_address
+from sidecar.guards.clients.networks import (
+    Address,
+    Networks,
+    build_networks,
+    ipv4_number,
+    is_private,
+    parse_address,
+    prefix_of,
+)
 from sidecar.head import RequestHead
 from sidecar.stores.undeclared_proxies import UndeclaredProxies
 from sidecar.vocabulary import Code, Event
@@ -85,11 +93,13 @@ class ForwardedAddress:
 class AddressGuard:
     """Set `exchange.client`, and from a trusted proxy's headers `secure` and `public_host`; refuse listed addresses.
 
-    The headers of a peer that is not trusted decide nothing; that it sends them is noted. The caches make
-    an address cost one look-up after its first request: `ipaddress` takes longer than all other guards together.
+    The headers of a peer that is not trusted decide nothing; that it sends them is noted. What a proxy says besides
+    the address is alike for all of its clients and remembered, and so are chains of several addresses, because reading
+    them takes longer than all other guards together. A lone IPv4 address is read each time: many clients have one each.
     """
 
     name = "address"
+    varying = True
 
     def __init__(
         self,
@@ -109,27 +119,42 @@ class AddressGuard:
         self._trusts_unix = trusts_unix
         self._peers: BoundedCache[str, ForwardedAddress] = BoundedCache(CACHED)
         self._forwarded: BoundedCache[tuple[bytes | str | None, ...], ForwardedAddress] = BoundedCache(CACHED)
+        self._beside: BoundedCache[tuple[bytes | str | None, ...], ForwardedAddress] = BoundedCache(CACHED)
 
     def check(self, exchange: Exchange) -> Decision:
         """Find the client's address; refuse it with 403 when it is denied or not on the allow list."""
         found = self._peers.get(exchange.peer) or self._meet(exchange.peer)
         if found.client.trusted:
-            get = exchange.head.index.get
-            key = (exchange.peer, *[get(name) for name in FORWARDING])
-            if key.count(None) < len(FORWARDING):
-                found = self._forwarded.get(key) or self._walk(exchange.peer, key)
-                if found.secure is not None:
-                    exchange.secure = found.secure
-                if found.host:
-                    exchange.public_host = found.host
-                elif found.port:
-                    host = exchange.head.index.get(b"host", b"").lower()
-                    exchange.public_host = host if _has_port(host) else host + found.port
-        elif self._proxies is not None:
+            return self._forwarded_by(exchange, found)
+        exchange.client = found.client
+        if self._proxies is not None:
             address = forwarded_address(exchange.head)
             if address is not None and self._proxies.note(exchange.peer, address, private=found.private):
-                exchange.client = found.client
                 return _undeclared(found)
+        return found.decision
+
+    def _forwarded_by(self, exchange: Exchange, found: ForwardedAddress) -> Decision:
+        """Go by the headers of a trusted proxy; without any, by its own address, as `found`."""
+        get, peer = exchange.head.index.get, exchange.peer
+        addresses = get(b"x-forwarded-for")
+        number = ipv4_number(addresses.decode("latin-1")) if addresses is not None else -1
+        if addresses is not None and number >= 0:
+            beside = (peer, get(b"x-forwarded-proto"), get(b"x-forwarded-host"), get(b"x-forwarded-port"))
+            said = self._beside.get(beside)
+            if said is None:
+                said = self._walk(peer, (peer, addresses, None, *beside[1:]))
+                self._remember(self._beside, beside, said)
+            _say(exchange, said)
+            exchange.client = client = self._ipv4_client(addresses.decode("ascii"), number, trusted=True)
+            return PASS if not client.refused else self._decide(client, IPv4Address(number))
+        key = (peer, *[get(name) for name in FORWARDING])
+        if key.count(None) < len(FORWARDING):
+            known = self._forwarded.get(key)
+            if known is None:
+                known = self._walk(peer, key)
+                self._remember(self._forwarded, key, known)
+            found = known
+            _say(exchange, found)
         exchange.client = found.client
         return found.decision
 
@@ -147,12 +172,16 @@ class AddressGuard:
         """Describe an address that was found to be the client."""
         text = str(address)
         if address.version == 4:
-            subject, network = text, text.rpartition(".")[0] + ".0/24"
-        else:
-            subject = str(ip_network(f"{text}/{self._ipv6_prefix}", strict=False))
-            network = str(ip_network(f"{text}/64", strict=False))
+            return self._ipv4_client(text, int(address), trusted=trusted)
+        subject = prefix_of(address, self._ipv6_prefix)
+        network = subject if self._ipv6_prefix == 64 else prefix_of(address, 64)
         refused = address in self._deny or (bool(self._allow) and address not in self._allow)
         return Client(text, subject, network, trusted, refused, exempt=address in self._trusted)
+
+    def _ipv4_client(self, text: str, number: int, *, trusted: bool) -> Client:
+        refused = self._deny.holds(number, 4) or (bool(self._allow) and not self._allow.holds(number, 4))
+        network = text[: text.rindex(".")] + ".0/24"
+        return Client(text, text, network, trusted, refused, self._trusted.holds(number, 4))
 
     def _meet(self, peer: str) -> ForwardedAddress:
         address = parse_address(peer)
@@ -181,14 +210,33 @@ class AddressGuard:
             client = self.client(hop.address, trusted=True)
             decision = self._decide(client, hop.address)
         port = b"" if hop.host else nearest_port(fields.port)
-        found = ForwardedAddress(client, hop.secure, decision, hop.host, port)
-        size = sum(len(value) for value in key if value is not None)
-        return self._forwarded.remember(key, found, CLIENT + size) if size <= LONGEST_KEY else found
+        return ForwardedAddress(client, hop.secure, decision, hop.host, port)
+
+    @staticmethod
+    def _remember(
+        cache: BoundedCache[tuple[bytes | str | None, ...], ForwardedAddress],
+        key: tuple[bytes | str | None, ...],
+        found: ForwardedAddress,
+    ) -> None:
+        size = sum([len(value) for value in key if value is not None])
+        if size <= LONGEST_KEY:
+            cache.remember(key, found, CLIENT + size)
 
     def _decide(self, client: Client, address: Address | None) -> Decision:
         if not client.refused:
             return PASS
         return DENIED if address is not None and address in self._deny else NOT_LISTED
+
+
+def _say(exchange: Exchange, found: ForwardedAddress) -> None:
+    """Put on an exchange what a trusted proxy's headers say of scheme and host."""
+    if found.secure is not None:
+        exchange.secure = found.secure
+    if found.host:
+        exchange.public_host = found.host
+    elif found.port:
+        host = exchange.head.index.get(b"host", b"").lower()
+        exchange.public_host = host if _has_port(host) else host + found.port
 
 
 def _undeclared(found: ForwardedAddress) -> Decision:

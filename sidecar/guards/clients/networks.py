@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from socket import AF_INET, inet_pton
 from typing import Final
 
 from sidecar.errors import Problems
@@ -12,11 +13,25 @@ from sidecar.errors import Problems
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+LONGEST_IPV4: Final = len("255.255.255.255")
 MAPPED = IPv6Network("::ffff:0:0/96")
+
+
+def ipv4_number(text: str) -> int:
+    """Return the number of an IPv4 address, -1 for anything else; a tenth of the time that `ipaddress` takes."""
+    if len(text) > LONGEST_IPV4 or not text.isascii():
+        return -1
+    try:
+        return int.from_bytes(inet_pton(AF_INET, text), "big")
+    except (OSError, ValueError):
+        return -1
 
 
 def parse_address(text: str) -> Address | None:
     """Read an address as people and proxies write it: zone dropped, IPv4-in-IPv6 unmapped; None if it is none."""
+    number = ipv4_number(text)
+    if number >= 0:
+        return IPv4Address(number)
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -67,11 +82,20 @@ class Networks:
         return cls(v4, v6, tuple(names))
 
     def __contains__(self, address: Address) -> bool:
-        number = int(address)
-        return any(number >> shift in found for shift, found in (self.v4 if address.version == 4 else self.v6))
+        return self.holds(int(address), address.version)
+
+    def holds(self, number: int, version: int) -> bool:
+        """Return whether the address with this number is in one of the networks; `version` is 4 or 6."""
+        return any(number >> shift in found for shift, found in (self.v4 if version == 4 else self.v6))
 
     def __bool__(self) -> bool:
         return bool(self.v4 or self.v6)
+
+
+def prefix_of(address: Address, length: int) -> str:
+    """Return the network of this length that an IPv6 address is in (`2001:db8:1:2::/64`)."""
+    shift = 128 - length
+    return f"{IPv6Address(int(address) >> shift << shift)}/{length}"
 
 
 def build_networks(texts: Sequence[str], problems: Problems) -> Networks:

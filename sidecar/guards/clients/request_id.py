@@ -11,6 +11,7 @@ class RequestIdGuard:
     """Take over a trusted proxy's `X-Request-ID`; asked right after the address is known."""
 
     name = "request_id"
+    varying = True
 
     def check(self, exchange: Exchange) -> Decision:
         """Set `exchange.id` when a trusted proxy sent a well-formed id. Always passes."""

@@ -18,9 +18,6 @@ from sidecar.limit import Ask, Counts, Limit, LimitReport, Per, Take, Takes
 from sidecar.stores.interfaces import KnownSession, RateStore, SessionTakes, TakesWithSession
 from sidecar.vocabulary import Code
 
-CACHED: Final = 8192
-"""Sets of subjects whose questions are remembered; a full cache is emptied."""
-
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose requests a `chat` limit counts only on routes that cost."""
 
@@ -128,8 +125,6 @@ class RateLimitGuard:
         unnamed = [limit for limit in limits if not limit.named_only]
         self._named = named
         self._unnamed = named if len(unnamed) == len(limits) else _Plans(unnamed, rules)
-        self._asks: dict[tuple[int | str, ...], tuple[Ask, ...]] = {}
-        self._simple = {limit.per for limit in limits} <= {Per.IP, Per.ORGANIZATION}
 
     def check(self, exchange: Exchange) -> Decision | Awaitable[Decision]:
         """Take the request of all limits at once, and put their state on the exchange."""
@@ -197,20 +192,9 @@ class RateLimitGuard:
         return plans.cheap
 
     def _asked(self, plan: _Plan, exchange: Exchange) -> tuple[Ask, ...]:
-        client = exchange.client.subject
-        if self._simple:
-            key: tuple[int | str, ...] = (id(plan), client, exchange.organization)
-        else:
-            session = exchange.session.key if exchange.session is not None else ""
-            key = (id(plan), client, exchange.organization, session, exchange.user, exchange.route)
-        known = self._asks.get(key)
-        if known is None:
-            if len(self._asks) >= CACHED:
-                self._asks.clear()
-            pairs = zip(plan.limits, plan.counted, strict=True)
-            made = [Ask(limit, _subject(limit.per, exchange), counted) for limit, counted in pairs]
-            known = self._asks[key] = tuple(made)
-        return known
+        """Return the questions of one sort of request; not remembered: of many clients, few would be found."""
+        pairs = zip(plan.limits, plan.counted, strict=True)
+        return tuple([Ask(limit, _subject(limit.per, exchange), counted) for limit, counted in pairs])
 
     def _decide(self, exchange: Exchange, plan: _Plan, asks: tuple[Ask, ...], takes: Takes) -> Decision:
         exchange.limits = LimitReport(asks, takes, exchange.now, True, plan.lines.render(takes, exchange.now))

@@ -92,6 +92,11 @@ class SessionGuards:
         self._binding = Binding(schema.sessions.bind_to)
         self.shape: Shape = matcher(learned.pattern) if learned is not None else is_well_formed
 
+    @property
+    def fields(self) -> tuple[bytes, ...]:
+        """Lower-case names of the header fields that ids are looked for in."""
+        return self._places.headers
+
     def for_route(self, route: RouteSchema | None, enforced: Enforced) -> RouteSessions:
         """Return what one route gets; None is what no route matches, where sessions are optional."""
         need = Need(route.session) if route is not None else Need.OPTIONAL

@@ -75,6 +75,7 @@ class SessionIdGuard:
     """
 
     name = "session_id"
+    varying = True
 
     def __init__(
         self,

@@ -269,9 +269,11 @@ def test_proxies_are_never_banned(peer, trusted, exempt) -> None:
 def test_the_caches_stay_bounded() -> None:
     made = guard()
     for number in range(CACHED // 800 + 10):
-        made.check(exchange(peer=PROXY, x_forwarded_for=f"198.51.{number >> 8 & 255}.{number & 255}"))
+        made.check(exchange(peer=PROXY, x_forwarded_for=f"198.51.{number >> 8 & 255}.{number & 255}, 10.0.0.9"))
+        made.check(exchange(peer=PROXY, x_forwarded_for="198.51.100.7", x_forwarded_host=f"{number}.example"))
         made.check(exchange(peer=f"2001:db8::{number:x}"))
     assert 0 < len(made._forwarded) <= CACHED // 800
+    assert 0 < len(made._beside) <= CACHED // 800
     assert 0 < len(made._peers) <= CACHED // 800
 
 
@@ -282,7 +284,8 @@ def test_long_headers_are_neither_kept_nor_slow() -> None:
         made.check(exchange(peer=PROXY, x_forwarded_for=f"{padding}, 198.51.100.7"))
         made.check(exchange(peer=PROXY, forwarded=padding))
         made.check(exchange(peer=PROXY, forwarded=" " * 30_000 + f"{number}"))
-    assert len(made._forwarded) == 0
+        made.check(exchange(peer=PROXY, x_forwarded_for="198.51.100.7", x_forwarded_host=padding))
+    assert len(made._forwarded) == len(made._beside) == 0
 
 
 BAD = {

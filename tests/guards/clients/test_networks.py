@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import Problems
 from sidecar.guards.clients.address import build_address
-from sidecar.guards.clients.networks import Networks, build_networks, parse_address
+from sidecar.guards.clients.networks import Networks, build_networks, ipv4_number, parse_address, prefix_of
 from tests.support.exchanges import exchange
 
 addresses = st.one_of(
@@ -36,6 +36,20 @@ def test_what_is_written_is_read_back(listed) -> None:
     read = build_networks([str(network) for network in listed], problems)
     assert not problems.found
     assert all(parse_address(str(network.network_address)) in read for network in listed)
+
+
+@given(st.one_of(st.ip_addresses(v=4).map(str), st.text(alphabet="0123456789. x٣", max_size=17)))
+def test_ipv4_numbers_agree_with_the_plain_way(text) -> None:
+    try:
+        expected = int(IPv4Address(text))
+    except ValueError:
+        expected = -1
+    assert ipv4_number(text) == expected
+
+
+@given(st.ip_addresses(v=6), st.integers(32, 128))
+def test_prefixes_agree_with_the_plain_way(address, length) -> None:
+    assert prefix_of(address, length) == str(ip_network((address, length), strict=False))
 
 
 @given(st.text(alphabet="0123456789abcdef:.%[]/ x", max_size=40))

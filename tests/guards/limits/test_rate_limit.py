@@ -15,7 +15,6 @@ from sidecar.decision import PASS, Refuse
 from sidecar.errors import Problems
 from sidecar.exchange import Client
 from sidecar.guards.limits.rate_limit import (
-    CACHED,
     Costs,
     CountingRules,
     RateLimitGuard,
@@ -256,13 +255,6 @@ async def test_a_store_across_the_network(store) -> None:
     assert b"X-RateLimit-Remaining: 0\r\n" in stamp.lines(early)
     answer = await said(made.status(exchange(client=client())))
     assert orjson.loads(answer.body)["limits"][0]["remaining"] == 0
-
-
-def test_the_questions_stay_bounded() -> None:
-    made = guard(IP_MINUTE)
-    for number in range(CACHED + 10):
-        ask(made, client=client(f"2001:db8::{number:x}"))
-    assert len(made._asks) <= CACHED
 
 
 BAD = {
