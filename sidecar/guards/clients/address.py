@@ -115,6 +115,7 @@ class AddressGuard:
         self._ipv6_prefix = ipv6_prefix
         self._allow = allow
         self._deny = deny
+        self._lists = bool(allow) or bool(deny)
         self._proxies = proxies
         self._trusts_unix = trusts_unix
         self._peers: BoundedCache[str, ForwardedAddress] = BoundedCache(CACHED)
@@ -160,9 +161,10 @@ class AddressGuard:
 
     def settled(self, exchange: Exchange) -> bool:
         """Return whether every request with this head passes (`SettledGuard`); an undeclared proxy's are counted."""
-        if not self.trusts(exchange.peer) and forwarded_address(exchange.head) is not None:
-            return False
-        return self.check(exchange) is PASS
+        found = self._peers.get(exchange.peer) or self._meet(exchange.peer)
+        if found.client.trusted:
+            return self._forwarded_by(exchange, found) is PASS
+        return forwarded_address(exchange.head) is None and self.check(exchange) is PASS
 
     def trusts(self, peer: str) -> bool:
         """Return whether a peer is a trusted proxy."""
@@ -179,7 +181,9 @@ class AddressGuard:
         return Client(text, subject, network, trusted, refused, exempt=address in self._trusted)
 
     def _ipv4_client(self, text: str, number: int, *, trusted: bool) -> Client:
-        refused = self._deny.holds(number, 4) or (bool(self._allow) and not self._allow.holds(number, 4))
+        refused = self._lists and (
+            self._deny.holds(number, 4) or (bool(self._allow) and not self._allow.holds(number, 4))
+        )
         network = text[: text.rindex(".")] + ".0/24"
         return Client(text, text, network, trusted, refused, self._trusted.holds(number, 4))
 

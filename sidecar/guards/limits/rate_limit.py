@@ -193,8 +193,10 @@ class RateLimitGuard:
 
     def _asked(self, plan: _Plan, exchange: Exchange) -> tuple[Ask, ...]:
         """Return the questions of one sort of request; not remembered: of many clients, few would be found."""
-        pairs = zip(plan.limits, plan.counted, strict=True)
-        return tuple([Ask(limit, _subject(limit.per, exchange), counted) for limit, counted in pairs])
+        client, asks = exchange.client.subject, []
+        for limit, counted in zip(plan.limits, plan.counted, strict=True):
+            asks.append(Ask(limit, client if limit.per is Per.IP else _subject(limit.per, exchange), counted))
+        return tuple(asks)
 
     def _decide(self, exchange: Exchange, plan: _Plan, asks: tuple[Ask, ...], takes: Takes) -> Decision:
         exchange.limits = LimitReport(asks, takes, exchange.now, True, plan.lines.render(takes, exchange.now))

@@ -101,7 +101,7 @@ class SessionIdGuard:
 
     def settled(self, exchange: Exchange) -> bool:
         """Return whether every request with this head passes (`SettledGuard`)."""
-        return self.check(exchange) is PASS
+        return self._read(exchange) is None
 
     def forgive(self, exchange: Exchange, refusal: Refuse) -> Pass:
         """Let a request go on without a session: the id that it presented is removed.
