@@ -6,15 +6,15 @@ beginning of a hit, and then those behind it wait too; a record without a hit le
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from sidecar.redaction.prefilter import Question
-from sidecar.redaction.records import PLAIN, Piece, Place, clean_framing, clean_record, may_be_json, rewritten
+from sidecar.redaction.record_templates import Template, template_of
+from sidecar.redaction.records import PLAIN, Piece, Place, clean_framing, clean_record
 from sidecar.redaction.scanner import MARK, OUTSIDE, Hit, Scanner, context, rewrite, tally
-from sidecar.redaction.text_names import TextNames, is_name
+from sidecar.redaction.text_names import TextNames
+from sidecar.redaction.waiting_texts import Record, Text, leave
 
 MAX_WAITING_BYTES: Final = 256 * 1024
 MAX_WAITING_RECORDS: Final = 4096
@@ -24,150 +24,7 @@ _SHORT: Final = 4
 _TEMPLATES: Final = 4
 _LESSONS: Final = 32
 """Templates that one stream is searched for: one that has none would pay for the search with each record."""
-_MOST_HOLES: Final = 8
-_NUMBER: Final = re.compile(rb"[0-9]{1,6}(?![0-9])")
-_PLAIN: Final = frozenset(b'"\\\r\n')
-"""Bytes that are not in a text of a JSON string that is written as it is."""
-_VALUE: Final = re.compile(rb'(?<=[^\\]":)[0-9]{1,6}(?=[,}\]])')
 LIVE_AT_THE_BOUND: Final = "undecided"
-
-
-@dataclass(eq=False)
-class Record:
-    """One record on its way: its bytes, its texts, and what becomes of them.
-
-    clean  replaces what of a secret in one of its texts is left when it leaves; None: there was none
-    """
-
-    raw: bytes
-    pieces: list[Piece]
-    binary: bool = False
-    clean: Callable[[bytes], bytes] | None = None
-    changed: dict[int, bytes] = field(default_factory=dict)
-    waits: int = 0  # pieces that are not decided
-
-    def leave(self) -> bytes:
-        """Return the bytes to send: the record as it came, or written again with its changed texts."""
-        raw = rewritten(self.raw, self.pieces, self.changed) if self.changed else self.raw
-        return raw if self.clean is None else self.clean(raw)
-
-
-class _Text:
-    """One text: the pieces whose end is not decided, and the state of their scan."""
-
-    __slots__ = ("before", "covered", "pieces", "scanner", "text")
-
-    def __init__(self, scanner: Scanner) -> None:
-        self.scanner = scanner
-        self.pieces: list[tuple[Record, int]] = []  # mostly empty: an empty deque takes 760 bytes for each text
-        self.text = b""
-        self.before = OUTSIDE
-        self.covered = 0
-
-
-@dataclass(frozen=True)
-class _Hole:
-    """What changes from record to record: a text, or a short number; `after` follows it in every record."""
-
-    place: Place | None  # None: a number
-    quoted: bool
-    patient: bool
-    names: bool
-    """It may be the name of a text: one that was seen before may stand for another text."""
-    after: bytes
-
-
-@dataclass(frozen=True)
-class _Template:
-    """A record that others are like, but for what is in its holes."""
-
-    start: bytes
-    holes: tuple[_Hole, ...]
-    end: bytes = b""  # what follows the only hole
-    text: Place | None = None  # which is this text in a JSON string
-    names: bool = False  # one of the holes may be a name
-
-    def match(self, raw: bytes) -> list[tuple[int, int]] | None:
-        """Return where a record's holes are; None: it is another one."""
-        if not raw.startswith(self.start):
-            return None
-        at = len(self.start)
-        found = []
-        for hole in self.holes:
-            if hole.place is None:
-                number = _NUMBER.match(raw, at)
-                if number is None:
-                    return None
-                end = number.end()
-            else:
-                end = raw.find(b'"' if hole.quoted else b"\n", at)
-                if end < 0 or raw.find(b"\r", at, end) >= 0:
-                    return None
-                if hole.quoted:
-                    if raw.find(b"\n", at, end) >= 0 or raw.find(b"\\", at, end) >= 0:
-                        return None
-                elif may_be_json(raw, at, end):
-                    return None
-            if not raw.startswith(hole.after, end):
-                return None
-            found.append((at, end))
-            at = end + len(hole.after)
-        return found if at == len(raw) else None
-
-
-def _template(record: Record, before: Record) -> _Template | None:
-    """Return what two records of the same places have in common; None for records that are not alike.
-
-    A text that is the same in both is no hole: where it changes, the record is read. Nor is a number that is:
-    it may say to which of several texts the record belongs. One that differs, of up to six digits, does not
-    say so, because the places are the same; and it holds no secret.
-    """
-    pieces = [piece for piece in record.pieces if not piece.written]
-    others = [piece for piece in before.pieces if not piece.written]
-    if len(pieces) != len(others) or any(piece.start < 0 for piece in pieces):
-        return None
-    if any(one.place != other.place for one, other in zip(pieces, others, strict=True)):
-        return None
-    varied = [one for one, other in zip(pieces, others, strict=True) if one.text != other.text]
-    varied = varied or [one for one in pieces if one.patient][:1]
-    if not varied or len(varied) > _MOST_HOLES:
-        return None
-    raw, at, then = record.raw, 0, 0
-    between: list[bytes] = []
-    holes: list[tuple[Place | None, bool, bool, bool]] = []
-    earlier = {piece.place: piece for piece in others}
-    for piece in sorted(varied, key=lambda piece: piece.start):
-        other = earlier[piece.place]
-        if not _numbered(raw[at : piece.start], before.raw[then : other.start], between, holes):
-            return None
-        holes.append((piece.place, piece.quoted, piece.patient, is_name(piece)))
-        at, then = piece.end, other.end
-    if not _numbered(raw[at:], before.raw[then:], between, holes) or len(holes) > _MOST_HOLES:
-        return None
-    made = [_Hole(*hole, after) for hole, after in zip(holes, between[1:], strict=True)]
-    if not all(hole.place is None or hole.quoted or hole.after[:1] == b"\n" for hole in made):
-        return None
-    template = _Template(between[0], tuple(made), names=any(hole.names for hole in made))
-    if len(made) == 1 and made[0].quoted and not made[0].names:
-        template = _Template(between[0], tuple(made), made[0].after, made[0].place)
-    return template if template.match(raw) is not None else None
-
-
-def _numbered(
-    text: bytes, other: bytes, between: list[bytes], holes: list[tuple[Place | None, bool, bool, bool]]
-) -> bool:
-    """Split what is between two texts at the numbers that differ in both records; False: more than numbers differs."""
-    numbers, others = list(_VALUE.finditer(text)), list(_VALUE.finditer(other))
-    if len(numbers) != len(others) or _VALUE.sub(b"0", text) != _VALUE.sub(b"0", other):
-        return False
-    at = 0
-    for number, then in zip(numbers, others, strict=True):
-        if number.group() != then.group():
-            between.append(text[at : number.start()])
-            holes.append((None, False, False, False))
-            at = number.end()
-    between.append(text[at:])
-    return True
 
 
 class JoinedTexts:
@@ -182,27 +39,31 @@ class JoinedTexts:
         "_last",
         "_lessons",
         "_names",
+        "_others",
         "_places",
         "_question",
         "_queue",
         "_scanner",
-        "_templates",
+        "_twofold",
+        "_usual",
         "_written",
         "counts",
     )
 
     def __init__(self, scanner: Scanner, counts: dict[str, int], question: Question | None = None) -> None:
-        self._scanner = scanner
+        self._usual: Template | None = None  # that was learned last: most records are like it
+        self._twofold = False  # some values have to be read in two ways
+        self._bytes = 0  # of the records that wait
         self._question = question
-        self._places: dict[Place, _Text] = {}
-        self._written: dict[Place, _Text] = {}
+        self._others: list[Template] = []
+        self._scanner = scanner
+        self._places: dict[Place, Text] = {}
+        self._written: dict[Place, Text] = {}
         """Where a value looks like JSON and may be text: all values of the place, as they are written."""
         self._names = TextNames()
         self._queue: list[Record] = []
-        self._bytes = 0
         self._last: Record | None = None  # that was read
         self._lessons = _LESSONS
-        self._templates: list[_Template] = []
         self.counts = counts
 
     @property
@@ -216,69 +77,67 @@ class JoinedTexts:
         None: it has to be read. Only what differs is joined with the texts before: the rest was looked at
         in the records that it is like.
         """
-        if self._written or (self._queue and self._plain_waits()):
+        usual = self._usual
+        if usual is None or self._twofold or (self._bytes and self._plain_waits()):
             return None
-        for template in self._templates:
-            if template.text is not None:  # most streams: one text, and all else stays the same
-                start, end = len(template.start), len(raw) - len(template.end)
-                if start <= end and raw.startswith(template.start) and raw.endswith(template.end):
-                    piece = raw[start:end]
-                    if not _PLAIN.isdisjoint(piece):
-                        return None
-                    text, question = self._places[template.text], self._question
-                    if not (self._queue or text.pieces or text.covered or question is None):
-                        joined = text.before + piece
-                        if not question(joined):
-                            text.before = context(OUTSIDE, joined)
-                            return raw
-                    return self._alike(raw, template, [(start, end)])
-                continue
-            found = template.match(raw)
-            if found is not None:
-                return self._alike(raw, template, found)
+        ends = usual.ends(raw)
+        if ends is not None:
+            return self._alike(raw, usual, ends)
+        for template in self._others:
+            ends = template.ends(raw)
+            if ends is not None:
+                return self._alike(raw, template, ends)
         return None
 
     def _plain_waits(self) -> bool:
         """Return whether a text waits that a value which looks like JSON may go on."""
         return any(text.pieces and place[-1:] == (PLAIN,) for place, text in self._places.items())
 
-    def _alike(self, raw: bytes, template: _Template, found: list[tuple[int, int]]) -> bytes | None:
-        places, question = self._places, self._question
-        if template.names and any(
-            hole.names and self._names.is_seen(raw[start:end])
-            for hole, (start, end) in zip(template.holes, found, strict=True)
-        ):
+    def _alike(self, raw: bytes, template: Template, ends: list[int]) -> bytes | None:
+        if template.names and self._repeats_name(raw, template, ends):
             return None
-        if question is not None and not self._queue:
-            plain: list[tuple[_Text, bytes]] = []
-            suspicious = False
-            for number in range(len(found)):
-                place = template.holes[number].place
-                if place is None:
-                    continue
-                text = places[place]
-                start, end = found[number]
-                joined = text.before + raw[start:end]
-                suspicious = text.covered > 0 or bool(text.pieces) or question(joined)
-                if suspicious:
-                    break
-                plain.append((text, joined))
-            if not suspicious:
-                for text, joined in plain:
-                    text.before = context(OUTSIDE, joined)
-                return raw
-        pieces = [
-            Piece(hole.place, start, end, raw[start:end], hole.quoted, hole.patient)
-            for hole, (start, end) in zip(template.holes, found, strict=True)
-            if hole.place is not None
-        ]
-        return b"".join(leave(self._pushed(Record(raw, pieces))))
+        if not self._bytes and self._is_clear(raw, template, ends):
+            return raw
+        return b"".join(leave(self._pushed(Record(raw, template.pieces(raw, ends)))))
+
+    def _repeats_name(self, raw: bytes, template: Template, ends: list[int]) -> bool:
+        at = template.begin
+        for hole, end in zip(template.holes, ends, strict=True):
+            if hole.names and self._names.is_seen(raw[at:end]):
+                return True
+            at = end + hole.skip
+        return False
+
+    def _is_clear(self, raw: bytes, template: Template, ends: list[int]) -> bool:
+        """Return whether nothing in the texts of a record has to be looked at; they go on behind it then."""
+        question = self._question
+        assert question is not None  # there are no templates without it
+        at = template.begin
+        passed: list[bytes] = []
+        for number, hole in enumerate(template.holes):
+            end = ends[number]
+            text = hole.text
+            if text is not None:
+                if text.text or text.covered:
+                    return False
+                joined = text.before + raw[at:end]
+                if question(joined):
+                    return False
+                passed.append(joined)
+            at = end + hole.skip
+        at = 0
+        for hole in template.holes:
+            text = hole.text
+            if text is not None:
+                text.before = context(OUTSIDE, passed[at])
+                at += 1
+        return True
 
     def read(self, raw: bytes, read: Callable[[bytes], list[Piece]], *, binary: bool = False) -> list[Record]:
         """Take the next record, whose texts `read` returns; return those that may leave now."""
         scanner, counts = self._scanner, self.counts
         shown, suspicious = clean_framing(raw, scanner, counts, read)
-        record = Record(shown, read(shown), binary)
+        record = Record(shown, read(shown), binary=binary)
         if suspicious:
             record.clean = lambda left: clean_record(left, scanner, counts, read)
         return self.push(record)
@@ -298,12 +157,12 @@ class JoinedTexts:
         for place, old in self._names.switches:
             known = self._places.get(place)
             if known is not None and len(self._places) < MAX_PLACES:
-                text = self._places.setdefault(old, _Text(self._scanner))
+                text = self._places.setdefault(old, Text(self._scanner))
                 if not text.pieces:
                     text.before = context(known.before, known.text)
         self._names.switches.clear()
         self._names.parted = False
-        self._templates.clear()
+        self._unlearn()
         self._last = None
 
     def _pushed(self, record: Record) -> list[Record]:
@@ -322,8 +181,9 @@ class JoinedTexts:
         self._decide("")
         self._places.clear()
         self._written.clear()
+        self._twofold = False
         self._names.forget()
-        self._templates.clear()
+        self._unlearn()
         self._last = None
         return self._leaving()
 
@@ -338,10 +198,16 @@ class JoinedTexts:
         if self._question is None or last is None or not self._lessons:
             return
         self._lessons -= 1
-        template = _template(record, last)
-        if template is not None and all(hole.place is None or hole.place in self._places for hole in template.holes):
-            self._templates.insert(0, template)
-            del self._templates[_TEMPLATES:]
+        template = template_of(record, last, self._places)
+        if template is not None:
+            if self._usual is not None:
+                self._others = [self._usual, *self._others[: _TEMPLATES - 2]]
+            self._usual = template
+
+    def _unlearn(self) -> None:
+        """Forget the templates: the texts in them are no longer those of their places."""
+        self._usual = None
+        self._others = []
 
     def _extend(self, record: Record, number: int) -> None:
         piece = record.pieces[number]
@@ -352,7 +218,7 @@ class JoinedTexts:
         if known is None:
             if len(self._places) >= MAX_PLACES:
                 self._forget()
-            known = self._places[piece.place] = _Text(self._scanner)
+            known = self._places[piece.place] = Text(self._scanner)
         self._add(known, record, number)
         if self._written and piece.place in self._written:
             self._extend_written(record, number)
@@ -365,7 +231,7 @@ class JoinedTexts:
             scanner = self._scanner.known
             if scanner is None:
                 return
-            text = _Text(scanner)
+            text = Text(scanner)
             plain = self._places.get(place)
             if plain is not None:
                 text.before, text.text, text.covered = plain.before, plain.text, plain.covered
@@ -379,8 +245,9 @@ class JoinedTexts:
             self._written[place] = text
         else:
             self._written.pop(place, None)
+        self._twofold = bool(self._written)
 
-    def _add(self, known: _Text, record: Record, number: int) -> int:
+    def _add(self, known: Text, record: Record, number: int) -> int:
         """Add a piece to a text; return how many bytes at its end may begin a secret."""
         piece = record.pieces[number]
         text = piece.text
@@ -400,14 +267,14 @@ class JoinedTexts:
         self._settle(known, hits, live)
         return waits
 
-    def _waits(self, known: _Text, text: bytes, waits: int) -> bool:
+    def _waits(self, known: Text, text: bytes, waits: int) -> bool:
         """Return whether what may begin a secret is too long to be there by chance; it may have begun before."""
         if waits == len(text) < _SHORT:
             joined = known.before + text
             waits = len(joined) - known.scanner.scan(joined, OUTSIDE, False)[1]
         return waits >= _SHORT
 
-    def _settle(self, text: _Text, hits: Sequence[Hit], live: int) -> None:
+    def _settle(self, text: Text, hits: Sequence[Hit], live: int) -> None:
         """Let go of the pieces that end before the text turns live, rewritten where hits touch them."""
         done = 0
         while text.pieces and done + len(text.pieces[0][0].pieces[text.pieces[0][1]].text) <= live:
@@ -418,10 +285,10 @@ class JoinedTexts:
                 hits = [hit._replace(start=done) if start <= hit.start < done < hit.end else hit for hit in hits]
             edit = rewrite(piece, _shifted(hits, start), len(piece), text.covered)
             if edit.kinds or text.covered:
-                earlier = record.changed.get(number)  # by the other reading of a text that may be JSON
+                earlier = record.change_of(number)  # by the other reading of a text that may be JSON
                 if earlier is None:
                     tally(self.counts, edit.kinds)
-                record.changed[number] = edit.clean if earlier is None or earlier == edit.clean else MARK
+                record.change(number, edit.clean if earlier is None or earlier == edit.clean else MARK)
             text.covered = edit.covered
             text.before = context(text.before, piece)
             record.waits -= 1
@@ -449,8 +316,9 @@ class JoinedTexts:
         for place in idle:
             del self._places[place]
         self._written = {place: text for place, text in self._written.items() if text.pieces}
+        self._twofold = bool(self._written)
         self._names.forget()
-        self._templates.clear()
+        self._unlearn()
 
     def _leaving(self) -> list[Record]:
         leaving: list[Record] = []
@@ -461,7 +329,7 @@ class JoinedTexts:
         return leaving
 
 
-def _over_borders(text: _Text, hits: Sequence[Hit], *last: Piece) -> Sequence[Hit]:
+def _over_borders(text: Text, hits: Sequence[Hit], *last: Piece) -> Sequence[Hit]:
     """Return the hits without those in a single piece that looks like JSON: they are found in what it says as JSON."""
     alone: list[tuple[int, int]] = []
     at = 0
@@ -476,11 +344,6 @@ def _over_borders(text: _Text, hits: Sequence[Hit], *last: Piece) -> Sequence[Hi
         for hit in hits
         if (hit.start == 0 and text.before) or not any(start <= hit.start and hit.end <= end for start, end in alone)
     ]
-
-
-def leave(records: Iterable[Record]) -> list[bytes]:
-    """Return the bytes of records that leave."""
-    return [record.leave() for record in records]
 
 
 def _shifted(hits: Sequence[Hit], start: int) -> list[Hit]:

@@ -58,7 +58,7 @@ def present(*patterns: bytes) -> Question:
     def question(text: bytes) -> bool:
         if match(UNANCHORED, text, 0, len(text)) != _NOTHING:
             return True
-        if text.count(b"\n") * _SHORT_LINE <= len(text):
+        if text.find(b"\n") < 0 or text.count(b"\n") * _SHORT_LINE <= len(text):
             return False
         text = text.translate(None, b"\r\n")
         return bool(match(UNANCHORED, text, 0, len(text)) != _NOTHING)
@@ -83,7 +83,7 @@ def _one_of(matches: Sequence[Any]) -> Question:
         for match in matches:
             if match(UNANCHORED, text, 0, size) != _NOTHING:
                 return True
-        if text.count(b"\n") * _SHORT_LINE <= size:
+        if text.find(b"\n") < 0 or text.count(b"\n") * _SHORT_LINE <= size:
             return False
         text = text.translate(None, b"\r\n")
         return any(match(UNANCHORED, text, 0, len(text)) != _NOTHING for match in matches)

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
-from sidecar.redaction.joined_texts import JoinedTexts, leave
+from sidecar.redaction.joined_texts import JoinedTexts
 from sidecar.redaction.prefilter import Question
 from sidecar.redaction.records import Piece, clean_record, is_json, read_message, read_tokens
 from sidecar.redaction.scanner import Scanner, StreamFilter
+from sidecar.redaction.waiting_texts import leave
 
 MAX_LINE: Final = 256 * 1024
 """A longer line of a declared stream of records is cleaned as plain bytes while it passes …"""

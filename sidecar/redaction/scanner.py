@@ -153,7 +153,9 @@ class StreamFilter:
 
 def context(before: bytes, passed: bytes) -> bytes:
     """Return the last bytes of what has passed."""
-    return passed[-_CONTEXT:] if len(passed) >= _CONTEXT else (before + passed)[-_CONTEXT:]
+    if before and len(passed) < _CONTEXT:
+        passed = before + passed
+    return passed[-_CONTEXT:] if len(passed) > _CONTEXT else passed
 
 
 def tally(counts: dict[str, int], kinds: Sequence[str]) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from sidecar.redaction.joined_texts import JoinedTexts, leave
+from sidecar.redaction.joined_texts import JoinedTexts
 from sidecar.redaction.prefilter import Question
 from sidecar.redaction.records import event_data, read_event
 from sidecar.redaction.scanner import Scanner, StreamFilter, clean
+from sidecar.redaction.waiting_texts import leave
 
 MAX_EVENT: Final = 256 * 1024
 """A longer event is cleaned as plain bytes while it passes; its texts are not joined with others."""

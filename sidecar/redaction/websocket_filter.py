@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.redaction.joined_texts import JoinedTexts, Record
+from sidecar.redaction.joined_texts import JoinedTexts
 from sidecar.redaction.prefilter import Question
 from sidecar.redaction.records import Piece, read_message
 from sidecar.redaction.scanner import OUTSIDE, Hit, Scanner, context, rewrite, tally
+from sidecar.redaction.waiting_texts import Record
 
 MAX_REASON: Final = 123
 """Bytes of a close reason (RFC 6455 §5.5)."""
