@@ -67,6 +67,20 @@ class BackendConnection(Connection):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, reader: ResponseHeadReader) -> None:
         super().__init__(loop)
+        # Those first that each piece of a body needs: they are side by side in memory.
+        self._mode = _IDLE
+        self._receiver: Receiver | None = None
+        self._held = False
+        self._buffer = b""
+        self._turn = 0
+        self._body: Body | None = None
+        self._sink: ResponseSink | None = None
+        self._idle = 0.0
+        self._taken = 0  # of the buffer, while a body is handed on in turns
+        self._again = b""  # the beginning of a body that was handed back, without its framing
+        self._method = ""
+        self._interim = 0
+        self._stream: ByteStream | None = None
         self.idle_since = 0.0  # proxy.upstream, while the connection waits in its pool
         self.rest = 0.0  # how long it had waited there when it was taken out
         self.promise: float | None = None  # seconds of rest that the last response promised
@@ -74,19 +88,6 @@ class BackendConnection(Connection):
         self._unacknowledged = False
         self._reader = reader
         self._poll = select.poll()
-        self._mode = _IDLE
-        self._receiver: Receiver | None = None
-        self._method = ""
-        self._interim = 0
-        self._buffer = b""
-        self._taken = 0  # of the buffer, while a body is handed on in turns
-        self._body: Body | None = None
-        self._again = b""  # the beginning of a body that was handed back, without its framing
-        self._sink: ResponseSink | None = None
-        self._stream: ByteStream | None = None
-        self._turn = 0
-        self._idle = 0.0
-        self._held = False
         self.on_lost: Pool | None = None
 
     @property

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sidecar.vocabulary import Code
 
+BLANK: Final = b"\n\n"
+"""What nearly all events end with."""
 
 @dataclass(frozen=True)
 class EarlyEnd:
@@ -28,7 +30,7 @@ class EarlyEnd:
 
 def after_event(tail: bytes) -> bool:
     """Return whether an event stream is between two events; `tail`: its last four bytes, fewer at its start."""
-    return not tail or tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+    return not tail or tail.endswith((BLANK, b"\r\n\r\n", b"\r\r"))
 
 
 def end_of_event(tail: bytes, data: bytes) -> int:
@@ -38,7 +40,7 @@ def end_of_event(tail: bytes, data: bytes) -> int:
     """
     text, before = tail + data, len(tail)
     ends = []
-    for mark in (b"\n\n", b"\r\n\r\n", b"\r\r"):
+    for mark in (BLANK, b"\r\n\r\n", b"\r\r"):
         at = text.find(mark, max(0, before - len(mark) + 1))
         if at >= 0:
             ends.append(at + len(mark) - before)

@@ -334,6 +334,7 @@ class ExchangeEnd(ExchangeContext):
         self.relay = self.upload = None  # they refer to this exchange: no cycle is left for the collector
         for release in self.exchange.releases:
             release()
+        self.exchange.releases.clear()  # they may refer to it, too
         self.services.activity.requests -= 1
         self.record()
         connection = self.connection

@@ -11,7 +11,7 @@ from sidecar.guard import ResponseFilter
 from sidecar.proxy.backend_connection import BackendConnection, ResponseSink
 from sidecar.proxy.body_framing import LAST_CHUNK, chunk
 from sidecar.proxy.content_codings import Decoder
-from sidecar.proxy.early_end import after_event, end_of_event
+from sidecar.proxy.early_end import BLANK, after_event, end_of_event
 from sidecar.proxy.exchange_context import ExchangeContext
 from sidecar.responses.stream_end import LastEvent
 
@@ -51,7 +51,7 @@ class ResponseRelay(ResponseSink):
 
     __slots__ = (
         "_activity", "_back", "_chosen", "_chunked", "_decoder", "_events", "_exchange", "_front", "_handler", "_idle",
-        "_kind", "_last", "_opening", "_over", "_piece", "_tail", "_timer", "cut", "framed", "holding",
+        "_kind", "_last", "_opening", "_over", "_pending", "_piece", "_tail", "_timer", "cut", "framed", "holding",
     )  # fmt: skip
 
     def __init__(
@@ -67,14 +67,19 @@ class ResponseRelay(ResponseSink):
         framed: bool,
         events: bool = False,
     ) -> None:
+        # Those first that each piece needs: they are side by side in memory.
+        self._decoder = decoder
+        self._chosen = chosen
+        self._pending = context.exchange.pending
+        self._last: LastEvent | None = None  # ends the response once the event under way is complete
+        self._front = context.connection
+        self._chunked = chunked
+        self._events = events  # it is an event stream in plain text, to which an event may be added
+        self._tail = b""  # the last four bytes of it that were written
         self._handler = handler
         self._exchange = context.exchange
-        self._front = context.connection
         self._back = back
-        self._chosen = chosen
-        self._decoder = decoder
         self._kind = kind
-        self._chunked = chunked
         self.framed = framed  # its end can be told from a broken connection
         self._idle = context.route.target.idle
         self._activity = context.services.activity
@@ -82,9 +87,6 @@ class ResponseRelay(ResponseSink):
         self._opening = False  # the decoder may have more to give
         self._over = False  # the body ended meanwhile
         self.holding = False  # the client does not read
-        self._events = events  # it is an event stream in plain text, to which an event may be added
-        self._tail = b""  # the last four bytes of it that were written
-        self._last: LastEvent | None = None  # ends the response once the event under way is complete
         self._timer: asyncio.TimerHandle | None = None
         self.cut = True  # an early end has to be shown by breaking the body off
 
@@ -171,7 +173,7 @@ class ResponseRelay(ResponseSink):
             data = chosen.feed(data)
             if not data:
                 return
-            if self._exchange.pending:
+            if self._pending:
                 self._back.hold()
                 self._piece = data
                 self._handler.wait(settle(self._exchange), self._settled)
@@ -182,7 +184,10 @@ class ResponseRelay(ResponseSink):
         front = self._front
         front.write(chunk(data) if self._chunked else data)
         if self._events:
-            self._tail = data[-4:] if len(data) > 3 else (self._tail + data)[-4:]
+            if data[-2:] == BLANK:
+                self._tail = BLANK
+            else:
+                self._tail = data[-4:] if len(data) > 3 else (self._tail + data)[-4:]
         if front.full:
             self._hold()
 

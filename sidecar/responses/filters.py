@@ -86,18 +86,19 @@ class RouteResponseFilters:
         """Return the filter of one response, several of them chained; None if it may pass as it comes."""
         kind = answer.index.get(b"content-type", b"")
         found = self._redaction.filter_for(kind) if self._redaction.active else None
-        chain: list[ResponseFilter] = []
+        redacted: _Redacted | None = None
         if found is not None:
-            reported = _Reported(found, exchange, self._events, self._enforce)
-            exchange.releases.append(reported.settle)  # a client that leaves does not undo what was met
-            chain.append(reported)
+            redacted = _Redacted(found, _Report(found.counts, exchange, self._events, self._enforce), self._enforce)
+            exchange.releases.append(redacted.settle)  # a client that leaves does not undo what was met
+        further: ResponseFilter | None = None
         for watcher in self._watchers:
-            further = watcher.for_answer(exchange, answer)
-            if further is not None:
-                chain.append(further)
-        if len(chain) < 2:
-            return chain[0] if chain else None
-        return _Chain(chain)
+            one = watcher.for_answer(exchange, answer)
+            if one is not None:
+                further = one if further is None else _Pair(further, one)
+        if redacted is None:
+            return further
+        redacted.further = further
+        return redacted
 
     def passes_whole(self, exchange: Exchange, answer: BackendResponseHead, lines: bytes, body: bytes) -> bool:
         """Return whether a complete, uncoded response may be sent as it is; observers have read it then."""
@@ -164,32 +165,42 @@ class _Report:
             _report(self._exchange, self._counts, self._events, enforce=self._enforce)
 
 
-class _Reported:
-    """The filter of a body, reported; in observe mode the body passes as it came."""
+class _Redacted:
+    """The filter of a body, reported, and what reads what it lets pass; in observe mode the body passes as it came."""
 
-    __slots__ = ("_enforce", "_inner", "_over", "_report")
+    __slots__ = ("_enforce", "_inner", "_over", "_report", "further")
 
-    def __init__(self, inner: RedactionFilter, exchange: Exchange, events: EventSink, enforce: bool) -> None:
+    def __init__(self, inner: RedactionFilter, report: _Report, enforce: bool) -> None:
         self._inner = inner
+        self.further: ResponseFilter | None = None
+        self._report = report
         self._enforce = enforce
         self._over = False
-        self._report = _Report(inner.counts, exchange, events, enforce)
 
     def feed(self, chunk: bytes) -> bytes:
         clean = self._inner.feed(chunk)
-        self._report.say()
-        return clean if self._enforce else chunk
+        if clean is not chunk:
+            self._report.say()
+            if not self._enforce:
+                clean = chunk
+        return clean if self.further is None else self.further.feed(clean)
 
     def finish(self) -> bytes:
-        self._over = True
-        rest = self._inner.finish()
-        self._report.say()
-        return rest if self._enforce else b""
+        rest = self._ended()
+        if not self._enforce:
+            rest = b""
+        return rest if self.further is None else _ended(self.further, rest)
 
     def settle(self) -> None:
         """Report what is in a body that ended before its end, such as a key at the end of what had come."""
         if not self._over:
-            self.finish()
+            self._ended()
+
+    def _ended(self) -> bytes:
+        self._over = True
+        rest = self._inner.finish()
+        self._report.say()
+        return rest
 
 
 class _ReportedFrames:
@@ -264,24 +275,25 @@ class _SocketFrames:
         return self._inner.close_reason(reason) if self._inner is not None and reason else reason
 
 
-class _Chain:
-    """Several filters, one after another."""
+class _Pair:
+    """Two filters, one after another."""
 
-    __slots__ = ("_filters",)
+    __slots__ = ("_first", "_second")
 
-    def __init__(self, filters: Sequence[ResponseFilter]) -> None:
-        self._filters = filters
+    def __init__(self, first: ResponseFilter, second: ResponseFilter) -> None:
+        self._first = first
+        self._second = second
 
     def feed(self, chunk: bytes) -> bytes:
-        for each in self._filters:
-            chunk = each.feed(chunk)
-        return chunk
+        return self._second.feed(self._first.feed(chunk))
 
     def finish(self) -> bytes:
-        rest = b""
-        for each in self._filters:
-            rest = (each.feed(rest) if rest else b"") + each.finish()
-        return rest
+        return _ended(self._second, self._first.finish())
+
+
+def _ended(then: ResponseFilter, rest: bytes) -> bytes:
+    """Return what a filter lets pass of the last bytes before it, with what it held."""
+    return (then.feed(rest) if rest else b"") + then.finish()
 
 
 def _report(exchange: Exchange, counts: dict[str, int], events: EventSink, *, enforce: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import orjson
 
@@ -85,14 +85,13 @@ class TokenUsage:
         coding = answer.index.get(b"content-encoding", b"").lower()
         if not 200 <= answer.status < 300 or coding not in _READABLE:
             return None
-        reader: _Reader
+        counter: _Events | _Whole
         if kind == b"text/event-stream":
-            reader = _Events()
+            counter = _Events(exchange, self._counter)
         elif kind == b"application/json" or kind.endswith(b"+json"):
-            reader = _Whole()
+            counter = _Whole(exchange, self._counter)
         else:
             return None
-        counter = _Counter(reader, exchange, self._counter)
         exchange.releases.append(counter.settle)  # a client that leaves does not undo what was reported
         return counter
 
@@ -163,74 +162,68 @@ class ReportedUsage:
         self.input, self.whole, self.cached, self.written = given, whole, min(cached, whole), written
 
 
-class _Reader(Protocol):
-    """Reads the pieces of one answer."""
+class _Count:
+    """What one answer has reported, counted once."""
 
-    told: ReportedUsage
+    __slots__ = ("_counter", "_cut", "_exchange", "_text", "told")
 
-    def feed(self, chunk: bytes) -> None: ...
-
-    def finish(self) -> None: ...
-
-
-class _Counter:
-    """A ResponseFilter that lets everything pass, and counts once."""
-
-    __slots__ = ("_counter", "_exchange", "_reader")
-
-    def __init__(self, reader: _Reader, exchange: Exchange, counter: UsageCounter) -> None:
-        self._reader = reader
+    def __init__(self, exchange: Exchange, counter: UsageCounter) -> None:
         self._exchange: Exchange | None = exchange
         self._counter = counter
-
-    def feed(self, chunk: bytes) -> bytes:
-        self._reader.feed(chunk)
-        return chunk
-
-    def finish(self) -> bytes:
-        self._reader.finish()
-        self.settle()
-        return b""
+        self._text = bytearray()
+        self._cut = False
+        self.told = ReportedUsage()
 
     def settle(self) -> None:
         exchange, self._exchange = self._exchange, None  # no reference cycle is left for the collector
         if exchange is not None:
-            exchange.usage = self._counter.count(exchange.organization, self._reader.told)
+            exchange.usage = self._counter.count(exchange.organization, self.told)
 
 
-class _Whole:
-    """A JSON answer. One that was cut off reports nothing: its counts are at its end."""
+class _Whole(_Count):
+    """The filter of a JSON answer, which passes. One that was cut off reports nothing: its counts are at its end."""
 
-    __slots__ = ("_cut", "_text", "told")
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self.told = ReportedUsage()
-        self._text = bytearray()
-        self._cut = False
-
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes) -> bytes:
         self._text += chunk
         self._cut = _shorten(self._text) or self._cut
+        return chunk
 
-    def finish(self) -> None:
+    def finish(self) -> bytes:
         _report(bytes(self._text), cut=self._cut, told=self.told)
         self._text.clear()
+        self.settle()
+        return b""
 
 
-class _Events:
-    """A stream of server-sent events (WHATWG HTML §9.2.6); most say nothing of tokens and are not parsed."""
+class _Events(_Count):
+    """The filter of server-sent events (WHATWG HTML §9.2.6), which pass; most say nothing of tokens: they are not read.
 
-    __slots__ = ("_cut", "_text", "told")
+    _between  no part of an event is kept
+    """
 
-    def __init__(self) -> None:
-        self.told = ReportedUsage()
-        self._text = bytearray()
-        self._cut = False
+    __slots__ = ("_between",)
 
-    def feed(self, chunk: bytes) -> None:
+    def __init__(self, exchange: Exchange, counter: UsageCounter) -> None:
+        super().__init__(exchange, counter)
+        self._between = True
+
+    def feed(self, chunk: bytes) -> bytes:
+        # Whole events, as most come, and none that reports tokens.
+        if self._between and chunk[-2:] == b"\n\n" and chunk.find(b'"usage') < 0:
+            return chunk
+        self._read(chunk)
+        return chunk
+
+    def finish(self) -> bytes:
+        self._event(bytes(self._text))
+        self._text.clear()
+        self.settle()
+        return b""
+
+    def _read(self, chunk: bytes) -> None:
         text = self._text
-        if not text and chunk.endswith(b"\n\n") and _REPORTS.search(chunk) is None:
-            return  # whole events, as most come, and none that reports tokens
         at, searched = 0, max(0, len(text) - 3)
         text += chunk
         while (blank := _BLANK.search(text, max(at, searched))) is not None:
@@ -238,10 +231,7 @@ class _Events:
             at = blank.end()
         del text[:at]
         self._cut = _shorten(text) or self._cut
-
-    def finish(self) -> None:
-        self._event(bytes(self._text))
-        self._text.clear()
+        self._between = not text
 
     def _event(self, raw: bytes) -> None:
         cut, self._cut = self._cut, False

@@ -185,7 +185,7 @@ def test_memory_is_bounded():
     assert chosen is not None
     for _ in range(64):
         chosen.feed(b"data: " + b"x" * 65_536)
-    kept = chosen._reader._text  # type: ignore[attr-defined]
+    kept = chosen._text  # type: ignore[attr-defined]
     assert len(kept) <= WHOLE + 65_536 + 16
 
 

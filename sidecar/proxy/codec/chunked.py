@@ -12,6 +12,8 @@ from sidecar.vocabulary import Code
 _HEAD: Final = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 _MOST_SILENT: Final = 4096
 """Bytes without any data among them: extensions of chunks, and trailers, which are both dropped."""
+_BEGINNINGS: Final = (b"", b"\r", b"\r\n", b"\r\n\r")
+"""What the last bytes may be of END_OF_HEAD, by their number."""
 
 
 class ChunkedBody(Body):
@@ -22,31 +24,31 @@ class ChunkedBody(Body):
     takes a line feed for a line's end.
     """
 
-    __slots__ = ("_code", "_last", "_parser", "_payload", "_silent")
+    __slots__ = ("_begun", "_code", "_parser", "_payload", "_silent")
 
     def __init__(self, code: Code = Code.REQUEST_MALFORMED) -> None:
         super().__init__()
-        self._code = code
-        self._last = b""  # the last three bytes: the end of the body may be in two reads
+        self._begun = 0  # bytes of END_OF_HEAD that came last: the end of the body may be in two reads
         self._silent = 0
+        self._code = code
         self._parser, self._payload = body_parser(_HEAD, most_trailers=128, longest=8190)
 
     def take(self, buffer: bytes) -> tuple[bytes, bytes]:
         """Return the data in a buffer, and what is behind the body's end."""
         if self.done:
             return b"", buffer
-        last = self._last
+        begun = self._begun
         found = buffer.find(END_OF_HEAD)
-        if (found < 0 or found + 4 == len(buffer)) and not (last and (last + buffer[:3]).find(END_OF_HEAD) >= 0):
+        if (found < 0 or found + 4 == len(buffer)) and not (begun and buffer[: 4 - begun] == END_OF_HEAD[begun:]):
             # No end of the body has anything behind it here.
-            self._last = buffer[-3:] if len(buffer) > 2 else (last + buffer)[-3:]
+            self._begun = _begun(buffer if len(buffer) > 2 else _BEGINNINGS[begun] + buffer)
             return self._feed(buffer), b""
         return self._take_in_steps(buffer)
 
     def _take_in_steps(self, buffer: bytes) -> tuple[bytes, bytes]:
         """Feed up to each place where the body may end: the parser would read on into the next message."""
-        whole = self._last + buffer
-        before = len(self._last)
+        whole = _BEGINNINGS[self._begun] + buffer
+        before = self._begun
         pieces, at, found = [], 0, whole.find(END_OF_HEAD)
         while found >= 0 and not self.done:
             end = found + 4 - before
@@ -57,7 +59,7 @@ class ChunkedBody(Body):
         if not self.done and at < len(buffer):
             pieces.append(self._feed(buffer[at:]))
             at = len(buffer)
-        self._last = whole[-3:]
+        self._begun = _begun(whole)
         return b"".join(pieces), buffer[at:]
 
     def _feed(self, data: bytes) -> bytes:
@@ -74,3 +76,13 @@ class ChunkedBody(Body):
             if self._silent > _MOST_SILENT:
                 raise Malformed(self._code, "chunk extension or trailers too long")
         return piece
+
+
+def _begun(data: bytes) -> int:
+    """Return how many bytes of END_OF_HEAD, but not all, the last bytes are."""
+    size = len(data)
+    if not size:
+        return 0
+    if data[size - 1] == 0x0D:
+        return 3 if data[-3:] == _BEGINNINGS[3] else 1
+    return 2 if size > 1 and data[size - 1] == 0x0A and data[size - 2] == 0x0D else 0
