@@ -11,6 +11,7 @@ from sidecar.vocabulary import Code
 BLANK: Final = b"\n\n"
 """What nearly all events end with."""
 
+
 @dataclass(frozen=True)
 class EarlyEnd:
     """Why an exchange ends before its end.

@@ -156,6 +156,9 @@ def template_of(record: Record, before: Record, texts: Mapping[Place, Text]) -> 
 
 def _numbered(text: bytes, other: bytes, between: list[bytes], changes: list[_Change]) -> bool:
     """Split what is between two texts at the numbers that differ in both records; False: more than numbers differs."""
+    if text == other:
+        between.append(text)
+        return True
     numbers, others = list(_VALUE.finditer(text)), list(_VALUE.finditer(other))
     if len(numbers) != len(others) or _VALUE.sub(b"0", text) != _VALUE.sub(b"0", other):
         return False

@@ -43,16 +43,17 @@ class EventStreamFilter:
 
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes; return the events that are complete, secrets replaced."""
-        if not self._pending and self._long is None and chunk.endswith(b"\n\n") and chunk.find(_DONE) < 0:
+        if not self._pending and self._long is None and chunk[-2:] == b"\n\n" and chunk.find(_DONE) < 0:
             taken = self._joined.take(chunk)
             if taken is not None:
                 return taken
         out: list[bytes] = []
         text = self._pending + chunk if self._pending else chunk
         at = 0
-        while (found := _BLANK.search(text, max(at, self._scanned))) is not None:
-            self._event(text[at : found.end()], out)
-            at = found.end()
+        plain = text.find(b"\r", self._scanned) < 0
+        while (end := _end_of_event(text, max(at, self._scanned), plain)) >= 0:
+            self._event(text[at:end], out)
+            at = end
             self._scanned = 0
         self._rest(text[at:], out)
         return b"".join(out)
@@ -96,3 +97,15 @@ class EventStreamFilter:
 
     def _read(self, raw: bytes, out: list[bytes]) -> None:
         out += leave(self._joined.read(raw, read_event))
+
+
+def _end_of_event(text: bytes, start: int, plain: bool) -> int:
+    """Return where the first blank line ends that begins at or after `start`; -1: there is none.
+
+    plain  lines end with LF alone there, as nearly all do
+    """
+    if plain:
+        at = text.find(b"\n\n", start)
+        return at if at < 0 else at + 2
+    blank = _BLANK.search(text, start)
+    return -1 if blank is None else blank.end()
