@@ -7,7 +7,7 @@ import select
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.proxy.body_framing import Body, CloseBody, LengthBody
-from sidecar.proxy.codec.chunked import ChunkedBody
+from sidecar.proxy.codec.chunked import ChunkedResponse
 from sidecar.proxy.connection import HIGH_WATER, ByteStream, Connection, PeerLeft, TooSlow, unacknowledged
 from sidecar.proxy.keep_alive import promised
 from sidecar.proxy.strict_rules import CHUNKED, END_OF_HEAD, UNTIL_CLOSE, Malformed
@@ -228,7 +228,7 @@ class BackendConnection(Connection):
         self.promise = promised(answer.index.get(b"keep-alive"))
         framing = answer.framing
         if framing == CHUNKED:
-            self._body = ChunkedBody(Code.BACKEND_BROKEN)
+            self._body = ChunkedResponse()
         else:
             self._body = CloseBody() if framing == UNTIL_CLOSE else LengthBody(framing)
         receiver.answered(answer)

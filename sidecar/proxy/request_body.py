@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.policy.policy import RequestBounds
 from sidecar.proxy.body_framing import LAST_CHUNK, Body, LengthBody, chunk
-from sidecar.proxy.codec.chunked import ChunkedBody
+from sidecar.proxy.codec.chunked import ChunkedRequest
 from sidecar.proxy.strict_rules import CHUNKED
 from sidecar.proxy.upstream_error import UpstreamError
 from sidecar.vocabulary import Code
@@ -24,7 +24,7 @@ class TooLarge(Exception):
 
 def request_body(framing: int) -> Body:
     """Return the reader of a request's body."""
-    return ChunkedBody() if framing == CHUNKED else LengthBody(framing)
+    return ChunkedRequest() if framing == CHUNKED else LengthBody(framing)
 
 
 class _Pace:

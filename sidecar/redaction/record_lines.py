@@ -27,10 +27,12 @@ _READ: Final = 16 * 1024
 _LINE: Final = re.compile(rb"[^\n\x1e]*[\n\x1e]")
 _END: Final = re.compile(rb"[\n\x1e]")
 # The same where values follow one another with nothing between: `{"a":1}{"a":2}`; strings are passed over.
-_VALUE: Final = re.compile(rb'(?:[^"\n\x1e}]++|"(?:[^"\\\n]|\\.)*+"|\}(?![ \t\r]*\{))*+(?:[\n\x1e]|\}(?=[ \t\r]*\{))')
+_VALUE: Final = re.compile(
+    rb'(?:[^"\n\x1e}]++|"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|\}(?![ \t\r]*\{))*+(?:[\n\x1e]|\}(?=[ \t\r]*\{))'
+)
 _ADJOINED: Final = (b"}{", b"} {")
 # An element of an array, or a line of one: strings are passed over.
-_ELEMENT: Final = re.compile(rb'(?:[^"\n}]++|"(?:[^"\\\n]|\\.)*+"|\}(?![ \t\r]*,))*+(?:\n|\}[ \t\r]*,)')
+_ELEMENT: Final = re.compile(rb'(?:[^"\n}]++|"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|\}(?![ \t\r]*,))*+(?:\n|\}[ \t\r]*,)')
 _BLANK: Final = re.compile(rb"[ \t\r\n\x1e]*")
 _RECORD: Final = re.compile(
     rb'[ \t\x1e]*(?:(?:data|event|id|retry|):[ \n]|[\w-]{1,16}:[ ]?["\[{\dtfn]|\{[ \t]*["}]|\["?'

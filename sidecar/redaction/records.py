@@ -27,8 +27,8 @@ TEXT_NAMES: Final = frozenset(
 )
 """Names under which chat protocols stream texts: here even one byte that may begin a secret waits."""
 
-_STRING: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
-_TOKEN: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)(?:"([ \t]*:)?|\Z)', re.DOTALL)
+_STRING: Final = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
+_TOKEN: Final = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)(?:"([ \t]*:)?|\Z)', re.DOTALL)
 _PREFIX: Final = re.compile(rb'[^\s"{\[]{0,32}[ ]?(?=[{\["])')  # `0:"…"`, `42["…"]`, a record separator
 _CONTROL: Final = re.compile(rb"[\x00-\x1f]")
 _BREAK: Final = re.compile(rb"\r\n|\n|\r")

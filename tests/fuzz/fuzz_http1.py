@@ -6,7 +6,7 @@ import engine
 import h11
 
 with engine.instrumented():
-    from sidecar.proxy.codec.chunked import ChunkedBody
+    from sidecar.proxy.codec.chunked import ChunkedRequest
     from sidecar.proxy.codec.request_heads import RequestHeadReader
     from sidecar.proxy.codec.response_heads import ResponseHeadReader
     from sidecar.proxy.strict_rules import CHUNKED, Malformed, find_end_of_head, request_framing
@@ -92,7 +92,7 @@ def response(data: bytes, step: int) -> None:
 
 
 def taken(pieces: list[bytes]) -> tuple[bytes, bytes, bool] | None:
-    body, out = ChunkedBody(), b""
+    body, out = ChunkedRequest(), b""
     for number, piece in enumerate(pieces):
         try:
             got, left = body.take(piece)
