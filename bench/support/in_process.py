@@ -33,14 +33,14 @@ RESPONSE = (
 
 
 class _Transport(asyncio.Transport):
-    """Keeps what is written last; `sock` is the socket that a connection may ask about."""
+    """Keeps what is written; `sock` is the socket that a connection may ask about."""
 
     def __init__(self, sock: socket.socket | None = None) -> None:
         super().__init__({"peername": ("127.0.0.1", 50000), "socket": sock})
         self.written = b""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written = bytes(data)
+        self.written += data
 
     def is_closing(self) -> bool:
         return False
@@ -51,7 +51,7 @@ class _Transport(asyncio.Transport):
     def abort(self) -> None:
         """Nothing is open."""
 
-    close = abort
+    close = pause_reading = resume_reading = abort
 
 
 def _backend(loop: asyncio.AbstractEventLoop, far: socket.socket) -> tuple[Upstream, BackendConnection, _Transport]:
@@ -64,8 +64,8 @@ def _backend(loop: asyncio.AbstractEventLoop, far: socket.socket) -> tuple[Upstr
 
 
 @contextlib.asynccontextmanager
-async def guarded(folder: Path, clients: int) -> AsyncIterator[Callable[[int], bytes]]:
-    """Give a function that serves the n-th request and returns what the client gets."""
+async def guarded(folder: Path, clients: int) -> AsyncIterator[Callable[..., bytes]]:
+    """Give a function that serves the n-th request with a response and returns what the client gets."""
 
     async def keep_key(vault: Any) -> None:
         await vault.credentials.create(Actor("bench"), "default", "openai", Secret(KEY))
@@ -92,10 +92,10 @@ async def guarded(folder: Path, clients: int) -> AsyncIterator[Callable[[int], b
         front = _Transport()
         connection.connection_made(front)
 
-        def serve(number: int) -> bytes:
+        def serve(number: int, response: bytes = RESPONSE) -> bytes:
             front.written = b""
             connection.data_received(requests[number % clients])
-            backend.data_received(RESPONSE)
+            backend.data_received(response)
             return front.written
 
         # The first request reads the key from the database; the others find it open.
