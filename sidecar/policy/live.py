@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Generic, Protocol, TypeVar
 
 from sidecar.clock import Clock
@@ -17,6 +19,9 @@ from sidecar.vocabulary import Event, Outcome
 
 MAX_LINES: Final = 100
 """Problems in one log line; the rest is counted."""
+MAX_TEXT: Final = 8 * 1024
+"""Bytes of them in JSON: a line that is too long would show none."""
+_LONGEST: Final = 500
 RELOADS: Final = 20
 """Reloads that are remembered."""
 
@@ -98,20 +103,33 @@ class LivePolicy(Generic[T]):
         if waiting:
             detail["restart_needed"] = f"{', '.join(waiting)} changed: listeners keep their addresses until a restart"
         if document.notes:
-            detail["notes"] = [str(note) for note in document.notes[:MAX_LINES]]
+            detail["notes"] = _shown(map(str, document.notes))
         self._record(Event.POLICY_RELOADED, Outcome.ALLOWED, detail)
 
     def _rejected(self, error: PolicyError) -> None:
         detail = {
             "source": error.source,
             "digest_kept": self.current.document.short_digest,
-            "problems": error.lines()[:MAX_LINES],
+            "problems": _shown(error.lines()),
             "count": len(error.problems),
         }
         self._record(Event.POLICY_REJECTED, Outcome.REFUSED, detail)
 
     def _record(self, event: Event, outcome: Outcome, detail: dict[str, object]) -> None:
         self._events.record(SecurityEvent(event, outcome, self._clock.now(), detail=detail))
+
+
+def _shown(lines: Iterable[str]) -> list[str]:
+    """Return the first lines, as many as fit into a line of the log."""
+    found: list[str] = []
+    left = MAX_TEXT
+    for line in islice(lines, MAX_LINES):
+        shown = line if len(line) <= _LONGEST else line[:_LONGEST] + "..."
+        left -= len(json.dumps(shown))
+        if left < 0:
+            break
+        found.append(shown)
+    return found
 
 
 def changed_listeners(running: Listen, wanted: Listen) -> list[str]:

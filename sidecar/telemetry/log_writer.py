@@ -18,6 +18,7 @@ RETRY: Final = 0.5  # seconds before a target that failed is tried again
 BATCH: Final = 512  # lines a write
 RESERVE: Final = 4  # of the queue, one part in so many is kept for lines that matter most
 MOST_BYTES: Final = 8 << 20  # of lines that wait
+_NEWLINE: Final = 0x0A
 MODE: Final = 0o640  # a log is for its owner and the group that collects it
 
 
@@ -42,8 +43,8 @@ class LogFile:
         """Write whole lines. OSError when the system refuses; the next write begins a line of its own."""
         if self._path is not None:
             self._follow(self._path)
-        view = memoryview(b"\n" + data if self._torn else data)
-        self._torn = False
+        data = b"\n" + data if self._torn else data
+        view = memoryview(data)
         while view:
             try:
                 written = os.write(self._descriptor, view)
@@ -51,10 +52,8 @@ class LogFile:
                 # Another process made the shared standard output non-blocking; this thread may wait.
                 select.select([], [self._descriptor], [])
                 continue
-            except OSError:
-                self._torn = len(view) < len(data)
-                raise
             view = view[written:]
+            self._torn = data[-len(view) - 1] != _NEWLINE
 
     def close(self) -> None:
         """Close the file; a descriptor that was given stays open."""

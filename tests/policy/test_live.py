@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from dataclasses import dataclass
 
@@ -105,6 +106,18 @@ def test_what_is_told_is_bounded(live: LivePolicy[Compiled], recorder: Recorder)
     live.reload(many)
     assert len(recorder.events[0].detail["problems"]) == 100
     assert recorder.events[0].detail["count"] == 500
+
+
+@pytest.mark.parametrize("name", ["x" * 450, "x" * 100_000, "\U0001f600" * 450], ids=["long", "longer", "escaped"])
+def test_problems_that_are_long_leave_a_line_that_shows_some(
+    live: LivePolicy[Compiled], recorder: Recorder, name: str
+) -> None:
+    def many() -> Compiled:
+        raise PolicyError("P", [Problem(name, "is wrong", "", 1, 1)] * 500)
+
+    live.reload(many)
+    assert recorder.events[0].detail["problems"]
+    assert len(json.dumps(recorder.events[0].detail)) < 9 * 1024
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
 import select
 import time
 
@@ -179,14 +180,26 @@ def test_reopening_goes_to_the_file_of_that_name_now(tmp_path):
     assert numbers(lines(path)) == [1, 2]
 
 
-def test_a_torn_line_does_not_spoil_the_next(tmp_path):
-    path = tmp_path / "app.log"
-    target = LogFile.file(path)
-    path.write_bytes(b'{"half":')
-    target._torn = True
-    target.write(b'{"whole":1}\n')
+def test_a_line_that_a_full_disk_tore_spoils_no_other(tmp_path):
+    """The disk stays full for a second write, too; there the first one's end was forgotten."""
+    target = LogFile.file(tmp_path / "app.log")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30, limits[1]))
+    try:
+        for _ in range(3):
+            with pytest.raises(OSError, match="File too large"):
+                target.write(b'{"first": "whole"}\n{"second": "torn"}\n')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    target.write(b'{"third": 3}\n')
+    target.write(b'{"fourth": 4}\n')
     target.close()
-    assert path.read_bytes() == b'{"half":\n{"whole":1}\n'
+    assert (tmp_path / "app.log").read_text().splitlines() == [
+        '{"first": "whole"}',
+        '{"second": ',
+        '{"third": 3}',
+        '{"fourth": 4}',
+    ]
 
 
 def test_both_targets_get_every_line(tmp_path, pipe):
