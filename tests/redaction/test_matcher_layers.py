@@ -7,6 +7,7 @@ import codecs
 import html
 import itertools
 import json
+import math
 import os
 import string
 import zlib
@@ -48,11 +49,11 @@ PADDING = 20
 """Characters that may stay of what follows a key: padding of base64, once more encoded."""
 
 
-def may_stay(key: str, said: bytes, *ways: str) -> tuple[float, float]:
+def may_stay(key: str, said: bytes, *ways: str) -> tuple[int, float]:
     """Return how much may stay before and behind the mark: one character of the key, and what is none of it."""
     before, after = (sum(ADDED.get(way, (0, 0))[side] for way in ways) for side in (0, 1))
     size = len(said) / len(key)
-    return max(3, size * (1 + before) + 4), size * (1 + after) + PADDING
+    return max(3, math.ceil(size * (1 + before)) + 4), size * (1 + after) + PADDING
 
 
 def spelled(key: str, *ways: str) -> bytes | None:
