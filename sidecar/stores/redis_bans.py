@@ -17,6 +17,7 @@ QUEUED: Final = 10_000
 
 TOLD_AT_ONCE: Final = 500
 LOG_LENGTH: Final = 10_000
+READ_AT_ONCE: Final = 1000
 LISTEN_AGAIN: Final = 120
 """Exchanges between two readings of the whole list: a minute, for what the log has let go."""
 
@@ -73,8 +74,16 @@ class RedisBanStore:
         self._struck.pop(subject, None)
         return self._local.forget(subject)
 
-    async def exchange(self, now: float) -> None:
-        """Send local changes, receive those of other replicas; StoreUnavailable loses nothing."""
+    @property
+    def question(self) -> Command:
+        """Ask for what is new; the reply is for the next `exchange`."""
+        return ("XRANGE", self._log, b"(" + self._heard if self._heard else b"-", "+", "COUNT", READ_AT_ONCE)
+
+    async def exchange(self, now: float, news: list[Any] | None = None) -> None:
+        """Send local changes, receive those of other replicas; StoreUnavailable loses nothing.
+
+        news  the reply to `question`, if it was asked
+        """
         await self._add_up(now)
         while self._queue:
             batch = [self._queue[place] for place in range(min(TOLD_AT_ONCE, len(self._queue)))]
@@ -85,8 +94,9 @@ class RedisBanStore:
         if self._until_reading <= 0:
             await self._read_all(now)
             self._until_reading = LISTEN_AGAIN
+            news = None
         self._until_reading -= 1
-        await self._listen(now)
+        await self._listen(now, news)
 
     async def tell_all(self, now: float) -> None:
         """Send every ban in force here: the server came back without them."""
@@ -122,15 +132,16 @@ class RedisBanStore:
         kept = ("HSET", self._bans, subject, value) if value else ("HDEL", self._bans, subject)
         return [kept, log, ("DEL", self._strikes + subject)]
 
-    async def _listen(self, now: float) -> None:
+    async def _listen(self, now: float, entries: list[Any] | None) -> None:
         while True:
-            start = b"(" + self._heard if self._heard else b"-"
-            (entries,) = await self._wire.submit([("XRANGE", self._log, start, "+", "COUNT", 1000)])
+            if entries is None:
+                (entries,) = await self._wire.submit([self.question])
             for number, (subject, value) in entries:
                 self._heard = number
                 self._hear(subject, value, now)
-            if len(entries) < 1000:
+            if len(entries) < READ_AT_ONCE:
                 return
+            entries = None
 
     async def _read_all(self, now: float) -> None:
         """Read the whole list, and throw out what is over."""

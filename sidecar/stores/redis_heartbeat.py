@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sidecar.stores.redis_connection import RedisClient, Script
+from sidecar.stores.redis_connection import Command, RedisClient, Script
 
 SILENCE: Final = 10
 """Seconds after which a silent replica counts as gone."""
@@ -14,11 +15,17 @@ SILENCE: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatReply:
-    """The result of a heartbeat. `lost`: the server no longer has our data; `reset`: a limit was reset."""
+    """The result of a heartbeat.
+
+    lost   the server no longer has our data
+    reset  a limit was reset
+    also   the replies to what was asked with it, in order
+    """
 
     replicas: int
     lost: bool
     reset: bool
+    also: list[Any]
 
 
 class Heartbeat:
@@ -33,16 +40,15 @@ class Heartbeat:
         self._mark = b""
         self._resets = b""
 
-    async def beat(self) -> HeartbeatReply:
-        """Beat once; StoreUnavailable when that was not possible."""
-        ((mark, replicas, resets),) = await self._wire.submit(
-            [self._script.call(self._keys, secrets.token_hex(16), self._replica, SILENCE)]
-        )
+    async def beat(self, questions: Sequence[Command] = ()) -> HeartbeatReply:
+        """Beat once, and ask these questions in the same round trip; StoreUnavailable when that was not possible."""
+        beat = self._script.call(self._keys, secrets.token_hex(16), self._replica, SILENCE)
+        (mark, replicas, resets), *also = await self._wire.submit([beat, *questions])
         # A mark that was not seen before is new to this replica; at the start it has sent nothing yet.
         lost = bool(self._mark) and mark != self._mark
         reset = resets != self._resets
         self._mark, self._resets = mark, resets
-        return HeartbeatReply(max(1, replicas), lost, reset)
+        return HeartbeatReply(max(1, replicas), lost, reset, also)
 
     async def leave(self) -> None:
         """Leave the list of live replicas."""

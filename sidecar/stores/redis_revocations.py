@@ -49,8 +49,13 @@ class RedisRevocations:
         self._queue.append(revoked)
         self._hurry()
 
-    async def exchange(self) -> None:
-        """Send and receive; StoreUnavailable loses nothing."""
+    @property
+    def question(self) -> Command:
+        """Ask for what is new; the reply is for the next `exchange`."""
+        return ("XRANGE", self._log, b"(" + (self._last or b"0-0"), "+", "COUNT", READ_AT_ONCE)
+
+    async def exchange(self, news: list[Any] | None = None) -> None:
+        """Send and receive; StoreUnavailable loses nothing. `news` is the reply to `question`, if it was asked."""
         while self._queue:
             batch = [self._queue[place] for place in range(min(SENT_AT_ONCE, len(self._queue)))]
             numbers = await self._wire.submit([self._entry(revoked) for revoked in batch])
@@ -62,16 +67,17 @@ class RedisRevocations:
             # What was revoked before this replica began concerns no request of it.
             (newest,) = await self._wire.submit([("XREVRANGE", self._log, "+", "-", "COUNT", 1)])
             self._last = newest[0][0] if newest else b"0-0"
-        await self._read()
+            news = None
+        await self._read(news)
 
     def begin_anew(self) -> None:
         """Redis came back empty: everything in the log is new."""
         self._last = b"0-0" if self._last else b""
 
-    async def _read(self) -> None:
+    async def _read(self, entries: list[Any] | None) -> None:
         while True:
-            start = b"(" + self._last
-            (entries,) = await self._wire.submit([("XRANGE", self._log, start, "+", "COUNT", READ_AT_ONCE)])
+            if entries is None:
+                (entries,) = await self._wire.submit([self.question])
             for number, values in entries:
                 self._last = number
                 found = read(values)
@@ -79,6 +85,7 @@ class RedisRevocations:
                     self._heard(found[0])
             if len(entries) < READ_AT_ONCE:
                 return
+            entries = None
 
     def _trimmed(self, newest: bytes) -> list[Command]:
         """Return the commands that drop what is older than KEPT, by the server's own clock."""

@@ -119,9 +119,11 @@ class SharedStores:
             if not was_up:
                 # Making a connection may take longer than a request waits; requests find it made.
                 await asyncio.gather(*(wire.submit([("PING",)], CONNECT) for wire in (self._fast, self._wire)))
-            pulse = await self._heart.beat()
+            # In one round trip: an idle sidecar does little else.
+            pulse = await self._heart.beat([self.revocations.question, self.bans.question])
             circuit.replicas = pulse.replicas
             self._lost = self._lost or pulse.lost
+            revoked, banned = (None, None) if self._lost else pulse.also
             if pulse.reset:
                 self._primary.forget()
             if self._lost:
@@ -133,8 +135,8 @@ class SharedStores:
                 self._lost = False
                 if not was_up:
                     self._came_back()
-            await self.revocations.exchange()
-            await self.bans.exchange(self._clock.now())
+            await self.revocations.exchange(revoked)
+            await self.bans.exchange(self._clock.now(), banned)
         except StoreUnavailable as error:
             circuit.trip(error)
         except Exception as error:  # noqa: BLE001  # foreign data in Redis must not end the background for good
