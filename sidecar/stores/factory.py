@@ -94,13 +94,18 @@ class Stores:
         self.revoked(Revoked(SubjectKind.IP, subject, Cause.BANNED))
 
     async def _keep(self, pause: float) -> None:
+        loop = asyncio.get_running_loop()
+        ended = loop.time()
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
+                    early = ended + min(pause, LEAST_PAUSE) - loop.time()
+                    if early > 0:
+                        await asyncio.sleep(early)
             self._wake.clear()
             pause = await self._round()
-            await asyncio.sleep(min(pause, LEAST_PAUSE))
+            ended = loop.time()
 
     async def _cleaning(self) -> None:
         while True:

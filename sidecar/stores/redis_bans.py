@@ -18,15 +18,15 @@ QUEUED: Final = 10_000
 TOLD_AT_ONCE: Final = 500
 LOG_LENGTH: Final = 10_000
 READ_AT_ONCE: Final = 1000
-LISTEN_AGAIN: Final = 120
+LISTEN_AGAIN: Final = 100
 """Exchanges between two readings of the whole list: a minute, for what the log has let go."""
 
 
 class RedisBanStore:
-    """A MemoryBanStore that shares its bans. `exchange` is called by the background task, twice a second.
+    """A MemoryBanStore that shares its bans. `exchange` is called by the background task, every 0.6 s.
 
     A hash contains the bans, a stream the changes. Strikes count at once where they happen, and are added
-    up in the background: refusals that are spread over replicas lead to a ban half a second later.
+    up in the background: refusals that are spread over replicas lead to a ban 0.6 s later.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class RedisBanStore:
             self._tell(ban)
 
     async def _add_up(self, now: float) -> None:
-        """Add the strikes of this half second to everyone's; the sum begins anew when `within` is over."""
+        """Add the strikes since the last round to everyone's; the sum begins anew when `within` is over."""
         struck, self._struck = self._struck, {}
         if now - self._since > self._local.within:
             return  # from before an outage: too old to be added to what happens now

@@ -1,4 +1,4 @@
-"""Revocations that replicas tell each other: a stream in Redis that each of them reads twice a second.
+"""Revocations that replicas tell each other: a stream in Redis that each of them reads every 0.6 s.
 
 A stream and not a channel: a replica that was cut off for a while reads what it has missed.
 """

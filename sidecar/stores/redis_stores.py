@@ -28,8 +28,9 @@ from sidecar.stores.redis_sessions import RedisSessionStore
 from sidecar.stores.redis_urls import RedisAddress, connector, parse_redis_url
 from sidecar.stores.redis_usage import RedisUsage
 
-EVERY: Final = 0.5
-"""Seconds between two rounds of the background, the probes of an open circuit included."""
+EVERY: Final = 0.6
+"""Seconds between two rounds of the background, the probes of an open circuit included: what one replica says is
+known to the others within a second."""
 
 UNSTEADY: Final = 10.0
 """A server that fails within so many seconds of coming back is probed half as often each time, down to every 8 s."""
