@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -44,6 +45,8 @@ _LAST_WORDS: Final = 2.0
 """Seconds that a peer has to answer a close frame (§7.1.1)."""
 _UNDECIDED: Final = 1.0
 """Seconds of silence after which a message leaves whose end may begin a secret: for all we know, it is whole."""
+_PINGS: Final = 64
+"""Pings of a client whose payloads are remembered until they are answered."""
 _TURN: Final = 64
 """Frames that one socket may have relayed before the others have their turn."""
 _MOST_REPLIES: Final = 64
@@ -112,8 +115,11 @@ class WebSocketRelay:
         self._between = True  # no message of the backend is half-way to the client
         self._over = 0  # messages beyond `messages_per_minute`
         self._filter = context.filters.frames(context.exchange) if context.filters is not None else None
+        self._enforce = context.filters is not None and context.filters.enforce
         self._waiting = 0  # messages of the backend that the filter has not decided about
         self._closing: Frame | None = None
+        self._pings: deque[bytes] = deque(maxlen=_PINGS)  # of the client, which may be answered still
+        self._said: bytes | None = None  # the payload of the client's close frame
         self._observer = context.route.observer
         self._report: LimitReport | None = None  # of the message that a limit refused
         self._pumps: list[asyncio.Task[None]] = []
@@ -248,6 +254,10 @@ class WebSocketRelay:
 
     async def _judged(self, frame: Frame, *, over: bool = False) -> tuple[Frame, ...]:
         """Return what goes to the backend for a client's frame; `over`: it is beyond `messages_per_minute`."""
+        if frame.opcode == PING:
+            self._pings.append(frame.data)
+        elif frame.opcode == CLOSE:
+            self._said = frame.data
         if self._observer is not None and frame.opcode in (TEXT, BINARY) and not frame.skipped:
             self._observer.socket_message(self._context.exchange, frame.data, binary=frame.opcode == BINARY)
         if self._inspector is None:
@@ -298,8 +308,13 @@ class WebSocketRelay:
         """Return what may be sent to the client now that the backend has sent this frame."""
         if self._filter is None:
             return (frame,)
-        if frame.opcode in (PING, PONG):
-            return (Frame(frame.opcode, self._filter.control(frame.data)),)
+        if frame.opcode == PING:
+            return (Frame(PING, self._filter.control(frame.data)),)
+        if frame.opcode == PONG:
+            # Not looked at: what the client sent comes back as it was, or it would learn whether that begins a secret.
+            return (frame if frame.data in self._pings or not self._enforce else Frame(PONG, b""),)
+        if frame.opcode == CLOSE and frame.data == self._said:
+            return (*self._released(), frame)
         if frame.opcode not in (TEXT, BINARY):
             data = frame.data
             if frame.opcode == CLOSE and len(data) > 2:

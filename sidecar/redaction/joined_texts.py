@@ -136,7 +136,7 @@ class JoinedTexts:
     def read(self, raw: bytes, read: Callable[[bytes], list[Piece]], *, binary: bool = False) -> list[Record]:
         """Take the next record, whose texts `read` returns; return those that may leave now."""
         scanner, counts = self._scanner, self.counts
-        shown, suspicious = clean_framing(raw, scanner, counts, read)
+        shown, suspicious = clean_framing(raw, scanner, counts, read, waits=not self.idle)
         record = Record(shown, read(shown), binary=binary)
         if suspicious:
             record.clean = lambda left: clean_record(left, scanner, counts, read)

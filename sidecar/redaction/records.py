@@ -264,12 +264,13 @@ def clean_record(raw: bytes, scanner: Scanner, counts: dict[str, int], read: Cal
 
 
 def clean_framing(
-    raw: bytes, scanner: Scanner, counts: dict[str, int], read: Callable[[bytes], list[Piece]]
+    raw: bytes, scanner: Scanner, counts: dict[str, int], read: Callable[[bytes], list[Piece]], *, waits: bool = False
 ) -> tuple[bytes, bool]:
     """Return a record without known secrets and what runs over framing, and whether it shows another key in a text.
 
     What has the shape of a key and is in a text stays: it may be the beginning of a known secret that goes on in
-    the next record. What is still there when the record leaves is for `clean_record`.
+    the next record. So does a known secret where another record `waits`: it may be the end of one that began there,
+    of which this is another reading. What is still there when the record leaves is for `clean_record`.
     """
     if not scanner.framing:
         return raw, False
@@ -280,7 +281,9 @@ def clean_framing(
     shown = _fitted(hits, pieces, len(raw))
     texts = [piece for piece in pieces if not piece.written]
     sure = [
-        hit for hit in shown if hit.kind == KNOWN or not any(p.start <= hit.start and hit.end <= p.end for p in texts)
+        hit
+        for hit in shown
+        if (hit.kind == KNOWN and not waits) or not any(p.start <= hit.start and hit.end <= p.end for p in texts)
     ]
     edit = rewrite(raw, sure, live, 0)
     tally(counts, edit.kinds)

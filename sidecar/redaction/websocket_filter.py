@@ -14,7 +14,10 @@ MAX_REASON: Final = 123
 """Bytes of a close reason (RFC 6455 §5.5)."""
 MAX_CONTROL: Final = 125
 _SMALL: Final = 4096  # a message that may leave unread
-_SHORT: Final = 4  # live bytes at the end of a control frame that may be there by chance
+_SHORT: Final = 4  # live bytes at the end of a ping that may be there by chance …
+_SHORT_OF_REASON: Final = 20
+"""… and of a close reason. Some servers put what the client said into it: who tries the beginnings of keys would
+otherwise see for each character whether it is right."""
 
 
 class FrameFilter:
@@ -54,27 +57,27 @@ class FrameFilter:
         return _messages(self._joined.decided())
 
     def control(self, payload: bytes) -> bytes:
-        """Return the payload of a ping or pong as the client may see it.
+        """Return the payload of a ping as the client may see it.
 
         It cannot wait for the next one: an end that may begin a secret is replaced, too.
         """
-        shown = self._alone(payload, self._before)
+        shown = self._alone(payload, self._before, _SHORT)
         self._before = context(self._before, payload)
         return shown[:MAX_CONTROL]
 
     def close_reason(self, reason: bytes) -> bytes:
         """Return the reason of a close frame as the client may see it; it stays valid UTF-8.
 
-        Servers cut reasons that are too long, and may so cut a secret.
+        Servers cut reasons that are too long, and may so cut a secret: of a long beginning nothing is shown.
         """
-        shown = self._alone(reason, OUTSIDE)
+        shown = self._alone(reason, OUTSIDE, _SHORT_OF_REASON)
         return reason if shown == reason else shown[:MAX_REASON].decode("utf-8", "ignore").encode()
 
-    def _alone(self, payload: bytes, before: bytes) -> bytes:
+    def _alone(self, payload: bytes, before: bytes, short: int) -> bytes:
         """Return what cannot wait for more without secrets, and without an end that may begin one."""
         size = len(payload)
         hits, live = self._scanner.scan(payload, before, False)
-        if size - live >= _SHORT:
+        if size - live >= short:
             hits = [*(hit for hit in hits if hit.start < live), Hit(live, size, "undecided")]
         if not hits:
             return payload

@@ -60,7 +60,7 @@ class RouteResponseFilters:
         self._keys = keys
         self._watchers = (*watchers, *((links,) if links is not None else ()))
         self._events = events
-        self._enforce = enforce
+        self.enforce = enforce
         self._seen: KnownMatcher | None = None
 
     def wanted(self) -> bool:
@@ -88,7 +88,7 @@ class RouteResponseFilters:
         found = self._redaction.filter_for(kind) if self._redaction.active else None
         redacted: _Redacted | None = None
         if found is not None:
-            redacted = _Redacted(found, _Report(found.counts, exchange, self._events, self._enforce), self._enforce)
+            redacted = _Redacted(found, _Report(found.counts, exchange, self._events, self.enforce), self.enforce)
             exchange.releases.append(redacted.settle)  # a client that leaves does not undo what was met
         further: ResponseFilter | None = None
         for watcher in self._watchers:
@@ -128,7 +128,7 @@ class RouteResponseFilters:
     def frames_now(self, exchange: Exchange) -> _ReportedFrames | None:
         """Return a filter that knows the secrets of this moment."""
         found = self._redaction.frames() if self.wanted() else None
-        return None if found is None else _ReportedFrames(found, exchange, self._events, self._enforce)
+        return None if found is None else _ReportedFrames(found, exchange, self._events, self.enforce)
 
     def known(self) -> KnownMatcher | None:
         """Return the secrets of this moment; another object once they have changed."""
@@ -143,8 +143,8 @@ class RouteResponseFilters:
         counts: dict[str, int] = {}
         clean = self._redaction.redact_value(value, counts)
         if counts:
-            _report(exchange, counts, self._events, enforce=self._enforce)
-        return clean if self._enforce else value
+            _report(exchange, counts, self._events, enforce=self.enforce)
+        return clean if self.enforce else value
 
 
 class _Report:

@@ -76,6 +76,11 @@ class ResponseFilters(Protocol):
     """
 
     @property
+    def enforce(self) -> bool:
+        """Whether what is found is replaced; if not, it is reported and passes."""
+        ...
+
+    @property
     def held(self) -> AnswerJudge | None:
         """The services that judge answers before they are shown."""
         ...

@@ -247,6 +247,20 @@ def test_a_character_that_no_reader_sees_among_the_first_in_hex() -> None:
     assert run(SecretMatcher([Secret("0000012%30")]).filter(), [text]) == b"see [redacted] end"
 
 
+@pytest.mark.parametrize(
+    ("key", "inner", "outer", "at"),
+    [("2;00001\\", "entities-hex", "url", 36), ("30000000000000124", "soft-hyphens", "url-wide", 17)],
+    ids=["escapes", "zeros"],
+)
+def test_a_second_piece_that_alone_reads_as_the_whole_key(key: str, inner: str, outer: str, at: int) -> None:
+    text = (b"see " + (spelled(key, inner, outer) or b"") + b" end").decode()
+    for name in ("openai", "ollama", "plain-events", "comments"):
+        form = FORMATS[name]
+        stream = build_redaction(SecretMatcher([Secret(key)]), (), Problems()).filter_for(form.media_type)
+        assert stream is not None
+        assert form.read(run(stream, [form.body([text[:at], text[at:]])])) == "see [redacted] end", name
+
+
 def test_two_spellings_over_two_lines_of_one_event() -> None:
     key = " DYGE;=ZlF%q"
     said = LAYERS["base64-second"](LAYERS["base64-url"](key.encode())).decode()

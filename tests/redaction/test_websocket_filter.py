@@ -64,9 +64,14 @@ def test_json_in_a_json_string_as_sockjs_sends_it() -> None:
 
 
 def test_a_close_reason_that_was_cut_within_a_key() -> None:
-    reason = b"provider said: Incorrect API key provided: " + KEY.encode()[:19]
+    reason = b"provider said: Incorrect API key provided: " + KEY.encode()[:21]
     assert frames().close_reason(reason) == b"provider said: Incorrect API key provided: [redacted]"
     assert frames().close_reason(b"going away, ask") == b"going away, ask"
+
+
+def test_a_close_reason_does_not_say_whether_a_guess_begins_a_key() -> None:
+    for guess in (KEY[:12], KEY[:11] + "~"):
+        assert frames().close_reason(b"unknown: " + guess.encode()) == b"unknown: " + guess.encode()
 
 
 @pytest.mark.parametrize("reason", [KEY + "é" * 49, KEY, "é" * 47 + KEY])
