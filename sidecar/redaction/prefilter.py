@@ -21,6 +21,7 @@ UNANCHORED: Final = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001  # the librar
 _SHORT_LINE: Final = 48  # bytes of lines on average below which what they say together is looked at, too
 _NOTHING: Final = [(-1, -1)]
 _LONG: Final = 2048  # bytes of a text that is looked at for randomness
+_LONG_BYTES: Final = 256  # … where it holds more than ASCII
 _SAMPLE: Final = 128
 _DIFFERENT: Final = 62  # in so many bytes: random ASCII 70, bytes 100; prose and JSON 30 to 45, Chinese up to 60
 _DIFFERENT_LETTERS: Final = 42  # base64 53, random ASCII 46; prose 20 to 30
@@ -108,7 +109,7 @@ def present_by_parts(first: Question, parts: Sequence[bytes], together: Sequence
     searches: list[Question] = []  # compiled for the first random text
 
     def question(text: bytes) -> bool:
-        if len(text) < _LONG or not looks_random(text):
+        if len(text) < (_LONG if text.isascii() else _LONG_BYTES) or not looks_random(text):
             return joined_search(text)
         if not searches:
             searches.append(either(first, present(*parts)))

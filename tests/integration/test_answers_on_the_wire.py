@@ -42,6 +42,8 @@ def test_status_fields_and_body_come_through(front: Running, backend: Backend):
         pytest.param(["Server: Werkzeug/3.0 Python/3.11"], b"server", id="server"),
         pytest.param(["X-Powered-By: Express"], b"x-powered-by", id="powered-by"),
         pytest.param(["X-AspNet-Version: 4.0"], b"x-aspnet-version", id="aspnet"),
+        pytest.param(['Alt-Svc: h2=":3001"'], b"alt-svc", id="another-way-in"),
+        pytest.param(['NEL: {"report_to": "x", "max_age": 1}'], b"nel", id="network-errors"),
         pytest.param(["Access-Control-Allow-Origin: *"], b"access-control-allow-origin", id="cors"),
     ],
 )

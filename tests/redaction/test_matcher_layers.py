@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import codecs
 import html
 import itertools
@@ -10,6 +11,7 @@ import json
 import math
 import os
 import string
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import quote
@@ -291,6 +293,18 @@ NOT_FOUND = {
     "escapes-of-rtf": b"".join(b"\\'%02x" % byte for byte in KEY.encode()),
     "numbers": ", ".join(str(byte) for byte in KEY.encode()).encode(),
     "iso-2022-jp": b"\x1b(B".join(b"%c" % byte for byte in KEY.encode()),
+    "ebcdic": KEY.encode("cp037"),
+    "utf-7": "".join("+" + base64.b64encode(c.encode("utf-16-be")).decode().rstrip("=") + "-" for c in KEY).encode(),
+    "uuencoded": binascii.b2a_uu(KEY.encode()),
+    "in-capitals": KEY.upper().encode(),
+    "indented-lines": "\n  ".join(KEY[at : at + 9] for at in range(0, 26, 9)).encode(),
+    "base64-in-indented-lines": b"\n  ".join(base64.b64encode(KEY.encode())[at : at + 12] for at in range(0, 36, 12)),
+    "markdown-between": f"{KEY[:9]}**{KEY[9:17]}**{KEY[17:]}".encode(),
+    "colours-of-a-terminal": "".join(f"\x1b[1m{c}\x1b[0m" for c in KEY).encode(),
+    "concatenated": f'"{KEY[:9]}" + "{KEY[9:]}"'.encode(),
+    "tag-characters": "".join(chr(0xE0000 + ord(c)) for c in KEY).encode(),
+    "names-of-characters": "".join(f"\\N{{{unicodedata.name(c)}}}" for c in KEY).encode(),
+    "names-of-an-object": f'{{"{KEY[:9]}": 1, "{KEY[9:]}": 2}}'.encode(),
     "look-alikes": KEY.replace("o", "о").encode(),  # a Cyrillic letter
 }
 

@@ -48,9 +48,9 @@ LEAKS: Final = frozenset(
     b"x-redirect-by x-pingback openai-organization openai-project openai-version openai-processing-ms "
     b"anthropic-organization-id x-litellm-call-id x-litellm-model-id x-litellm-model-api-base "
     b"x-litellm-version x-litellm-response-cost x-litellm-key-spend x-litellm-key-tpm-limit "
-    b"x-litellm-key-rpm-limit public-key-pins expect-ct".split()
+    b"x-litellm-key-rpm-limit public-key-pins expect-ct alt-svc nel".split()
 )
-"""Headers that reveal the backend's software, machines or accounts: always removed from its responses."""
+"""Headers that reveal the backend's software, machines or accounts, or lead browsers around us: always removed."""
 
 
 def build_security_headers(
