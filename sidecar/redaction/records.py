@@ -269,8 +269,9 @@ def clean_framing(
     """Return a record without known secrets and what runs over framing, and whether it shows another key in a text.
 
     What has the shape of a key and is in a text stays: it may be the beginning of a known secret that goes on in
-    the next record. So does a known secret where another record `waits`: it may be the end of one that began there,
-    of which this is another reading. What is still there when the record leaves is for `clean_record`.
+    the next record. So does a known secret where another record `waits`, which may be the end of one that began there
+    in another reading, and one that ends in the framing, which may go on in the next record instead: the quote that
+    ends a string may be the last character of a key. What is still there when the record leaves is for `clean_record`.
     """
     if not scanner.framing:
         return raw, False
@@ -280,10 +281,12 @@ def clean_framing(
     pieces = read(raw)
     shown = _fitted(hits, pieces, len(raw))
     texts = [piece for piece in pieces if not piece.written]
+    ends = {hit.end for hit in hits} | ({piece.end for piece in texts} if hits[-1].end == len(raw) else set())
     sure = [
         hit
         for hit in shown
-        if (hit.kind == KNOWN and not waits) or not any(p.start <= hit.start and hit.end <= p.end for p in texts)
+        if (hit.kind == KNOWN and not waits and hit.end in ends)
+        or not any(p.start <= hit.start and hit.end <= p.end for p in texts)
     ]
     edit = rewrite(raw, sure, live, 0)
     tally(counts, edit.kinds)

@@ -263,6 +263,20 @@ def test_a_second_piece_that_alone_reads_as_the_whole_key(key: str, inner: str, 
         assert form.read(run(stream, [form.body([text[:at], text[at:]])])) == "see [redacted] end", name
 
 
+def test_a_first_piece_that_reads_as_the_whole_key_with_the_quote_behind_it() -> None:
+    key = '00000012;;"'
+    text = (b"see " + (spelled(key, "entities-hex", "entities-hex") or b"") + b" end").decode()
+    redaction = build_redaction(SecretMatcher([Secret(key)]), (), Problems())
+    for name in ("openai", "ollama", "vercel", "json-in-json"):
+        form = FORMATS[name]
+        for at in (*range(4, 280, 9), *range(280, len(text) - 4)):
+            stream = redaction.filter_for(form.media_type)
+            assert stream is not None
+            shown = form.read(run(stream, [form.body([text[:at], text[at:]])]))
+            assert shown.startswith("see [redacted]"), (name, at)
+            assert len(shown) <= len("see [redacted]&#x33;&#x42; end"), "no more than the rest of an escape"
+
+
 def test_two_spellings_over_two_lines_of_one_event() -> None:
     key = " DYGE;=ZlF%q"
     said = LAYERS["base64-second"](LAYERS["base64-url"](key.encode())).decode()
