@@ -29,8 +29,8 @@ STREAMS: Final = ("stdout", "stderr")
 FORMATS: Final[Mapping[str, Shape]] = {"json": as_it_is, "ecs": ecs}
 LAST_LINES: Final = 2.0  # seconds that a target which is left has for what waits
 
-KNOWN: Final = 2 * 1024 * 1024
-"""Bytes of what lines say of clients and paths."""
+KNOWN: Final = 1024 * 1024
+"""Bytes of what lines say of organizations and paths."""
 
 
 class Log:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import MappingProxyType
 
 import pytest
@@ -151,6 +152,17 @@ def test_what_is_known_of_a_client_changes_no_line():
     known = BoundedCache(100_000)
     for fact in (served(), served(path="/b"), served(session=""), served(path='/"'), served(), served(path='/"')):
         assert served_line(fact, STAMP, False, known) == served_line(fact, STAMP, False)
+
+
+@given(st.floats(0.0, 1e6), st.floats(-1e3, 1e6))
+def test_the_quick_line_says_times_to_the_microsecond(duration, backend):
+    fact = served(duration=duration, backend=backend)
+    quick, slow = (
+        json.loads(raw)["detail"] for raw in (served_line(fact, STAMP, False), dump(served_fields(fact, STAMP)))
+    )
+    assert quick["duration_ms"] == pytest.approx(slow["duration_ms"], rel=1e-12, abs=0.0011)
+    assert (quick["backend_ms"] is None) == (slow["backend_ms"] is None)
+    assert re.fullmatch(rb".*\"duration_ms\":[0-9]+\.[0-9]{3},.*\n", served_line(fact, STAMP, False))
 
 
 @given(name=anything, path=anything, route=anything, session=anything, method=anything, processed=st.booleans())

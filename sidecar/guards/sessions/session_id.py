@@ -32,7 +32,7 @@ def is_well_formed(session_id: str) -> bool:
     """Return whether an id can hold 128 bits and has no special character of headers, URLs or shells."""
     if SHAPE.fullmatch(session_id) is None:
         return False
-    return HEX.fullmatch(session_id) is None or len(session_id) - session_id.count("-") >= SMALLEST_HEX
+    return len(session_id) - session_id.count("-") >= SMALLEST_HEX or HEX.fullmatch(session_id) is None
 
 
 @dataclass(frozen=True)
