@@ -93,7 +93,7 @@ async def guarded(folder: Path, clients: int) -> AsyncIterator[Callable[..., byt
         connection.connection_made(front)
 
         def serve(number: int, response: bytes = RESPONSE) -> bytes:
-            front.written = b""
+            front.written = to_backend.written = b""
             connection.data_received(requests[number % clients])
             backend.data_received(response)
             return front.written

@@ -94,6 +94,7 @@ class MemoryRateStore:
         self.room = max_keys
         self._tables: dict[tuple[str, str, float], Table] = {}
         self._known: dict[int, tuple[Limit, Table]] = {}
+        self._full_until = 0.0  # no window expires before, and all are taken
 
     def __len__(self) -> int:
         """Return how many windows are held."""
@@ -165,6 +166,7 @@ class MemoryRateStore:
 
     async def reset(self, per: str, subject: str) -> int:
         """Forget every window of one subject; a shared window, which others count on, stays."""
+        self._full_until = 0.0
         tables = [table for table in self._tables.values() if table.limit.per == per]
         return sum([table.rows.pop(subject, None) is not None for table in tables])
 
@@ -181,6 +183,7 @@ class MemoryRateStore:
 
     def settled(self, spent: Sequence[Spent]) -> None:
         """Drop what another store counts now."""
+        self._full_until = 0.0
         for each in spent:
             table = self._tables.get((each.limit.name, each.limit.per, each.limit.window))
             if table is not None:
@@ -188,6 +191,7 @@ class MemoryRateStore:
 
     def cleanup(self, now: float, most: int = 1000) -> int:
         """Drop up to `most` expired windows of each limit, and limits that have none; return how many went."""
+        self._full_until = 0.0
         gone = 0
         for key, table in list(self._tables.items()):
             gone += table.turned(now).sweep(most)
@@ -227,10 +231,16 @@ class MemoryRateStore:
 
     def _has_room(self, table: Table, now: float) -> bool:
         """Give up two expired windows for each new one, so that cleaning never makes a pause."""
+        if now < self._full_until:
+            return False
         table.sweep(2)
         if sum([len(other.rows) for other in self._tables.values()]) < self.room:
             return True
-        return any(other.turned(now).sweep(2) for other in self._tables.values())
+        if any(other.turned(now).sweep(2) for other in self._tables.values()):
+            return True
+        # Windows expire when a bucket begins.
+        self._full_until = min([other.until for other in self._tables.values()])
+        return False
 
 
 def _state(most: int, table: Table, row: Row | None, now: float) -> Take:

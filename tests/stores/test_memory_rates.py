@@ -64,6 +64,16 @@ class TestAtTheBound:
         passed = [all(t.allowed for t in store.take(asks(f"s{number}"), 1.0)) for number in range(500)]
         assert sum(passed) > 480
 
+    async def test_a_full_store_is_looked_through_once_a_bucket_and_whenever_a_window_is_given_up(self) -> None:
+        store = MemoryRateStore(max_keys=1)
+        spend(store, "known", 0.0, 1)
+        spend(store, "second", 1.0, 1)
+        (table,) = store._tables.values()
+        assert store._full_until == table.until > 1.0
+        assert await store.reset("ip", "known") == 1
+        spend(store, "third", 1.0, 1)
+        assert list(table.rows) == ["third"]
+
     def test_expired_windows_make_room(self) -> None:
         store = MemoryRateStore(max_keys=100)
         for number in range(1000):
