@@ -94,7 +94,9 @@ KEYS = st.one_of(
     st.text("%\\\"'&;#0123uUx4nt{}", min_size=8, max_size=80),
 ).filter(lambda key: len(set(key)) > 4)
 WAYS = st.sampled_from(["", *LAYERS])
-EXAMPLES = int(os.environ.get("REDACTION_EXAMPLES", "400"))
+EXAMPLES = int(os.environ.get("REDACTION_EXAMPLES", "200"))
+REPEATED = "REDACTION_EXAMPLES" not in os.environ
+"""The same draws each time: what a search of many finds belongs to the change that made it, not to the next one."""
 OTHER = SecretMatcher([Secret("~~no text holds this~~")])
 REDACTIONS = {patterns: build_redaction(OTHER, patterns, Problems()) for patterns in ((), EVERY_SHAPE)}
 # What looks for key shapes takes 130 ms to make with each key, and nothing where the key is read in beside another.
@@ -148,7 +150,7 @@ def assert_only_the_key_goes(shown: str, key: str, said: bytes, *ways: str, unre
     assert len(after.replace(mark, "")) <= stay[1]
 
 
-@settings(deadline=None, max_examples=EXAMPLES)
+@settings(deadline=None, max_examples=EXAMPLES, derandomize=REPEATED)
 @given(
     key=KEYS,
     inner=WAYS,
@@ -176,7 +178,7 @@ def test_no_key_in_two_spellings_passes_in_any_format(
     assert_only_the_key_goes(shown, key, said, inner, outer, unread=unread)
 
 
-@settings(deadline=None, max_examples=EXAMPLES)
+@settings(deadline=None, max_examples=EXAMPLES, derandomize=REPEATED)
 @given(
     key=KEYS,
     inner=WAYS,
