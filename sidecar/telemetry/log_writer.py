@@ -170,8 +170,12 @@ class LogWriter:
     def _drain(self) -> None:
         lines = self._lines
         self._busy = True
-        while lines:
+        left = len(lines)
+        # What comes meanwhile waits for the next round, because each write takes the interpreter twice; not where
+        # lines were lost, which is told when no line waits any more.
+        while lines and (left > 0 or self.dropped != self._told):
             batch = [lines.popleft() for _ in range(min(BATCH, len(lines)))]
+            left -= len(batch)
             self._put_out(batch)
             # Only now: what is being written is in memory still.
             self._taken += sum(map(len, batch))
