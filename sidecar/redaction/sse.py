@@ -19,7 +19,8 @@ MAX_EVENT: Final = 256 * 1024
 
 _BLANK: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _COMMENTS: Final = re.compile(rb"(?::[^\r\n]*(?:\r\n|\n|\r)|\r\n|\n|\r)+")
-_DONE: Final = b"[DONE]"  # the end marker of OpenAI's streams
+_DONE: Final = b"[DONE]"
+"""The end marker of OpenAI's streams; no event that is like earlier ones, because it begins as JSON does."""
 _SMALL: Final = 4096  # an event that may leave unread
 
 
@@ -43,7 +44,7 @@ class EventStreamFilter:
 
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes; return the events that are complete, secrets replaced."""
-        if not self._pending and self._long is None and chunk[-2:] == b"\n\n" and chunk.find(_DONE) < 0:
+        if not self._pending and self._long is None and chunk[-2:] == b"\n\n":
             taken = self._joined.take(chunk)
             if taken is not None:
                 return taken
@@ -88,10 +89,10 @@ class EventStreamFilter:
         if self._long is not None:
             out += (self._long.feed(raw), self._long.finish())
             self._long = None
-        elif raw.find(_DONE) >= 0 and event_data(raw) == _DONE:
-            out += (*leave(self._joined.finish()), clean(raw, self._scanner, self.counts))
         elif len(raw) <= _SMALL and (taken := self._joined.take(raw)) is not None:
             out.append(taken)
+        elif raw.find(_DONE) >= 0 and event_data(raw) == _DONE:
+            out += (*leave(self._joined.finish()), clean(raw, self._scanner, self.counts))
         else:
             self._read(raw, out)
 

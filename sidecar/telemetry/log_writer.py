@@ -112,8 +112,8 @@ class LogWriter:
         self._closing = threading.Event()
         self._written = threading.Condition()
         self._busy = False  # lines are out of the queue, and not yet out of the process
-        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
-        self._thread.start()
+        self._worker = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._worker.start()
 
     @property
     def dropped(self) -> int:
@@ -149,8 +149,8 @@ class LogWriter:
         """Write what is queued and stop; False when the target took too long: the rest is lost."""
         self._closing.set()
         self._wake.set()
-        self._thread.join(timeout)
-        if self._thread.is_alive():
+        self._worker.join(timeout)
+        if self._worker.is_alive():
             return False
         self._target.close()
         return True

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.errors import Problems
+from sidecar.redaction.filters import build_redaction
 from sidecar.redaction.joined_texts import MAX_PLACES
 from sidecar.redaction.matcher import SecretMatcher
 from sidecar.redaction.sse import MAX_EVENT, EventStreamFilter
@@ -166,6 +168,15 @@ def test_an_event_leaves_at_once_unless_its_text_is_live() -> None:
     assert filtered.feed(b": ping\n") == b": ping\n", "keep-alive comments do not wait for a blank line"
     assert filtered.feed(openai("items")) == b""
     assert filtered.feed(b"data: [DONE]\n\n") == openai("items") + b"data: [DONE]\n\n", "the end decides"
+
+
+def test_the_end_decides_in_a_stream_of_plain_words_too() -> None:
+    filtered = build_redaction(KNOWN, (), Problems()).filter_for(b"text/event-stream")
+    assert filtered is not None
+    for number in range(6):
+        assert filtered.feed(b"data: word %d\n\n" % number)
+    assert filtered.feed(b"data: sk-proj-Ab9\n\n") == b"", "it may be the beginning of the key"
+    assert filtered.feed(b"data: [DONE]\n\n") == b"data: sk-proj-Ab9\n\ndata: [DONE]\n\n"
 
 
 def test_events_that_repeat_the_whole_text() -> None:
