@@ -114,8 +114,13 @@ class DatabaseWatch:
 
     async def _run(self) -> None:
         while True:
-            await self.look()
-            await self._database.wait(self._poll if self._reached else max(self._poll, UNREACHED_SECONDS))
+            try:
+                await self.look()
+                await self._database.wait(self._poll if self._reached else max(self._poll, UNREACHED_SECONDS))
+            except Exception as error:  # noqa: BLE001  a watch that ended would leave revoked keys in use
+                self._stamp = None
+                self._tell_reached(reached=False, cause=f"unexpected {type(error).__name__}")
+                await asyncio.sleep(UNREACHED_SECONDS)
 
     async def look(self) -> None:
         """Check once. The begin and the end of an outage are each recorded once."""

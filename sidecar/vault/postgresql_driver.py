@@ -53,7 +53,8 @@ class PostgresqlConnection:
 class PostgresqlDriver:
     """A Driver over at most MAX_CONNECTIONS connections."""
 
-    failures: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError)
+    failures: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+    """The last: where a server dies between two answers, the library finds its connection in an impossible state."""
     duplicates: tuple[type[Exception], ...] = (asyncpg.IntegrityConstraintViolationError,)
     lock = " FOR UPDATE"
     notify = f"NOTIFY {CHANNEL}"

@@ -131,6 +131,45 @@ async def test_an_outage_is_told_once_and_so_is_its_end(postgres_server: Postgre
     assert events.names() == ["STORE_DEGRADED", "STORE_RECOVERED"]
 
 
+class Odd:
+    """A database that fails once as no database is known to fail."""
+
+    def __init__(self, database: Any, failing: str) -> None:
+        self._database = database
+        self._failing = failing
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._failing:
+            self._failing = ""
+            raise RuntimeError("odd")
+        return getattr(self._database, name)
+
+
+@pytest.mark.parametrize("failing", ["stamp", "state", "wait"])
+async def test_the_watch_outlives_a_failure_that_is_not_known(failing: str) -> None:
+    events = Recorder()
+    async with open_vault("sqlite://", events=events) as vault:
+        from sidecar.vault.database_watch import DatabaseWatch
+
+        database: Any = Odd(vault._database, failing)
+        watch = DatabaseWatch(vault, database, vault.audit, vault._keys, FakeClock(), events, poll=0.01)
+        watch.start()
+        await until(lambda: events.names() == ["STORE_DEGRADED", "STORE_RECOVERED"])
+        await vault.credentials.create(ALICE, "acme", "openai", secret())
+        await until(lambda: shown(vault))
+        await watch.stop()
+    assert events.events[0].detail == {"store": "vault", "cause": "unexpected RuntimeError"}
+
+
+def test_a_connection_in_an_odd_state_is_an_outage() -> None:
+    import asyncpg
+
+    from sidecar.vault.postgresql_driver import PostgresqlDriver
+
+    # asyncpg raises it where a server dies between two answers; it derives from none of the others.
+    assert issubclass(asyncpg.InternalClientError, PostgresqlDriver.failures)
+
+
 async def test_an_ending_key_is_spoken_of_ahead_and_when_it_ended() -> None:
     clock, events = FakeClock(), Recorder()
     async with open_vault("sqlite://", clock=clock, events=events) as vault:
