@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ from sidecar.stores.memory_budgets import MemoryBudgets
 from sidecar.stores.memory_rates import MemoryRateStore
 from sidecar.stores.memory_sessions import MemorySessionStore
 from sidecar.vocabulary import Event, Outcome
+
+_log = logging.getLogger(__name__)
 
 CLEANING = 1.0
 """Seconds between two cleanings; each is bounded, so that no request waits for it."""
@@ -104,7 +107,11 @@ class Stores:
                     if early > 0:
                         await asyncio.sleep(early)
             self._wake.clear()
-            pause = await self._round()
+            try:
+                pause = await self._round()
+            except Exception:  # noqa: BLE001  without rounds no revocation and no ban of another replica would arrive
+                _log.exception("a round with the shared stores failed; the next one follows")
+                pause = LEAST_PAUSE
             ended = loop.time()
 
     async def _cleaning(self) -> None:

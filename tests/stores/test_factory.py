@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from sidecar.errors import ConfigError, StoreUnavailable
@@ -26,6 +28,26 @@ async def test_without_a_url_everything_lives_here() -> None:
     await stores.clean_sessions()
     assert [(event.event.name, event.detail) for event in recorder.events] == [("SESSION_CLEANUP", {"sessions": 1})]
     await stores.close()
+
+
+async def test_a_round_that_fails_is_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    rounds, third = [], asyncio.Event()
+
+    async def one() -> float:
+        rounds.append(len(rounds))
+        if rounds[-1] == 1:
+            raise RuntimeError("odd")
+        if rounds[-1] == 2:
+            third.set()
+        return 0.01
+
+    stores = open_stores(None, clock=FakeClock(), events=Recorder())
+    stores._round = one
+    await stores.start()
+    async with asyncio.timeout(5):
+        await third.wait()
+    await stores.close()
+    assert "a round with the shared stores failed" in caplog.text
 
 
 def test_a_wrong_url_stops_the_start() -> None:
