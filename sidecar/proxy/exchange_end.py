@@ -333,7 +333,10 @@ class ExchangeEnd(ExchangeContext):
             self.relay.end()
         self.relay = self.upload = None  # they refer to this exchange: no cycle is left for the collector
         for release in self.exchange.releases:
-            release()
+            try:
+                release()
+            except Exception:  # noqa: BLE001  what else it holds, and its place among the open requests, is given back
+                _log.exception("fault at the end of %s", self.exchange.id)
         self.exchange.releases.clear()  # they may refer to it, too
         self.services.activity.requests -= 1
         self.record()

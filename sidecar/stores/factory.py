@@ -29,6 +29,9 @@ CLEANING = 1.0
 LEAST_PAUSE = 0.1
 """Seconds between two rounds with Redis, however much there is to tell."""
 
+AFTER_FAULT = 0.6
+"""Seconds from a round that failed in a way that is not known to the next."""
+
 
 async def _nothing() -> None:
     """Memory has nothing to close."""
@@ -99,6 +102,7 @@ class Stores:
     async def _keep(self, pause: float) -> None:
         loop = asyncio.get_running_loop()
         ended = loop.time()
+        failing = False
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -109,9 +113,11 @@ class Stores:
             self._wake.clear()
             try:
                 pause = await self._round()
+                failing = False
             except Exception:  # noqa: BLE001  without rounds no revocation and no ban of another replica would arrive
-                _log.exception("a round with the shared stores failed; the next one follows")
-                pause = LEAST_PAUSE
+                if not failing:  # told once, however long it lasts
+                    _log.exception("a round with the shared stores failed; others follow")
+                failing, pause = True, AFTER_FAULT
             ended = loop.time()
 
     async def _cleaning(self) -> None:
